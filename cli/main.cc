@@ -1,0 +1,97 @@
+// The teacup command: finds the subcommand in a table and runs it.
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "cli/colour.h"
+#include "cli/commands.h"
+#include "cli/error.h"
+
+namespace teacup::cli {
+
+namespace {
+
+constexpr std::string_view kVersion = "0.1";
+
+constexpr Command kCommands[] = {
+    {"run", "[OPTIONS] IMAGE [--] CMD [ARG...]", "run a program from an image", run_command},
+    {"help", "[COMMAND]", "show this, or the help of COMMAND", help_command},
+    {"version", "", "print teacup's version", version_command},
+};
+
+const Command* find_command(std::string_view name) {
+  for (const Command& command : kCommands) {
+    if (command.name == name) return &command;
+  }
+  return nullptr;
+}
+
+std::string overview() {
+  std::string text =
+      "Usage: teacup COMMAND [ARG...]\n\nRuns Linux programs out of packaged images, without root.\n\n";
+  text += "Commands:\n";
+  for (const Command& command : kCommands) {
+    std::string line = "  " + std::string(command.name);
+    line.resize(12, ' ');
+    text += line + std::string(command.summary) + '\n';
+  }
+  return text + "\n'teacup COMMAND --help' tells more of each. Start with: teacup run IMAGE CMD\n";
+}
+
+int unknown_command(const std::string& name) {
+  return fail("", {"there is no command '" + name + "'", "See 'teacup help' for those there are."});
+}
+
+}  // namespace
+
+std::span<const Command> commands() {
+  return kCommands;
+}
+
+int help_command(const Arguments& arguments) {
+  if (arguments.empty() || arguments[0] == "help" || arguments[0] == "-h" || arguments[0] == "--help") {
+    std::fputs(overview().c_str(), stdout);
+    return 0;
+  }
+  const Command* command = find_command(arguments[0]);
+  if (command == nullptr) return unknown_command(arguments[0]);
+  if (command->run != version_command) return command->run({"--help"});
+  std::printf("Usage: teacup %s\n\n%s\n", std::string(command->name).c_str(),
+              std::string(command->summary).c_str());
+  return 0;
+}
+
+int version_command(const Arguments&) {
+  std::printf("teacup %s\n", std::string(kVersion).c_str());
+  return 0;
+}
+
+// What was printed must have arrived: a full disk or a closed pipe is an error like any other.
+int flushed(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  return fail("", {"standard output cannot be written", "Free space where it goes, or send it elsewhere."});
+}
+
+int run_main(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) {
+    std::fputs(overview().c_str(), stderr);
+    return kExitTeacupFailed;
+  }
+  std::string name = arguments[0];
+  if (name == "-h" || name == "--help") name = "help";
+  if (name == "-V" || name == "--version") name = "version";
+  const Command* command = find_command(name);
+  if (command == nullptr) return unknown_command(name);
+  return flushed(command->run({arguments.begin() + 1, arguments.end()}));
+}
+
+}  // namespace teacup::cli
+
+int main(int argc, char** argv) {
+  try {
+    return teacup::cli::run_main({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    return teacup::cli::fail("", {std::string("internal error: ") + error.what(), "Please report this."});
+  }
+}

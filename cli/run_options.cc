@@ -1,0 +1,214 @@
+#include "cli/run_options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <tuple>
+
+#include "cli/help.h"
+#include "cli/run_values.h"
+
+namespace teacup::cli {
+
+namespace {
+
+const char* const kSeeHelp = "See 'teacup run --help'.";
+
+const char* const kFooter =
+    "IMAGE is an EROFS or ext2/3/4 file, or a directory. It is never written to: changes go to memory and "
+    "end with\n"
+    "the machine. Options stand before IMAGE; all that follows it belongs to CMD.\n"
+    "\n"
+    "The exit status is CMD's, 128+N if signal N ended it, 127 if there is no CMD, 126 if it cannot be "
+    "executed,\n"
+    "125 if teacup itself failed.";
+
+// The value of --trace and --stats without "=FILE". CLI11's flags take a value only behind '=', which is what
+// keeps
+// `--trace IMAGE CMD` from swallowing IMAGE.
+const char* const kStandardError = "-";
+
+// The options' texts, before they are looked at.
+struct RawOptions {
+  std::vector<std::string> environment;
+  std::vector<std::string> environment_files;
+  std::vector<std::string> volumes;
+  std::optional<std::string> user;
+  std::optional<std::string> hostname;
+  std::optional<std::string> memory;
+  std::string mode = "rewrite";
+  std::string trace;
+  std::string stats;
+  bool print_host_surface = false;
+};
+
+// An option that takes one value and may be repeated; CLI11's default would swallow every word up to the next
+// option.
+void add_list(CLI::App& app, const std::string& names, std::vector<std::string>& values,
+              const char* value_name, const char* help) {
+  app.add_option(names, values, help)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->option_text(value_name)
+      ->type_name(value_name);
+}
+
+// The last one wins, as in most Unix tools.
+template <typename T>
+void add_single(CLI::App& app, const std::string& names, T& value, const char* value_name, const char* help) {
+  app.add_option(names, value, help)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->option_text(value_name)
+      ->type_name(value_name);
+}
+
+void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
+  app.prefix_command();
+  app.set_help_flag("-h,--help", "show this help");
+  app.formatter(std::make_shared<HelpFormatter>("teacup run [OPTIONS] IMAGE [--] CMD [ARG...]", kFooter));
+  add_list(app, "-e,--env", raw.environment, "K=V", "set a variable in the guest; -e K passes on your own K");
+  add_list(app, "--env-file", raw.environment_files, "FILE", "set the variables of FILE, one K=V a line");
+  add_single(app, "-w,--workdir", options.workdir, "DIR", "start CMD in DIR (default /)");
+  add_single(app, "-u,--user", raw.user, "UID[:GID]",
+             "run CMD as this user, by number or name (default 0:0)");
+  add_single(app, "--hostname", raw.hostname, "NAME", "the machine's host name");
+  add_list(app, "-v,--volume", raw.volumes, "HOST:GUEST[:ro|rw]",
+           "show a host directory or file in the guest (default ro; rw writes through)");
+  add_single(app, "-m,--memory", raw.memory, "SIZE", "limit the machine's memory, as 512m or 2g");
+  app.add_flag("-i,--interactive", options.interactive, "accepted: standard input is always connected");
+  app.add_flag("-t,--tty", options.terminal, "accepted: a terminal is used where there is one");
+  app.add_flag("--rm", options.remove, "accepted: nothing of a machine is ever left behind");
+  add_single(app, "--mode", raw.mode, "rewrite|trap",
+             "rewrite (default) patches system-call sites; trap patches none and is slower");
+  app.add_flag("--trace{-}", raw.trace, "print each system call, on standard error or to FILE")
+      ->option_text("[=FILE]");
+  app.add_flag("--stats{-}", raw.stats, "print counts as JSON at exit, on standard error or to FILE")
+      ->option_text("[=FILE]");
+  app.add_flag("--print-host-surface", raw.print_host_surface,
+               "print every host system call a guest process may make, and why");
+}
+
+// "-", what a bare --trace leaves and what means standard error to many tools, becomes "".
+std::optional<std::string> optional_file(const std::string& value) {
+  if (value.empty()) return std::nullopt;
+  return value == kStandardError ? "" : value;
+}
+
+// Fills in what RawOptions holds only as text. Each part returns what was wrong with it, if anything.
+std::optional<CliError> resolve_environment(const RawOptions& raw, const EnvironmentLookup& caller,
+                                            RunOptions& options) {
+  for (const std::string& path : raw.environment_files) {
+    auto changes = read_environment_file(path, caller);
+    if (auto* error = std::get_if<CliError>(&changes)) return *error;
+    const auto& list = std::get<std::vector<EnvironmentChange>>(changes);
+    options.environment.insert(options.environment.end(), list.begin(), list.end());
+  }
+  for (const std::string& text : raw.environment) {
+    auto change = parse_environment(text, caller);
+    if (auto* error = std::get_if<CliError>(&change)) return *error;
+    options.environment.push_back(std::get<EnvironmentChange>(change));
+  }
+  return std::nullopt;
+}
+
+std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& options) {
+  for (const std::string& text : raw.volumes) {
+    auto parsed = parse_volume(text);
+    if (auto* error = std::get_if<CliError>(&parsed)) return *error;
+    const auto& volume = std::get<Volume>(parsed);
+    const bool taken = std::any_of(options.volumes.begin(), options.volumes.end(),
+                                   [&](const Volume& other) { return other.guest == volume.guest; });
+    if (taken) {
+      return CliError{"-v '" + text + "': another -v already stands at " + volume.guest,
+                      "Give each volume a guest path of its own."};
+    }
+    options.volumes.push_back(volume);
+  }
+  return std::nullopt;
+}
+
+std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& options) {
+  if (options.workdir.empty() || options.workdir[0] != '/') {
+    return CliError{"-w '" + options.workdir + "' is not an absolute path",
+                    "Give the directory as the guest sees it, from /."};
+  }
+  if (raw.user) {
+    auto user = parse_user(*raw.user);
+    if (auto* error = std::get_if<CliError>(&user)) return *error;
+    std::tie(options.user, options.group) = std::get<0>(user);
+  }
+  if (raw.hostname) {
+    const std::string problem = hostname_problem(*raw.hostname);
+    if (!problem.empty()) {
+      return CliError{"--hostname '" + *raw.hostname + "' is no host name: " + problem,
+                      "Give a name such as 'build' or 'web-1.example'."};
+    }
+    options.hostname = *raw.hostname;
+  }
+  if (raw.memory) {
+    const auto size = parse_size(*raw.memory);
+    if (!size) {
+      return CliError{"--memory '" + *raw.memory + "' is not a size",
+                      "Give a number above 0 with b, k, m or g behind it, as 512m or 1.5g."};
+    }
+    options.memory = *size;
+  }
+  if (raw.mode == "trap") {
+    options.mode = Mode::TRAP;
+  } else if (raw.mode != "rewrite") {
+    return CliError{"--mode '" + raw.mode + "' is not known", "Give rewrite (the default) or trap."};
+  }
+  options.trace = optional_file(raw.trace);
+  options.stats = optional_file(raw.stats);
+  return std::nullopt;
+}
+
+// IMAGE [--] CMD [ARG…], which is what CLI11's prefix mode leaves over.
+std::optional<CliError> resolve_command(std::vector<std::string> words, RunOptions& options) {
+  if (!words.empty() && words[0] == "--") words.erase(words.begin());
+  if (words.empty()) return CliError{"no image given", "Write: teacup run IMAGE CMD [ARG...]."};
+  options.image = words[0];
+  words.erase(words.begin());
+  if (auto problem = image_problem(options.image)) return problem;
+  if (!words.empty() && words[0] == "--") words.erase(words.begin());
+  if (words.empty() || words[0].empty()) {
+    return CliError{"no command given", "Write: teacup run " + options.image +
+                                            " CMD [ARG...], for example 'teacup run " + options.image +
+                                            " sh'."};
+  }
+  options.command = std::move(words);
+  return std::nullopt;
+}
+
+}  // namespace
+
+RunRequest parse_run_options(const std::vector<std::string>& arguments, const EnvironmentLookup& caller) {
+  RawOptions raw;
+  RunOptions options;
+  CLI::App app("Runs CMD from IMAGE in a machine of its own.", "teacup run");
+  declare(app, raw, options);
+  try {
+    // CLI11 takes the words last one first.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    return PrintHelp{app.help()};
+  } catch (const CLI::ArgumentMismatch& error) {
+    return CliError{std::string("an option is not complete: ") + error.what(), kSeeHelp};
+  } catch (const CLI::ParseError& error) {
+    return CliError{error.what(), kSeeHelp};
+  }
+
+  // An option that CLI11 does not know is the first word left over.
+  const std::vector<std::string> words = app.remaining();
+  if (!words.empty() && words[0].size() > 1 && words[0][0] == '-' && words[0] != "--") {
+    return CliError{"there is no option " + words[0], kSeeHelp};
+  }
+  if (raw.print_host_surface) return PrintHostSurface{};
+  if (auto error = resolve_environment(raw, caller, options)) return *error;
+  if (auto error = resolve_volumes(raw, options)) return *error;
+  if (auto error = resolve_machine(raw, options)) return *error;
+  if (auto error = resolve_command(words, options)) return *error;
+  return options;
+}
+
+}  // namespace teacup::cli

@@ -1,0 +1,184 @@
+#include "cli/run_values.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+namespace teacup::cli {
+
+namespace {
+
+// A path as the user is to read it in a message.
+std::string quoted(const std::string& text) {
+  return "'" + text + "'";
+}
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  size_t digits = 0;
+  while (digits < text.size() &&
+         (std::isdigit(static_cast<unsigned char>(text[digits])) || text[digits] == '.')) {
+    digits++;
+  }
+  const std::string_view number = text.substr(0, digits);
+  std::string unit(text.substr(digits));
+  for (char& c : unit) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+
+  int power = 0;
+  if (!unit.empty() && unit != "b") {
+    const size_t index = std::string_view("kmgtp").find(unit[0]);
+    if (index == std::string_view::npos) return std::nullopt;
+    if (unit.size() > 1 && unit.substr(1) != "b" && unit.substr(1) != "ib") return std::nullopt;
+    power = static_cast<int>(index) + 1;
+  }
+  const int shift = 10 * power;
+
+  std::uint64_t whole = 0;
+  if (auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), whole);
+      error == std::errc{} && end == number.data() + number.size()) {
+    if (whole == 0 || whole > (UINT64_MAX >> shift)) return std::nullopt;
+    return whole << shift;
+  }
+  double fraction = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), fraction);
+  if (error != std::errc{} || end != number.data() + number.size()) return std::nullopt;
+  const double bytes = std::floor(std::ldexp(fraction, shift));
+  if (bytes < 1 || bytes >= 18446744073709551616.0) return std::nullopt;
+  return static_cast<std::uint64_t>(bytes);
+}
+
+Parsed<EnvironmentChange> parse_environment(const std::string& text, const EnvironmentLookup& caller) {
+  const size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  if (name.empty()) {
+    return CliError{"-e " + quoted(text) + " names no variable",
+                    "Write -e NAME=VALUE, or -e NAME to pass on your own NAME."};
+  }
+  if (equals != std::string::npos) return EnvironmentChange{name, text.substr(equals + 1)};
+  const char* value = caller(name.c_str());
+  if (value == nullptr) return EnvironmentChange{name, std::nullopt};
+  return EnvironmentChange{name, value};
+}
+
+Parsed<std::vector<EnvironmentChange>> read_environment_file(const std::string& path,
+                                                             const EnvironmentLookup& caller) {
+  std::ifstream file(path);
+  if (!file) {
+    return CliError{"--env-file " + quoted(path) + " cannot be read: " + std::strerror(errno),
+                    "Give a text file with one NAME=VALUE a line."};
+  }
+  std::vector<EnvironmentChange> changes;
+  std::string line;
+  for (int number = 1; std::getline(file, line); number++) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    const size_t start = line.find_first_not_of(" \t");
+    if (start == std::string::npos || line[start] == '#') continue;
+    line.erase(0, start);
+    const std::string name = line.substr(0, line.find('='));
+    if (name.empty() || name.find_first_of(" \t") != std::string::npos) {
+      return CliError{"--env-file " + quoted(path) + ", line " + std::to_string(number) + ": " +
+                          quoted(name) + " is not a variable's name",
+                      "Each line is NAME=VALUE, or NAME to pass on your own NAME; # starts a comment line."};
+    }
+    changes.push_back(std::get<EnvironmentChange>(parse_environment(line, caller)));
+  }
+  if (file.bad()) {
+    return CliError{"--env-file " + quoted(path) + " cannot be read to its end: " + std::strerror(errno)};
+  }
+  return changes;
+}
+
+Parsed<Volume> parse_volume(const std::string& text) {
+  const std::string flag = "-v " + quoted(text);
+  const char* const form =
+      "Write -v HOST:GUEST for read-only, -v HOST:GUEST:rw to write through to the host.";
+  const size_t first = text.find(':');
+  if (first == std::string::npos) return CliError{flag + " has no guest path", form};
+  const size_t second = text.find(':', first + 1);
+  const std::string host = text.substr(0, first);
+  const std::string guest = text.substr(first + 1, second == std::string::npos ? second : second - first - 1);
+  const std::string mode = second == std::string::npos ? "ro" : text.substr(second + 1);
+
+  if (mode != "ro" && mode != "rw")
+    return CliError{flag + ": " + quoted(mode) + " is neither ro nor rw", form};
+  if (host.empty()) return CliError{flag + " has no host path", form};
+  if (guest.empty() || guest[0] != '/') {
+    return CliError{flag + ": the guest path " + quoted(guest) + " is not absolute", form};
+  }
+  std::string normal = std::filesystem::path(guest).lexically_normal();
+  while (normal.size() > 1 && normal.back() == '/') normal.pop_back();
+  if (normal == "/") {
+    return CliError{flag + " would replace the guest's whole tree",
+                    "To run on a host directory, give it as IMAGE: teacup run " + host + " CMD."};
+  }
+
+  std::error_code error;
+  const std::string absolute = std::filesystem::canonical(host, error);
+  if (error) {
+    return CliError{flag + ": the host path " + quoted(host) + " cannot be used: " + error.message(),
+                    "Create it first; teacup makes nothing on the host by itself."};
+  }
+  return Volume{absolute, normal, mode == "rw"};
+}
+
+Parsed<std::pair<std::string, std::string>> parse_user(const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string user = text.substr(0, colon);
+  const std::string group = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const bool too_many = group.find(':') != std::string::npos;
+  if (user.empty() || too_many || (colon != std::string::npos && group.empty())) {
+    return CliError{"-u " + quoted(text) + " is not a user",
+                    "Write -u UID or -u UID:GID; names of the image's passwd and group files work too."};
+  }
+  return std::pair{user, group};
+}
+
+std::string hostname_problem(const std::string& name) {
+  if (name.empty()) return "it is empty";
+  if (name.size() > 64) return "it is longer than 64 bytes";
+  if (!std::all_of(name.begin(), name.end(), is_name_character)) {
+    return "only letters, digits, '-' and '.' may be in it";
+  }
+  if (name.front() == '-' || name.front() == '.') return "it starts with '" + name.substr(0, 1) + "'";
+  return "";
+}
+
+std::optional<CliError> image_problem(const std::string& image) {
+  const char* const what_it_is = "IMAGE is an EROFS or ext2/3/4 file, or a directory with a file tree in it.";
+  struct stat status;
+  if (stat(image.c_str(), &status) == 0) {
+    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) return std::nullopt;
+    return CliError{"image " + quoted(image) + " is neither a file nor a directory", what_it_is};
+  }
+  const int error = errno;
+  // "debian", "debian:12", "library/debian:12", "ghcr.io/a/b": what one types to docker. A path says so by
+  // how it begins or by its ending.
+  const bool looks_like_path = image.empty() || image[0] == '/' || image[0] == '.' || image[0] == '~' ||
+                               image.ends_with(".erofs") || image.ends_with(".ext4") ||
+                               image.ends_with(".img");
+  if (error == ENOENT && !looks_like_path) {
+    return CliError{
+        "there is no file or directory " + quoted(image) + ", and teacup pulls from no registry",
+        std::string(what_it_is) +
+            "\n  To make one: 'scripts/images base' builds build/images/base.erofs from Debian packages;"
+            "\n  from docker: 'docker export $(docker create " +
+            image +
+            ") | tar -x -C DIR', then 'teacup run DIR CMD'\n  (or 'mkfs.erofs NAME.erofs DIR', then 'teacup "
+            "run "
+            "NAME.erofs CMD')."};
+  }
+  return CliError{"image " + quoted(image) + " cannot be opened: " + std::strerror(error), what_it_is};
+}
+
+}  // namespace teacup::cli

@@ -1,0 +1,36 @@
+// The values of `teacup run`'s options, each parsed from its text. Used by parse_run_options.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "cli/run_options.h"
+
+namespace teacup::cli {
+
+template <typename T>
+using Parsed = std::variant<T, CliError>;
+
+// "K=V", or "K" for the caller's value of K.
+Parsed<EnvironmentChange> parse_environment(const std::string& text, const EnvironmentLookup& caller);
+
+// The lines of an --env-file: K=V or K; blank lines and lines that start with # are skipped, values are
+// verbatim.
+Parsed<std::vector<EnvironmentChange>> read_environment_file(const std::string& path,
+                                                             const EnvironmentLookup& caller);
+
+Parsed<Volume> parse_volume(const std::string& text);
+
+// "USER[:GROUP]" → the two names; GROUP is empty if not given.
+Parsed<std::pair<std::string, std::string>> parse_user(const std::string& text);
+
+// Errors: nothing wrong → "".
+std::string hostname_problem(const std::string& name);
+
+// What is wrong with IMAGE, if something is: it does not exist, or is neither a file nor a directory. A name
+// of the kind a registry would know ("debian:12") gets told that there is none and where images come from.
+std::optional<CliError> image_problem(const std::string& image);
+
+}  // namespace teacup::cli

@@ -1,0 +1,48 @@
+// FdTable: a process's descriptors (slots with CLOEXEC), shared by its threads and by CLONE_FILES.
+//
+// Locks: its own (kFdTable). Lookups of other tasks' closing files are safe: get() returns a counted
+// reference.
+#pragma once
+
+#include "fs/file.h"
+#include "kernel/frame/heap.h"
+
+namespace teacup::fs {
+
+class FdTable : public RefCounted<FdTable> {
+ public:
+  static Result<Ref<FdTable>> create();
+  static void destroy(FdTable* table);
+  ~FdTable();
+
+  // EBADF. O_PATH descriptors are found too; `get_io` refuses them (EBADF), as read(2) and friends do.
+  Result<Ref<File>> get(Fd fd);
+  Result<Ref<File>> get_io(Fd fd);
+
+  // The lowest free descriptor >= minimum; EMFILE at `limit` (RLIMIT_NOFILE).
+  Result<Fd> install(Ref<File> file, bool cloexec, u64 limit, s32 minimum = 0);
+  // dup2(2): closes what was there. EBADF if fd is out of range (>= limit).
+  Result<void> install_at(Fd fd, Ref<File> file, bool cloexec, u64 limit);
+  Result<void> close(Fd fd);
+  Result<void> close_range(u32 first, u32 last, bool only_set_cloexec);
+  Result<bool> cloexec(Fd fd);
+  Result<void> set_cloexec(Fd fd, bool cloexec);
+
+  Result<Ref<FdTable>> clone();  // fork
+  void close_on_exec();
+  void close_all();  // exit: before the last reference goes, so that it happens in the dying task
+  // For /proc/PID/fd: the next descriptor in use >= from, or EBADF.
+  Result<Fd> next_used(s32 from);
+
+ private:
+  struct Slot {
+    File* file;
+    bool cloexec;
+  };
+
+  Mutex lock_{LockRank::kFdTable};
+  HeapArray<Slot> slots_;
+  s32 first_free_ = 0;  // no lower slot is free
+};
+
+}  // namespace teacup::fs

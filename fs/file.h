@@ -1,0 +1,106 @@
+// File: an open file description (open(2)): what a descriptor refers to, shared by dup and fork. Regular
+// files and directories, pipes, sockets, ttys, epoll instances… each derive from it.
+//
+// A File never sleeps for an event: where the call would block it returns EAGAIN, and the system call that
+// uses it waits on wait_queue() in the one blocking loop (kernel/sync/wait.h), unless the file is
+// nonblocking. What a File may do is take its own locks, and trips to the broker or importer for data that
+// are sure to be answered.
+//
+// Locks: none is held when these are called. Readiness changes are announced by wait_queue().wake(events).
+#pragma once
+
+#include "fs/credentials.h"
+#include "kernel/abi/fs.h"
+#include "kernel/base/ref.h"
+#include "kernel/base/result.h"
+#include "kernel/sync/wait.h"
+#include "kernel/uaccess/guest.h"
+
+namespace teacup::fs {
+
+class Inode;
+class Path;
+
+// What a memory mapping of a file is made of, for kernel/mm: ranges of host objects (the arena or an image).
+struct MapPiece {
+  int fd;           // kArenaFd, or kFirstImageFd + n
+  u64 host_offset;  // page aligned
+  u64 length;       // bytes, page aligned
+};
+
+// Takes directory entries from readdir; returns false when it has no room for this one (it is then offered
+// again).
+class DirSink {
+ public:
+  virtual bool add(std::string_view name, u64 ino, u8 type, u64 next_offset) = 0;
+
+ protected:
+  ~DirSink() = default;
+};
+
+class File : public RefCounted<File> {
+ public:
+  explicit File(u32 flags) : flags_(flags) {}
+  virtual ~File() = default;
+  static void destroy(File* file);
+
+  // O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT, O_PATH… as fcntl(F_GETFL) shows them.
+  u32 flags() const { return flags_.load(std::memory_order_relaxed); }
+  void set_flags(u32 flags) { flags_.store(flags, std::memory_order_relaxed); }
+  bool readable() const {
+    return (flags() & abi::kO_ACCMODE) != abi::kO_WRONLY && (flags() & abi::kO_PATH) == 0;
+  }
+  bool writable() const {
+    return (flags() & abi::kO_ACCMODE) != abi::kO_RDONLY && (flags() & abi::kO_PATH) == 0;
+  }
+  bool nonblocking() const { return (flags() & abi::kO_NONBLOCK) != 0; }
+
+  // --- Data. For seekable files at `offset`; others ignore it. Short counts as read(2)/write(2) allow; 0
+  // from read is the end. EAGAIN: would block (or only part of it could be written: then the part is
+  // returned).
+  virtual Result<size_t> read(IoDest& to, u64 offset);
+  virtual Result<size_t> write(IoSource& from, u64 offset);
+  virtual bool seekable() const { return false; }
+  virtual Result<u64> seek(s64 offset, int whence);  // ESPIPE
+  // For seekable files: the position under its lock, so that read() of a shared description is atomic
+  // (POSIX).
+  Mutex& position_lock() { return position_lock_; }
+  u64 position = 0;
+
+  // --- Readiness: POLL* bits that hold now.
+  virtual u32 poll();
+  // Wakes with the same bits as they come true. Null: always ready (regular files).
+  virtual WaitQueue* wait_queue() { return nullptr; }
+
+  // --- The rest of the calls on descriptors.
+  virtual Result<s64> ioctl(u32 command, GuestAddress argument);  // ENOTTY
+  virtual Result<void> stat(abi::Stat& stat);
+  virtual Result<void> read_directory(DirSink& sink);  // from `position` on; ENOTDIR
+  virtual Result<void> truncate(u64 size);
+  virtual Result<void> sync() { return {}; }
+  virtual Result<void> allocate(int mode, u64 offset, u64 length);  // fallocate(2)
+  // fcntl commands that a kind of file adds (F_SETPIPE_SZ, F_ADD_SEALS…). EINVAL.
+  virtual Result<s64> control(int command, u64 argument);
+  // One descriptor that referred to it was closed (by `owner`: see FdTable); POSIX locks, epoll and flush
+  // errors want it.
+  virtual Result<void> flush(const void* owner);
+
+  // The inode, or null for what has none (epoll); and the path it was opened by, empty where there is none.
+  virtual Inode* inode() { return nullptr; }
+  virtual const Path* path() { return nullptr; }
+  // A short name for /proc/PID/fd where there is no path ("pipe:[7]", "anon_inode:[eventpoll]").
+  virtual void describe(class ::teacup::TextBuffer& text);
+
+  // --- Mapping. The pieces that make up [offset, offset + length), in order, both page aligned; past the end
+  // of the file the pieces stop. `shared_writable`: the mapping may write to the file (the inode must own its
+  // pages: copy-up). Returns how many pieces were stored. ENODEV: cannot be mapped.
+  virtual Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable, std::span<MapPiece> pieces);
+
+  ListNode epoll_items;  // kernel-internal: see the epoll file
+
+ private:
+  std::atomic<u32> flags_;
+  Mutex position_lock_{LockRank::kFdTable};
+};
+
+}  // namespace teacup::fs

@@ -1,0 +1,93 @@
+// The head of the arena: what broker and guest side must agree on before anything else is set up. Plain data:
+// the broker fills the first part before the template starts, and reads the rest without trusting it.
+#pragma once
+
+#include <atomic>
+
+#include "kernel/base/layout.h"
+#include "kernel/base/types.h"
+
+namespace teacup {
+
+inline constexpr u32 kHostCallNumbers = 512;
+inline constexpr u64 kArenaMagic = 0x3170756361657421;
+
+// Singletons of the kernel's subsystems, found from every process; each is created once, by the template.
+enum class Root : u32 {
+  kHeap,
+  kPages,
+  kProcesses,
+  kVfs,
+  kMemory,
+  kTimers,
+  kFutexes,
+  kNet,
+  kPseudo,
+  kTrace,
+  kBroker,
+  kCount
+};
+
+struct ImageSlot {
+  u64 address;  // where it is mapped, read-only and shared, in every process; 0: not mapped (served by the
+                // importer)
+  u64 size;     // bytes; the mapping is rounded up to pages
+  u32 fd;       // guest side
+  u32 kind;     // abi::ImageKind
+};
+
+struct ArenaHeader {
+  // --- Written by the broker before the template starts.
+  u64 magic;
+  u64 arena_size;
+  u64 memory_limit;  // bytes the machine may use: --memory, or the host's memory
+  u32 cpu_count;
+  u32 image_count;
+  ImageSlot images[kMaxImages];
+  u64 config_offset;  // arena offset and size of the boot configuration (abi/boot.h)
+  u64 config_size;
+  u32 filter_length;  // seccomp program, in instructions of 8 bytes
+  u32 pad_;
+  u64 filter[512];
+
+  // --- Written by the template at its start.
+  u64 vdso_clock_gettime;  // the host's, 0 if it has none
+  u32 has_fsgsbase;
+  u32 xsave_size;  // bytes of an XSAVE area, standard format, for all of xsave_mask
+  u64 xsave_mask;  // XCR0
+
+  // --- The kernel's state, shared.
+  std::atomic<u64> roots[static_cast<u32>(Root::kCount)];
+  std::atomic<u64> host_calls[kHostCallNumbers];
+
+  // --- How the machine ended. `ended` changes once, from 0; the broker sleeps on the ring's doorbell, not on
+  // this.
+  std::atomic<u32> ended;        // 1: exit_status counts; 2: panic, panic_text counts
+  std::atomic<u32> exit_status;  // as in wait(2)
+  std::atomic<u32> panic_lock;
+  char panic_text[8192];
+};
+static_assert(sizeof(ArenaHeader) <= kArenaHeaderSize / 2);
+
+// The second half of the header's 2 MiB holds the request ring (abi/ring.h).
+inline constexpr u64 kRingOffset = kArenaHeaderSize / 2;
+
+inline ArenaHeader& arena() {
+  return *reinterpret_cast<ArenaHeader*>(kArenaBase);
+}
+template <typename T>
+T& arena_at(u64 offset) {
+  return *reinterpret_cast<T*>(kArenaBase + offset);
+}
+
+// The singleton that `which` names; null before its subsystem's start.
+template <typename T>
+T* root(Root which) {
+  return reinterpret_cast<T*>(arena().roots[static_cast<u32>(which)].load(std::memory_order_acquire));
+}
+template <typename T>
+void set_root(Root which, T* object) {
+  arena().roots[static_cast<u32>(which)].store(reinterpret_cast<u64>(object), std::memory_order_release);
+}
+
+}  // namespace teacup

@@ -1,0 +1,155 @@
+#include "kernel/frame/heap.h"
+
+#include <bit>
+
+#include "kernel/base/arena_header.h"
+#include "kernel/base/memory.h"
+#include "kernel/sync/lock.h"
+
+namespace teacup {
+
+namespace {
+
+constexpr u64 kSlabSize = 64 * KiB;
+constexpr u64 kLargest = 32 * KiB;
+constexpr u32 kClassCount = 22;  // 16, 32, 48, 64, 96, 128, 192, ... 32 KiB
+constexpr u32 kLargeClass = ~u32{0};
+
+struct FreeBlock {
+  FreeBlock* next;
+};
+
+// At the start of each slab, and of each large block.
+struct SlabHeader {
+  u32 size_class;
+  u32 magic;
+  u64 slab_count;  // of a large block
+  SlabHeader* next_free;
+  u64 pad_[5];
+};
+static_assert(sizeof(SlabHeader) == 64);
+constexpr u32 kSlabMagic = 0x51ab51ab;
+
+struct Heap {
+  Mutex lock{LockRank::kHeap};
+  FreeBlock* free[kClassCount] = {};
+  SlabHeader* free_runs = nullptr;  // freed large blocks, reused for the same number of slabs
+  u64 brk = 0;                      // arena offset of the first slab never used
+  u64 in_use = 0;
+};
+
+// Classes alternate 2^n and 1.5 * 2^n from 32 on, after 16.
+constexpr u64 class_size(u32 index) {
+  if (index == 0) return 16;
+  u64 base = u64{32} << ((index - 1) / 2);
+  return (index - 1) % 2 == 0 ? base : base + base / 2;
+}
+static_assert(class_size(1) == 32 && class_size(2) == 48 && class_size(3) == 64 &&
+              class_size(21) == 32 * KiB);
+
+u32 class_of(u64 size) {
+  if (size <= 16) return 0;
+  if (size <= 32) return 1;
+  u32 log = static_cast<u32>(std::bit_width(size - 1));  // size <= 2^log
+  u64 three_quarters = (u64{1} << (log - 1)) + (u64{1} << (log - 2));
+  return size <= three_quarters ? 2 * (log - 6) + 2 : 2 * (log - 6) + 3;
+}
+
+Heap& heap() {
+  return *root<Heap>(Root::kHeap);
+}
+
+SlabHeader* fresh_slabs(Heap& heap, u64 count) {
+  for (SlabHeader** at = &heap.free_runs; *at != nullptr; at = &(*at)->next_free) {
+    if ((*at)->slab_count != count) continue;
+    SlabHeader* run = *at;
+    *at = run->next_free;
+    return run;
+  }
+  u64 size = count * kSlabSize;
+  if (heap.brk + size > kHeapOffset + kHeapSize) return nullptr;
+  auto* slab = &arena_at<SlabHeader>(heap.brk);
+  heap.brk += size;
+  return slab;
+}
+
+bool refill(Heap& heap, u32 size_class) {
+  SlabHeader* slab = fresh_slabs(heap, 1);
+  if (slab == nullptr) return false;
+  *slab = SlabHeader{size_class, kSlabMagic, 1, nullptr, {}};
+  u64 size = class_size(size_class);
+  u64 start = reinterpret_cast<u64>(slab) + align_up(sizeof(SlabHeader), size >= 64 ? 64 : 16);
+  u64 count = (reinterpret_cast<u64>(slab) + kSlabSize - start) / size;
+  // Linked from the end, so that blocks are handed out in rising order: touched pages stay few.
+  for (u64 i = count; i-- > 0;) {
+    auto* block = reinterpret_cast<FreeBlock*>(start + i * size);
+    block->next = heap.free[size_class];
+    heap.free[size_class] = block;
+  }
+  return true;
+}
+
+void* allocate_large(Heap& heap, u64 size) {
+  u64 count = (size + sizeof(SlabHeader) + kSlabSize - 1) / kSlabSize;
+  SlabHeader* slab = fresh_slabs(heap, count);
+  if (slab == nullptr) return nullptr;
+  *slab = SlabHeader{kLargeClass, kSlabMagic, count, nullptr, {}};
+  heap.in_use += count * kSlabSize;
+  return slab + 1;
+}
+
+}  // namespace
+
+void heap_start() {
+  static_assert(sizeof(Heap) <= kSlabSize);
+  auto* heap = new (&arena_at<Heap>(kHeapOffset)) Heap;
+  heap->brk = kHeapOffset + kSlabSize;
+  set_root(Root::kHeap, heap);
+}
+
+void* heap_allocate(size_t size) {
+  Heap& heap = teacup::heap();
+  void* block;
+  {
+    LockGuard guard(heap.lock);
+    if (size > kLargest) {
+      block = allocate_large(heap, size);
+      if (block == nullptr) return nullptr;
+    } else {
+      u32 size_class = class_of(size);
+      if (heap.free[size_class] == nullptr && !refill(heap, size_class)) return nullptr;
+      FreeBlock* first = heap.free[size_class];
+      heap.free[size_class] = first->next;
+      heap.in_use += class_size(size_class);
+      block = first;
+    }
+  }
+  memset(block, 0, size);
+  return block;
+}
+
+void heap_free(void* block) {
+  if (block == nullptr) return;
+  auto* slab = reinterpret_cast<SlabHeader*>(align_down(reinterpret_cast<u64>(block), kSlabSize));
+  KERNEL_ASSERT(slab->magic == kSlabMagic);
+  Heap& heap = teacup::heap();
+  LockGuard guard(heap.lock);
+  if (slab->size_class == kLargeClass) {
+    heap.in_use -= slab->slab_count * kSlabSize;
+    slab->next_free = heap.free_runs;
+    heap.free_runs = slab;
+    return;
+  }
+  heap.in_use -= class_size(slab->size_class);
+  auto* free = static_cast<FreeBlock*>(block);
+  free->next = heap.free[slab->size_class];
+  heap.free[slab->size_class] = free;
+}
+
+u64 heap_in_use() {
+  Heap& heap = teacup::heap();
+  LockGuard guard(heap.lock);
+  return heap.in_use;
+}
+
+}  // namespace teacup

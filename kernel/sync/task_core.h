@@ -1,0 +1,87 @@
+// TaskCore: the part of a task that entry code, locks and waiting know. kernel/task's Task begins with it;
+// %gs points at it on every guest-side host thread.
+#pragma once
+
+#include <atomic>
+
+#include "kernel/base/list.h"
+#include "kernel/base/types.h"
+
+namespace teacup {
+
+class WaitQueue;
+struct TaskCore;
+
+// One task's place in one wait queue. Lives in the task or in the heap, never on a kernel stack: stacks are
+// private to their address space, queues are not.
+struct WaitEntry {
+  ListNode node;
+  WaitQueue* queue = nullptr;  // null: on none
+  TaskCore* task = nullptr;
+  u32 events = 0;          // POLL* bits that wake it
+  bool exclusive = false;  // stop a wake-one here
+  // Instead of waking `task`, if set. Called with the queue's lock held; may only set flags, link lists of
+  // its own (rank above kWaitQueue) and collect wake-ups.
+  void (*on_wake)(WaitEntry& entry, u32 events) = nullptr;
+  void* context = nullptr;
+};
+
+// Where a task is, as other tasks see it. Stored and fenced on both sides of every crossing.
+enum class Mode : u32 {
+  kUser,    // guest code, or the trampolines
+  kKernel,  // may hold locks: if its process is killed now, the machine ends
+  kParked,  // asleep in park(), holding no lock
+  kDead,
+};
+
+// Reasons to leave guest code, or to stop waiting. Tested on the way out of the kernel and by park().
+enum Pending : u32 {
+  kPendingSignal = 1,  // a deliverable signal may be queued
+  kPendingDying = 2,   // the process is ending: go no further
+  kPendingRemap = 4,   // the address space has mappings to bring up to date
+  kPendingStop = 8,    // job control: stop here until continued
+  kPendingWork = 16,   // kernel/task has something for this task to do
+};
+
+struct TaskCore {
+  // --- Offsets known to assembly and trampolines (kernel/entry/offsets.h checks them).
+  TaskCore* self = this;                  // %gs:0
+  u64 syscall_entry = 0;                  // %gs:8   trampolines jump here
+  u64 cpuid_entry = 0;                    // %gs:16
+  u64 kernel_stack_top = 0;               // %gs:24  the Frame lies right below
+  u64 scratch = 0;                        // %gs:32  the guest's rsp while stacks are switched
+  std::atomic<Mode> mode{Mode::kKernel};  // %gs:40
+  std::atomic<u32> pending{0};            // %gs:44
+
+  // --- Parking. Only the task itself clears them.
+  std::atomic<u32> park_word{0};  // 1: there is news
+  std::atomic<u32> sleeping{0};   // the host futex is (about to be) slept on: the waker must call the host
+
+  // --- The host thread that runs it; 0 when none does (a vfork parent while its borrower runs).
+  std::atomic<u32> host_pid{0};
+  std::atomic<u32> host_tid{0};
+
+  // --- For the task dump (SIGUSR1): what park() waits for, a static string, and since when (ns, monotonic).
+  std::atomic<const char*> waiting_for{nullptr};
+  std::atomic<u64> waiting_since{0};
+  s32 tid = 0;  // the guest's
+
+  // --- Wait entries for calls that wait on a few queues; poll and epoll allocate theirs.
+  WaitEntry wait_entries[4];
+
+  // --- Ranks of the locks held, newest last (TEACUP_LOCK_CHECKS).
+  u8 held_count = 0;
+  u8 held_ranks[15] = {};
+};
+
+#ifdef TEACUP_HOSTED
+TaskCore& current_core();  // kernel/sync/hosted.cc: one per test thread
+#else
+inline TaskCore& current_core() {
+  TaskCore* task;
+  asm("mov %%gs:0, %0" : "=r"(task));
+  return *task;
+}
+#endif
+
+}  // namespace teacup

@@ -1,0 +1,141 @@
+// park() and notify() are two halves of one handshake, fenced on both sides:
+//   park:   sleeping = 1; fence; word? pending?  -> host futex on word
+//   notify: word = 1;     fence; sleeping?       -> host wake
+// Spinning first: a handoff through shared memory takes 0.1-0.3 us, through a host futex 35-60 across cores
+// (DESIGN 13). The spin is bounded by about the cost of the sleep and wake it may save, and skipped on one
+// core.
+#include "kernel/sync/wait.h"
+
+#include "kernel/base/arena_header.h"
+#include "kernel/base/panic.h"
+#include "kernel/sync/doorbell.h"
+
+namespace teacup {
+
+namespace {
+constexpr int kSpins = 400;  // of about 40 ns each: see the figures above
+
+bool interrupted(const TaskCore& task, bool interruptible) {
+  u32 pending = task.pending.load(std::memory_order_seq_cst);
+  return (pending & (interruptible ? ~u32{0} : u32{kPendingDying})) != 0;
+}
+
+}  // namespace
+
+void notify(TaskCore& task) {
+  task.park_word.store(1, std::memory_order_seq_cst);
+  if (task.sleeping.load(std::memory_order_seq_cst) != 0) gate::futex_wake(task.park_word, 1);
+}
+
+void interrupt(TaskCore& task, Pending reason) {
+  task.pending.fetch_or(reason, std::memory_order_seq_cst);
+  if (task.mode.load(std::memory_order_seq_cst) == Mode::kUser) {
+    if (&task != &current_core()) ring_kick(task);
+    return;
+  }
+  notify(task);
+}
+
+Woken park(const char* what, u64 deadline, bool interruptible) {
+  TaskCore& task = current_core();
+  task.waiting_since.store(0, std::memory_order_relaxed);
+  task.waiting_for.store(what, std::memory_order_relaxed);
+  auto finish = [&](Woken woken) {
+    task.park_word.store(0, std::memory_order_seq_cst);
+    task.waiting_for.store(nullptr, std::memory_order_relaxed);
+    return woken;
+  };
+  if (arena().cpu_count > 1) {
+    for (int i = 0; i < kSpins; i++) {
+      if (task.park_word.load(std::memory_order_acquire) != 0) return finish(Woken::kNews);
+      if (interrupted(task, interruptible)) return finish(Woken::kInterrupted);
+      __builtin_ia32_pause();
+    }
+  }
+  task.waiting_since.store(gate::monotonic_now(), std::memory_order_relaxed);
+  task.sleeping.store(1, std::memory_order_seq_cst);
+  task.mode.store(Mode::kParked, std::memory_order_seq_cst);
+  Woken woken = Woken::kNews;
+  for (;;) {
+    if (task.park_word.load(std::memory_order_seq_cst) != 0) break;
+    if (interrupted(task, interruptible)) {
+      woken = Woken::kInterrupted;
+      break;
+    }
+    if (deadline != kNoDeadline && gate::monotonic_now() >= deadline) {
+      woken = Woken::kTimeout;
+      break;
+    }
+    gate::futex_wait(task.park_word, 0, deadline);
+  }
+  task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
+  task.sleeping.store(0, std::memory_order_relaxed);
+  return finish(woken);
+}
+
+WaitQueue::~WaitQueue() {
+  KERNEL_ASSERT(entries_.empty());
+}
+
+void WaitQueue::add(WaitEntry& entry, u32 events, bool exclusive) {
+  KERNEL_ASSERT(entry.queue == nullptr);
+  if (entry.on_wake == nullptr) entry.task = &current_core();
+  entry.events = events;
+  entry.exclusive = exclusive;
+  LockGuard guard(lock_);
+  entry.queue = this;
+  if (exclusive) {
+    entries_.push_back(entry);  // behind all others, in order of arrival
+  } else {
+    entries_.push_front(entry);
+  }
+  count_.fetch_add(1, std::memory_order_seq_cst);
+}
+
+void WaitQueue::remove(WaitEntry& entry) {
+  WaitQueue* queue = entry.queue;
+  if (queue == nullptr) return;
+  LockGuard guard(queue->lock_);
+  queue->entries_.remove(entry);
+  queue->count_.fetch_sub(1, std::memory_order_seq_cst);
+  entry.queue = nullptr;
+}
+
+void WaitQueue::wake(u32 events) {
+  wake_up_to(events, 1);
+}
+void WaitQueue::wake_all(u32 events) {
+  wake_up_to(events, ~u32{0});
+}
+
+void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
+  if (empty()) return;
+  // Host wakes wait until the lock is dropped. Tasks are type-stable memory: a late wake is at worst
+  // spurious.
+  constexpr u32 kBatch = 16;
+  TaskCore* sleepers[kBatch];
+  u32 sleeper_count = 0;
+  {
+    LockGuard guard(lock_);
+    for (WaitEntry* entry = entries_.front(); entry != nullptr; entry = entries_.after(*entry)) {
+      if ((entry->events & events) == 0) continue;
+      if (entry->on_wake != nullptr) {
+        entry->on_wake(*entry, events);
+      } else {
+        entry->task->park_word.store(1, std::memory_order_seq_cst);
+        if (entry->task->sleeping.load(std::memory_order_seq_cst) != 0) {
+          if (sleeper_count == kBatch) {
+            // More sleepers than a batch: pay for one host call under the lock rather than lose one.
+            gate::futex_wake(entry->task->park_word, 1);
+          } else {
+            sleepers[sleeper_count++] = entry->task;
+          }
+        }
+      }
+      if (entry->exclusive && --exclusives == 0) break;
+    }
+  }
+  for (u32 i = 0; i < sleeper_count; i++) gate::futex_wake(sleepers[i]->park_word, 1);
+}
+
+}  // namespace teacup

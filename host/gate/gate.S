@@ -29,4 +29,15 @@ host_sigreturn:
     jmp host_gate
     .size host_sigreturn, .-host_sigreturn
 
+/* A new host thread's first instructions: see spawn_thread. The call leaves the stack aligned as the C ABI wants it. */
+    .globl host_thread_start
+    .type host_thread_start, @function
+host_thread_start:
+    pop %rdi
+    pop %rax
+    xor %ebp, %ebp
+    call *%rax
+    ud2
+    .size host_thread_start, .-host_thread_start
+
     .section .note.GNU-stack,"",@progbits

@@ -96,12 +96,15 @@ Result<u32> spawn_process() {
   return static_cast<u32>(result);
 }
 
-Result<void> spawn_thread(u64 stack_top, void (*entry)(), std::atomic<u32>* tid) {
-  // The child returns from the gate's `ret` on its own stack: the entry's address waits there, aligned as
-  // after a call.
-  u64 stack = align_down(stack_top, 16) - 16;
-  *reinterpret_cast<u64*>(stack) = reinterpret_cast<u64>(entry);
-  return check(call(abi::kNR_clone, kThreadFlags | abi::kCLONE_PARENT_SETTID, stack, address_of(tid)));
+Result<void> spawn_thread(u64 stack_top, void (*entry)(void*), void* argument, std::atomic<u32>* tid) {
+  // The child returns from the gate's `ret` on its own stack: host_thread_start waits there, then what it
+  // pops.
+  auto* stack = reinterpret_cast<u64*>(align_down(stack_top, 16)) - 4;
+  stack[0] = reinterpret_cast<u64>(&host_thread_start);
+  stack[1] = reinterpret_cast<u64>(argument);
+  stack[2] = reinterpret_cast<u64>(entry);
+  return check(call(abi::kNR_clone, kThreadFlags | abi::kCLONE_PARENT_SETTID, reinterpret_cast<u64>(stack),
+                    address_of(tid)));
 }
 
 void exit_thread() {

@@ -37,9 +37,9 @@ void yield();
 // The child's %gs base still names the parent's task; it must call set_task() before anything that asks
 // current().
 Result<u32> spawn_process();
-// Starts a host thread on `stack_top`, entering `entry` with the C ABI's stack alignment; its %gs base is the
-// caller's until it calls set_task(). Its host tid is written to *tid before it or the caller goes on.
-Result<void> spawn_thread(u64 stack_top, void (*entry)(), std::atomic<u32>* tid);
+// Starts a host thread on `stack_top` in entry(argument), which must not return; its %gs base is the caller's
+// until it calls set_task(). Its host tid is written to *tid before it or the caller goes on.
+Result<void> spawn_thread(u64 stack_top, void (*entry)(void*), void* argument, std::atomic<u32>* tid);
 [[noreturn]] void exit_thread();
 [[noreturn]] void exit_process(int status);
 // Sets what current() returns on this thread, and the FS base the guest sees.

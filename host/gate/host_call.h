@@ -10,4 +10,5 @@ teacup::s64 host_call(teacup::u64 number, teacup::u64 a, teacup::u64 b, teacup::
                       teacup::u64 e, teacup::u64 f);
 extern const char host_gate_return[];  // the instruction after the one syscall: what the filter allows
 void host_sigreturn();
+void host_thread_start();
 }

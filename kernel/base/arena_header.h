@@ -46,7 +46,10 @@ struct ArenaHeader {
   ImageSlot images[kMaxImages];
   u64 config_offset;  // arena offset and size of the boot configuration (abi/boot.h)
   u64 config_size;
-  u32 filter_length;  // seccomp program, in instructions of 8 bytes
+  u64 streams_offset;  // abi::Streams
+  u64 events_offset;   // abi::Events
+  u64 heap_brk;        // arena offset where the broker's own allocations end: the heap starts behind
+  u32 filter_length;   // seccomp program, in instructions of 8 bytes
   u32 pad_;
   u64 filter[512];
 

@@ -138,10 +138,10 @@ enum class Errno : int {
 
   // Kernel-internal: a call interrupted by a signal says how it is to be restarted. Never seen by the guest:
   // signal delivery turns them into EINTR or a restart (signal(7), "Interruption of system calls").
-  RESTARTSYS = 512,           // restart if the handler has SA_RESTART, or no handler runs
-  RESTARTNOINTR = 513,        // always restart
-  RESTARTNOHAND = 514,        // restart only if no handler runs
-  RESTART_RESTARTBLOCK = 516, // restart through restart_syscall, with what is left of the timeout
+  RESTARTSYS = 512,            // restart if the handler has SA_RESTART, or no handler runs
+  RESTARTNOINTR = 513,         // always restart
+  RESTARTNOHAND = 514,         // restart only if no handler runs
+  RESTART_RESTARTBLOCK = 516,  // restart through restart_syscall, with what is left of the timeout
 };
 
 // "ENOENT"; "E???" for a number Linux does not have.

@@ -90,10 +90,10 @@ class [[nodiscard]] Result<T&> {
 
 }  // namespace teacup
 
-#define TRY(expression)                                          \
-  __extension__({                                                \
-    auto&& try_result_ = (expression);                           \
-    if (!try_result_.ok()) [[unlikely]]                          \
-      return try_result_.error();                                \
-    static_cast<decltype(try_result_)&&>(try_result_).value();   \
+#define TRY(expression)                                        \
+  __extension__({                                              \
+    auto&& try_result_ = (expression);                         \
+    if (!try_result_.ok()) [[unlikely]]                        \
+      return try_result_.error();                              \
+    static_cast<decltype(try_result_)&&>(try_result_).value(); \
   })

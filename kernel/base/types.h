@@ -24,10 +24,20 @@ inline constexpr u64 GiB = 1024 * MiB;
 inline constexpr u64 TiB = 1024 * GiB;
 
 // `align` must be a power of two.
-constexpr u64 align_up(u64 value, u64 align) { return (value + align - 1) & ~(align - 1); }
-constexpr u64 align_down(u64 value, u64 align) { return value & ~(align - 1); }
-constexpr bool is_aligned(u64 value, u64 align) { return (value & (align - 1)) == 0; }
-constexpr u64 page_up(u64 value) { return align_up(value, kPageSize); }
-constexpr u64 page_down(u64 value) { return align_down(value, kPageSize); }
+constexpr u64 align_up(u64 value, u64 align) {
+  return (value + align - 1) & ~(align - 1);
+}
+constexpr u64 align_down(u64 value, u64 align) {
+  return value & ~(align - 1);
+}
+constexpr bool is_aligned(u64 value, u64 align) {
+  return (value & (align - 1)) == 0;
+}
+constexpr u64 page_up(u64 value) {
+  return align_up(value, kPageSize);
+}
+constexpr u64 page_down(u64 value) {
+  return align_down(value, kPageSize);
+}
 
 }  // namespace teacup

@@ -102,8 +102,9 @@ void* allocate_large(Heap& heap, u64 size) {
 
 void heap_start() {
   static_assert(sizeof(Heap) <= kSlabSize);
-  auto* heap = new (&arena_at<Heap>(kHeapOffset)) Heap;
-  heap->brk = kHeapOffset + kSlabSize;
+  u64 start = align_up(arena().heap_brk, kSlabSize);
+  auto* heap = new (&arena_at<Heap>(start)) Heap;
+  heap->brk = start + kSlabSize;
   set_root(Root::kHeap, heap);
 }
 

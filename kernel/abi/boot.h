@@ -1,0 +1,66 @@
+// The boot configuration: what `teacup run` tells the kernel. Built by the broker in the arena
+// (config_offset) before the template starts; read by the kernel at boot, never changed. Offsets are arena
+// offsets; strings are NUL-terminated.
+#pragma once
+
+#include "kernel/base/arena_header.h"
+#include "kernel/base/types.h"
+
+namespace teacup::abi {
+
+enum class ImageKind : u32 {
+  kErofs = 1,      // mapped, parsed by fs/
+  kImporter,       // ext2/3/4, squashfs: through the importer, data mapped or read
+  kHostDirectory,  // through the broker's host file service
+};
+
+struct BootString {
+  u64 offset;
+  u64 length;  // without the NUL
+};
+struct BootStrings {  // an array of BootString
+  u64 offset;
+  u64 count;
+};
+
+struct BootVolume {  // -v, and a host directory as the image
+  BootString guest_path;
+  u32 host_root;  // number by which the broker's host file service knows it
+  u32 writable;
+  u32 is_directory;
+  u32 pad_;
+};
+
+enum class StreamKind : u32 { kClosed = 0, kTerminal, kPipe, kFile, kCharDevice };
+struct BootStream {
+  StreamKind kind;
+  u32 readable;
+  u32 writable;
+  u32 same_as;  // lowest stream number that is the same host description (2>&1), or its own
+};
+
+enum class InterceptMode : u32 { kRewrite = 0, kTrap };
+
+struct BootConfig {
+  BootStrings arguments;    // argv; [0] is looked up in PATH if it has no slash
+  BootStrings environment;  // -e K=V only; the kernel adds the defaults
+  BootString working_directory;
+  BootString user;  // -u as given, empty: 0:0; names are looked up in the image's passwd and group
+  BootString hostname;
+  BootStrings volumes;  // of BootVolume
+  BootStream streams[3];
+  u16 window_rows, window_columns;
+  u32 host_termios_valid;
+  InterceptMode mode;
+  u32 trace;  // 1: lines to the broker (RingOp::kMessage)
+  u32 stats;
+  u32 image_kind;  // ImageKind of images[0]; for kHostDirectory volumes[0] with guest_path "/" is the root
+  u8 random_seed[32];  // for AT_RANDOM, /dev/urandom, getrandom
+  u64 boot_realtime;   // ns, when the machine was started
+};
+
+inline const BootConfig& boot_config() {
+  return arena_at<BootConfig>(arena().config_offset);
+}
+
+}  // namespace teacup::abi

@@ -99,7 +99,7 @@ Result<u32> spawn_process() {
 Result<void> spawn_thread(u64 stack_top, void (*entry)(void*), void* argument, std::atomic<u32>* tid) {
   // The child returns from the gate's `ret` on its own stack: host_thread_start waits there, then what it
   // pops.
-  auto* stack = reinterpret_cast<u64*>(align_down(stack_top, 16)) - 4;
+  auto* stack = reinterpret_cast<u64*>(align_down(stack_top, 16)) - 5;
   stack[0] = reinterpret_cast<u64>(&host_thread_start);
   stack[1] = reinterpret_cast<u64>(argument);
   stack[2] = reinterpret_cast<u64>(entry);

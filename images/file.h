@@ -1,0 +1,62 @@
+// A host file descriptor with an owner, whole reads and writes, and an output file that appears under its
+// name only when it is complete.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "kernel/base/types.h"
+
+namespace teacup::images {
+
+class File {
+ public:
+  File() = default;
+  explicit File(int fd) : fd_(fd) {}
+  File(File&& other) noexcept : fd_(other.release()) {}
+  File& operator=(File&& other) noexcept;
+  ~File();
+
+  static File open_read(const std::string& path);
+  // A file without a name, in $TMPDIR or /var/tmp, gone when closed.
+  static File temporary();
+
+  int fd() const { return fd_; }
+  int release();
+  explicit operator bool() const { return fd_ >= 0; }
+
+  // All of `bytes`, or Error (an end of file inside is one); `name` is for the message.
+  void read_at(std::span<std::byte> bytes, u64 offset, const std::string& name) const;
+  void write_at(std::span<const std::byte> bytes, u64 offset, const std::string& name) const;
+
+ private:
+  int fd_ = -1;
+};
+
+// Copies `length` bytes between files, by the host kernel where it can.
+void copy_range(const File& from, u64 from_offset, const File& to, u64 to_offset, u64 length,
+                const std::string& from_name, const std::string& to_name);
+
+// An output file under a temporary name beside `path`; commit() renames it, destruction without commit()
+// removes it.
+class OutputFile {
+ public:
+  explicit OutputFile(std::string path);
+  OutputFile(const OutputFile&) = delete;
+  ~OutputFile();
+
+  const File& file() const { return file_; }
+  const std::string& path() const { return path_; }
+  const std::string& temporary_path() const { return temporary_; }
+  void set_size(u64 size);
+  void commit();
+
+ private:
+  std::string path_;
+  std::string temporary_;
+  File file_;
+  bool committed_ = false;
+};
+
+}  // namespace teacup::images

@@ -1,0 +1,54 @@
+# bash completion for teacup; source it, or install it as /usr/share/bash-completion/completions/teacup.
+
+# Files and directories that begin with $1, as completions.
+_teacup_paths() {
+  compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen -f -- "$1")
+}
+
+_teacup_run() {
+  local current=$1 i=2 word
+  # Options end at IMAGE; behind it nothing is ours to complete but, perhaps, a host path.
+  while ((i < COMP_CWORD)); do
+    word=${COMP_WORDS[i]}
+    case $word in
+      -e | --env | --env-file | -w | --workdir | -u | --user | --hostname | -v | --volume | -m | --memory | --mode)
+        # bash splits at "=" and ":"; a value may be several words.
+        i=$((i + 1))
+        [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
+        while [[ ${COMP_WORDS[i + 1]-} == [=:]* ]]; do i=$((i + 2)); done
+        ;;
+      --trace | --stats) [[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 2)) ;;
+      -*) ;;
+      *) return ;;
+    esac
+    i=$((i + 1))
+  done
+  ((i == COMP_CWORD)) || return
+  if [[ $current == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --hostname -v --volume -m
+      --memory -i --interactive -t --tty --rm --mode --trace --stats --print-host-surface -h --help' -- "$current")
+  else
+    _teacup_paths "$current"
+  fi
+}
+
+_teacup() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  COMPREPLY=()
+  if ((COMP_CWORD == 1)); then
+    mapfile -t COMPREPLY < <(compgen -W 'run help version' -- "$current")
+    return
+  fi
+  case ${COMP_WORDS[1]}:$previous in
+    run:--mode) mapfile -t COMPREPLY < <(compgen -W 'rewrite trap' -- "$current") ;;
+    run:--env-file | run:-v | run:--volume) _teacup_paths "$current" ;;
+    run:-e | run:--env) mapfile -t COMPREPLY < <(compgen -v -- "$current") ;;
+    run:*) _teacup_run "$current" ;;
+    help:help) mapfile -t COMPREPLY < <(compgen -W 'run version' -- "$current") ;;
+    help:* | version:*) ;;
+    *) _teacup_paths "$current" ;;
+  esac
+}
+
+complete -F _teacup teacup

@@ -1,0 +1,124 @@
+"""Standard input, output and error as pipes and files."""
+
+import hashlib
+import os
+import subprocess
+import tempfile
+import unittest
+
+from harness import command, finish, run, shell, start
+
+
+class Stdio(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def path(self, name, text=None):
+        path = os.path.join(self.folder, name)
+        if text is not None:
+            with open(path, "w") as file:
+                file.write(text)
+        return path
+
+    def host(self, script, timeout=60):
+        """A script of the host's sh; "$@" in it is a `teacup run IMAGE --`."""
+        return subprocess.run(["sh", "-c", script, "sh", *command()], capture_output=True, text=True, timeout=timeout,
+                              cwd=self.folder)
+
+    def test_streams_are_apart(self):
+        result = shell("echo out; echo err >&2")
+        self.assertEqual((result.out, result.err), ("out\n", "err\n"))
+
+    def test_bytes_pass_unchanged_both_ways(self):
+        data = bytes(range(256)) * 1000
+        process = start("cat")
+        out, err = process.communicate(data, 30)
+        self.assertEqual((process.returncode, out, err), (0, data, b""))
+
+    def test_much_data_passes_unchanged(self):
+        data = os.urandom(1 << 20) * 16
+        process = start("sh", "-c", "md5sum; head -c 16777216 /dev/zero")
+        out, _ = process.communicate(data, 60)
+        line, _, zeros = out.partition(b"\n")
+        self.assertEqual(line.split()[0].decode(), hashlib.md5(data).hexdigest())
+        self.assertEqual(zeros, bytes(16777216))
+
+    def test_output_is_seen_while_the_guest_runs(self):
+        process = start("sh", "-c", "echo ready; read line; echo got $line")
+        self.assertEqual(process.stdout.readline(), b"ready\n")
+        process.stdin.write(b"it\n")
+        process.stdin.flush()
+        self.assertEqual(process.stdout.readline(), b"got it\n")
+        self.assertEqual(finish(process).status, 0)
+
+    def test_input_file_is_read_no_further_than_the_guest_reads(self):
+        self.path("lines", "one\ntwo\nthree\nfour\n")
+        result = self.host('{ "$@" dd bs=4 count=1 2>/dev/null; cat; } < lines')
+        self.assertEqual(result.stdout, "one\ntwo\nthree\nfour\n")
+        result = self.host('{ "$@" head -c 4 >/dev/null; echo rest:; cat; } < lines')
+        self.assertEqual(result.stdout, "rest:\ntwo\nthree\nfour\n")
+
+    def test_unread_input_is_left_to_the_caller(self):
+        result = self.host('printf "a\\nb\\nc\\n" | while read x; do "$@" echo "got $x"; done')
+        self.assertEqual(result.stdout, "got a\ngot b\ngot c\n", result.stderr)
+
+    def test_seek_on_an_input_file(self):
+        self.path("data", "0123456789")
+        result = self.host('"$@" sh -c "tail -c 3; :" < data')
+        self.assertEqual(result.stdout, "789", result.stderr)
+
+    def test_output_appends(self):
+        self.path("log", "before\n")
+        result = self.host('"$@" sh -c "echo one; echo two" >> log; echo after >> log; cat log')
+        self.assertEqual(result.stdout, "before\none\ntwo\nafter\n", result.stderr)
+
+    def test_output_file_is_shared_with_the_caller(self):
+        result = self.host('{ echo before; "$@" echo guest; echo after; } > log; cat log')
+        self.assertEqual(result.stdout, "before\nguest\nafter\n", result.stderr)
+
+    def test_reader_that_goes_away_ends_the_writer(self):
+        result = self.host('"$@" yes | head -n 1; :')
+        self.assertEqual(result.stdout, "y\n", result.stderr)
+
+    def test_broken_pipe_kills_with_sigpipe(self):
+        process = start("sh", "-c", "yes; echo status $? >&2")
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.close()
+        self.assertEqual(process.stderr.read(), b"status 141\n")
+        process.stderr.close()
+        process.wait(30)
+
+    def test_closed_streams(self):
+        result = self.host('"$@" sh -c "cat; echo read \\$? >&2" <&- 2>&1')
+        self.assertIn("read 1", result.stdout)
+        result = self.host('"$@" sh -c "echo lost; echo wrote \\$? >&2" >&-')
+        self.assertIn("wrote 1", result.stderr)
+
+    def test_dev_null(self):
+        result = run("cat", stdin=subprocess.DEVNULL, input=None)
+        self.assertEqual((result.status, result.out), (0, ""))
+
+    def test_full_device_is_an_error(self):
+        with open("/dev/full", "w") as full:
+            result = shell("echo text || echo failed >&2", stdout=full)
+        self.assertIn("failed", result.err)
+
+    def test_streams_by_their_names(self):
+        result = shell("echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin; cat /proc/self/fd/0",
+                       input=b"text")
+        self.assertEqual((result.out, result.err), ("out\ntext", "err\n"))
+
+    def test_no_terminal_is_said_so(self):
+        self.assertEqual(shell("test -t 0; echo $?; test -t 1; echo $?; tty").out, "1\n1\nnot a tty\n")
+
+    def test_arguments_pass_unchanged(self):
+        words = ["", " ", "a b", "$HOME", "*", "new\nline", "--", "-e", "\u00e9\u4e2d"]
+        result = run("printf", "%s|", *words)
+        self.assertEqual(result.out, "".join(word + "|" for word in words))
+
+
+if __name__ == "__main__":
+    unittest.main()

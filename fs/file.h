@@ -11,6 +11,7 @@
 
 #include "fs/credentials.h"
 #include "kernel/abi/fs.h"
+#include "kernel/base/format.h"
 #include "kernel/base/ref.h"
 #include "kernel/base/result.h"
 #include "kernel/sync/wait.h"
@@ -38,6 +39,20 @@ class DirSink {
   ~DirSink() = default;
 };
 
+// Kinds of file that calls treat specially; there is no RTTI in the kernel.
+enum class FileKind : u8 {
+  kOther,
+  kPipe,
+  kEpoll,
+  kSocket,
+  kTty,
+  kEventFd,
+  kTimerFd,
+  kSignalFd,
+  kPidFd,
+  kInotify
+};
+
 class File : public RefCounted<File> {
  public:
   explicit File(u32 flags) : flags_(flags) {}
@@ -53,6 +68,7 @@ class File : public RefCounted<File> {
   bool writable() const {
     return (flags() & abi::kO_ACCMODE) != abi::kO_RDONLY && (flags() & abi::kO_PATH) == 0;
   }
+  virtual FileKind kind() const { return FileKind::kOther; }
   bool nonblocking() const { return (flags() & abi::kO_NONBLOCK) != 0; }
 
   // --- Data. For seekable files at `offset`; others ignore it. Short counts as read(2)/write(2) allow; 0
@@ -89,7 +105,7 @@ class File : public RefCounted<File> {
   virtual Inode* inode() { return nullptr; }
   virtual const Path* path() { return nullptr; }
   // A short name for /proc/PID/fd where there is no path ("pipe:[7]", "anon_inode:[eventpoll]").
-  virtual void describe(class ::teacup::TextBuffer& text);
+  virtual void describe(TextBuffer& text);
 
   // --- Mapping. The pieces that make up [offset, offset + length), in order, both page aligned; past the end
   // of the file the pieces stop. `shared_writable`: the mapping may write to the file (the inode must own its

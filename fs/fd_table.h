@@ -9,6 +9,29 @@
 
 namespace teacup::fs {
 
+// A file found by its descriptor, for the length of a call. When the table is the calling task's alone,
+// nobody can close the descriptor meanwhile, so no reference is counted: that saves two locked operations a
+// call.
+class FdFile {
+ public:
+  FdFile(File* file, bool counted) : file_(file), counted_(counted) {}
+  FdFile(FdFile&& other) noexcept : file_(std::exchange(other.file_, nullptr)), counted_(other.counted_) {}
+  ~FdFile() {
+    if (counted_ && file_ != nullptr) file_->unref();
+  }
+  File& operator*() const { return *file_; }
+  File* operator->() const { return file_; }
+  File* get() const { return file_; }
+  // For keeping it longer than the call.
+  Ref<File> ref() const { return Ref<File>::share(file_); }
+  // Nobody else has the description: its position needs no lock.
+  bool exclusive() const { return !counted_ && file_->ref_count() == 1; }
+
+ private:
+  File* file_;
+  bool counted_;
+};
+
 class FdTable : public RefCounted<FdTable> {
  public:
   static Result<Ref<FdTable>> create();
@@ -18,6 +41,9 @@ class FdTable : public RefCounted<FdTable> {
   // EBADF. O_PATH descriptors are found too; `get_io` refuses them (EBADF), as read(2) and friends do.
   Result<Ref<File>> get(Fd fd);
   Result<Ref<File>> get_io(Fd fd);
+  // The same by the task whose table it is, for the length of a call that closes no descriptor.
+  Result<FdFile> use(Fd fd);
+  Result<FdFile> use_io(Fd fd);
 
   // The lowest free descriptor >= minimum; EMFILE at `limit` (RLIMIT_NOFILE).
   Result<Fd> install(Ref<File> file, bool cloexec, u64 limit, s32 minimum = 0);

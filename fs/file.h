@@ -14,6 +14,7 @@
 #include "kernel/base/format.h"
 #include "kernel/base/ref.h"
 #include "kernel/base/result.h"
+#include "kernel/frame/heap.h"
 #include "kernel/sync/wait.h"
 #include "kernel/uaccess/guest.h"
 
@@ -57,7 +58,8 @@ class File : public RefCounted<File> {
  public:
   explicit File(u32 flags) : flags_(flags) {}
   virtual ~File() = default;
-  static void destroy(File* file);
+  static void destroy(File* file) { delete file; }
+  static void operator delete(void* block) { heap_free(block); }
 
   // O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT, O_PATH… as fcntl(F_GETFL) shows them.
   u32 flags() const { return flags_.load(std::memory_order_relaxed); }
@@ -83,8 +85,8 @@ class File : public RefCounted<File> {
   Mutex& position_lock() { return position_lock_; }
   u64 position = 0;
 
-  // --- Readiness: POLL* bits that hold now.
-  virtual u32 poll();
+  // --- Readiness: POLL* bits that hold now. The default: always ready for reading and writing.
+  virtual u32 poll() { return abi::kPOLLIN | abi::kPOLLOUT | abi::kPOLLRDNORM | abi::kPOLLWRNORM; }
   // Wakes with the same bits as they come true. Null: always ready (regular files).
   virtual WaitQueue* wait_queue() { return nullptr; }
 
@@ -100,6 +102,10 @@ class File : public RefCounted<File> {
   // One descriptor that referred to it was closed (by `owner`: see FdTable); POSIX locks, epoll and flush
   // errors want it.
   virtual Result<void> flush(const void* owner);
+  // Opening is not over until this succeeds; EAGAIN: wait on wait_queue() (a FIFO waits for its other end).
+  virtual Result<void> finish_open() { return {}; }
+  // open(2) of /proc/PID/fd/N for a file that has no path: another description of the same thing. ENXIO.
+  virtual Result<Ref<File>> reopen(u32 flags);
 
   // The inode, or null for what has none (epoll); and the path it was opened by, empty where there is none.
   virtual Inode* inode() { return nullptr; }

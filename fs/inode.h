@@ -1,0 +1,179 @@
+// Inode: a file as its file system knows it, whatever its names. In the arena, counted; shared by all names,
+// open files and mappings of it. Each file system derives its own and overrides what it can do; what it does
+// not override fails as Linux fails it (the errno is said at each function).
+//
+// Locks: `lock` (kInode) guards attributes and content; the functions here take what they need themselves and
+// are called with none held. Attributes are machine words that may be read without it.
+// The last reference may give memory back to the host, so no reference is dropped under a lock.
+#pragma once
+
+#include <atomic>
+#include <string_view>
+
+#include "fs/credentials.h"
+#include "fs/file.h"
+#include "kernel/abi/fs.h"
+#include "kernel/abi/time.h"
+#include "kernel/base/ref.h"
+#include "kernel/base/result.h"
+#include "kernel/frame/heap.h"
+#include "kernel/sync/lock.h"
+
+namespace teacup::fs {
+
+class FileSystem;
+class FileLocks;
+class Path;
+struct Caller;
+
+// What hangs on an inode for another subsystem: a FIFO's pipe, a bound socket, patched text, inotify marks.
+class Attachment : public RefCounted<Attachment> {
+ public:
+  virtual ~Attachment() = default;
+  static void destroy(Attachment* attachment) { delete attachment; }
+  static void operator delete(void* block) { heap_free(block); }
+};
+
+// Somebody who has pages of the inode mapped (kernel/mm has one for each address space and inode). Called
+// under the inode's lock: may only set flags and interrupt tasks.
+class MapObserver {
+ public:
+  // What map_pieces() said of [offset, offset + length) holds no more: content moved (copy-up), or the end of
+  // the file did.
+  virtual void pages_changed(u64 offset, u64 length) = 0;
+  ListNode observer_node;
+
+ protected:
+  ~MapObserver() = default;
+};
+
+// What a new file is to be. `mode` has its type and the permissions after umask; owner as decided by the VFS.
+struct NewNode {
+  u32 mode = 0;
+  u32 uid = 0;
+  u32 gid = 0;
+  u64 rdev = 0;             // devices
+  std::string_view target;  // symbolic links
+};
+
+enum AttributeMask : u32 { kSetMode = 1, kSetUid = 2, kSetGid = 4, kSetAtime = 8, kSetMtime = 16 };
+struct AttributeChange {
+  u32 mask = 0;
+  u32 mode = 0;  // permission bits
+  u32 uid = 0;
+  u32 gid = 0;
+  abi::Timespec atime{};
+  abi::Timespec mtime{};
+};
+
+class Inode : public RefCounted<Inode> {
+ public:
+  Inode(FileSystem& file_system, u64 ino, u32 mode);
+  virtual ~Inode();
+  static void destroy(Inode* inode) { inode->last_reference(); }
+  static void operator delete(void* block) { heap_free(block); }
+
+  FileSystem& file_system() const { return *file_system_; }
+  u32 type() const { return mode & abi::kS_IFMT; }
+  bool is_directory() const { return type() == abi::kS_IFDIR; }
+  bool is_regular() const { return type() == abi::kS_IFREG; }
+  bool is_symlink() const { return type() == abi::kS_IFLNK; }
+
+  // --- Attributes. Written under `lock`.
+  u64 ino;
+  u32 mode;
+  u32 uid = 0;
+  u32 gid = 0;
+  u32 nlink = 1;
+  u64 rdev = 0;
+  std::atomic<u64> size{0};
+  abi::Timespec atime{}, mtime{}, ctime{}, btime{};
+  // Changes with each change of content: what was derived from the content (patched text) is keyed by it.
+  std::atomic<u64> version{1};
+  // Changes with each change of a directory's entries, before the call that made it returns.
+  std::atomic<u64> entries_version{1};
+  // Open files that may write (> 0), or running programs that forbid it (< 0): ETXTBSY. See vfs.h.
+  std::atomic<s32> writers{0};
+  // inotify: union of the masks of all watches on it; 0: none, and no event is reported.
+  std::atomic<u32> watch_mask{0};
+
+  Mutex lock{LockRank::kInode};
+  Ref<Attachment> attachment;  // under lock: FIFO, bound socket
+  Ref<Attachment> text;        // under lock: kernel/mm's patched text
+  Ref<Attachment> marks;       // under lock: inotify
+  FileLocks& locks();          // made at first use; panics never: falls back to ENOLCK inside
+
+  virtual Result<void> stat(abi::Stat& stat);
+  // Attributes a caller may set, already checked; sets ctime. EPERM, EROFS.
+  virtual Result<void> set_attributes(const AttributeChange& change);
+
+  // --- Directories (ENOTDIR). Names have been checked: 1 to 255 bytes, no '/', not "." or "..".
+  virtual Result<Ref<Inode>> lookup(std::string_view name);  // ENOENT
+  // EEXIST if the name is there. EPERM where nothing can be made.
+  virtual Result<Ref<Inode>> create(std::string_view name, const NewNode& node);
+  virtual Result<void> link(std::string_view name, Inode& target);
+  // `victim` is what the name was found to be; ENOENT if it no longer is.
+  virtual Result<void> unlink(std::string_view name, Inode& victim);
+  virtual Result<void> remove_directory(std::string_view name, Inode& victim);  // ENOTEMPTY
+  // `victim`: what is at the new name, or null. flags: RENAME_NOREPLACE is the VFS's; RENAME_EXCHANGE.
+  virtual Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent,
+                              std::string_view new_name, Inode* victim, u32 flags);
+  // Entries but "." and ".." from `position` (>= 2) on; leaves it behind the last one taken.
+  virtual Result<void> read_directory(DirSink& sink, u64& position);
+  // Unnamed (O_TMPFILE). EOPNOTSUPP.
+  virtual Result<Ref<Inode>> create_unnamed(const NewNode& node);
+
+  // --- Symbolic links (EINVAL). readlink: bytes stored, cut at into's end.
+  virtual Result<size_t> readlink(std::span<char> into);
+  virtual bool is_magic_link() const { return false; }
+  // Magic links (/proc/PID/fd/N, exe, cwd): what they lead to, whatever the text says.
+  virtual Result<Path> follow(const Caller& caller);
+
+  // --- Opening. The default knows regular files (FileOf the data functions below), directories, devices
+  // (by number, filesystem.h) and FIFOs. ENXIO.
+  virtual Result<Ref<File>> open(const Path& path, u32 flags);
+
+  // --- Regular files' content (EINVAL).
+  virtual Result<size_t> read(IoDest& to, u64 offset);
+  // `append`: at the end, whatever `offset`. `end` is where the next byte would go. ENOSPC, EFBIG.
+  virtual Result<size_t> write(IoSource& from, u64 offset, bool append, u64& end);
+  virtual Result<void> truncate(u64 new_size);
+  virtual Result<void> allocate(int mode, u64 offset, u64 length);  // fallocate(2); EOPNOTSUPP
+  virtual Result<u64> seek_data(u64 offset, bool hole);             // SEEK_DATA, SEEK_HOLE; ENXIO
+  virtual Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
+                                    std::span<MapPiece> pieces);  // ENODEV
+  virtual Result<void> sync() { return {}; }
+  // Shared writable mappings write behind the kernel's back: what they changed must reach the backing
+  // (msync, munmap, exit). Only inodes of writable host directories do something here.
+  virtual Result<void> write_back(u64 offset, u64 length);
+
+  // --- Extended attributes (xattr(7)); EOPNOTSUPP, ENODATA, ERANGE. Sizes: an empty span asks for the size.
+  virtual Result<size_t> get_xattr(std::string_view name, std::span<std::byte> value);
+  virtual Result<void> set_xattr(std::string_view name, std::span<const std::byte> value, u32 flags);
+  virtual Result<void> remove_xattr(std::string_view name);
+  virtual Result<size_t> list_xattrs(std::span<char> names);
+
+  // --- Mappings.
+  void add_observer(MapObserver& observer);
+  void remove_observer(MapObserver& observer);
+
+  // Sets ctime, or mtime and ctime, to now. Under lock.
+  void touch_ctime();
+  void touch_mtime();
+
+ protected:
+  // The last reference went. The default deletes; a cache of inodes may keep it.
+  virtual void last_reference() { delete this; }
+  void notify_observers(u64 offset, u64 length);  // under lock
+  bool has_observers() { return !observers_.empty(); }
+
+ private:
+  FileSystem* file_system_;  // counted
+  std::atomic<FileLocks*> locks_{nullptr};
+  List<MapObserver, &MapObserver::observer_node> observers_;
+};
+
+// Now, for time stamps.
+abi::Timespec timestamp_now();
+
+}  // namespace teacup::fs

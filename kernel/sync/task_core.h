@@ -12,6 +12,13 @@ namespace teacup {
 class WaitQueue;
 struct TaskCore;
 
+// What a wait entry's callback wants done once the queue's lock is dropped: waking a queue of its own. The
+// callback keeps alive what it hands out until run() is called.
+struct DeferredWake {
+  DeferredWake* next = nullptr;
+  void (*run)(DeferredWake& self) = nullptr;
+};
+
 // One task's place in one wait queue. Lives in the task or in the heap, never on a kernel stack: stacks are
 // private to their address space, queues are not.
 struct WaitEntry {
@@ -21,8 +28,8 @@ struct WaitEntry {
   u32 events = 0;          // POLL* bits that wake it
   bool exclusive = false;  // stop a wake-one here
   // Instead of waking `task`, if set. Called with the queue's lock held; may only set flags, link lists of
-  // its own (rank above kWaitQueue) and collect wake-ups.
-  void (*on_wake)(WaitEntry& entry, u32 events) = nullptr;
+  // its own (rank above kWaitQueue), and return something to be run afterwards (or null).
+  DeferredWake* (*on_wake)(WaitEntry& entry, u32 events) = nullptr;
   void* context = nullptr;
 };
 

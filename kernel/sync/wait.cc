@@ -115,12 +115,16 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
   constexpr u32 kBatch = 16;
   TaskCore* sleepers[kBatch];
   u32 sleeper_count = 0;
+  DeferredWake* deferred = nullptr;
   {
     LockGuard guard(lock_);
     for (WaitEntry* entry = entries_.front(); entry != nullptr; entry = entries_.after(*entry)) {
       if ((entry->events & events) == 0) continue;
       if (entry->on_wake != nullptr) {
-        entry->on_wake(*entry, events);
+        if (DeferredWake* later = entry->on_wake(*entry, events); later != nullptr) {
+          later->next = deferred;
+          deferred = later;
+        }
       } else {
         entry->task->park_word.store(1, std::memory_order_seq_cst);
         if (entry->task->sleeping.load(std::memory_order_seq_cst) != 0) {
@@ -136,6 +140,11 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
     }
   }
   for (u32 i = 0; i < sleeper_count; i++) gate::futex_wake(sleepers[i]->park_word, 1);
+  while (deferred != nullptr) {
+    DeferredWake* now = deferred;
+    deferred = now->next;
+    now->run(*now);
+  }
 }
 
 }  // namespace teacup

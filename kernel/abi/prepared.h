@@ -73,6 +73,7 @@ enum PreparedTactic : u8 {
   kTacticShortJump = 2,     // 2-byte jump to padding that holds the long jump
   kTacticWindowAfter = 3,   // 5-byte jmp that starts at the site
   kTacticEvict = 4,         // 2-byte jump to room made by evicting a neighbouring run of instructions
+  kTacticWindowAround = 5,  // 5-byte jmp over whole instructions on both sides of the site
 };
 
 // What stands at a program counter that the guest must not see.

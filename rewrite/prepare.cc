@@ -1,0 +1,313 @@
+#include "rewrite/prepare.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "rewrite/assemble.h"
+#include "rewrite/tactics.h"
+
+namespace teacup::rewrite {
+namespace {
+
+// How many instructions before a site of doubtful standing may load its number.
+constexpr size_t kNumberDistance = 10;
+// How far a trampoline may be shifted so that no displacement happens to spell a site.
+constexpr u64 kMostShift = 64;
+
+// A site that decoding has confirmed.
+struct Found {
+  Site site;
+  const Region* region = nullptr;
+  size_t index = 0;
+};
+
+class Preparation {
+ public:
+  Preparation(const ElfObject& object, const Options& options, Prepared& out)
+      : object_(object), options_(options), out_(out) {}
+
+  void run() {
+    find_sites();
+    if (found_.empty()) {
+      out_.status = abi::kPreparedNoSites;
+      out_.message = "no system calls in it";
+      return;
+    }
+    plan();
+    finish();
+  }
+
+ private:
+  bool asked(abi::PreparedSiteKind kind) const {
+    if (kind == abi::kSiteSyscall) return true;
+    if (kind == abi::kSiteCpuid) return options_.patch_cpuid;
+    if (kind == abi::kSiteRdtsc || kind == abi::kSiteRdtscp) return options_.patch_rdtsc;
+    return false;
+  }
+
+  void find_sites() {
+    for (const Segment& segment : object_.segments()) {
+      if (!segment.executable) continue;
+      out_.segments.push_back({segment.file_offset, segment.file_size, segment.vaddr, segment.memory_size});
+      for (Candidate candidate : isa::find_candidates(object_.from(segment.vaddr), options_.patch_rdtsc)) {
+        if (!asked(candidate.kind) && !options_.count_others) continue;
+        decide(segment, segment.vaddr + candidate.offset, candidate.kind);
+      }
+    }
+  }
+
+  // Is it an instruction? If so, it goes to found_.
+  void decide(const Segment& segment, u64 address, abi::PreparedSiteKind kind) {
+    Found found;
+    found.site.address = address;
+    found.site.kind = kind;
+    if (!functions_) {
+      functions_.emplace(object_);
+      code_.emplace(object_, *functions_);
+    }
+    const Region& region = code_->at(address);
+    std::optional<size_t> index = region.index_of(address);
+    if (index && region.code[*index].site != kind) return;
+    if (region.function.certain()) {
+      if (!index && region.decoded_end > address) return;  // inside another instruction
+      found.region = &region;
+    }
+    if (!index || !region.function.certain()) {
+      // Nobody says that this is code. It must decode in step from many starts, and load a number.
+      const Region* nearby = code_->resynchronised(address);
+      std::optional<size_t> there = nearby ? nearby->index_of(address) : std::nullopt;
+      bool agreed = there && nearby->code[*there].site == kind;
+      if (index && region.trusted_begin <= address) {
+        if (!agreed || !loads_number(region, *index)) found.site.reason = NetReason::kDoubtful;
+        found.region = &region;
+      } else {
+        if (!agreed) return;
+        if (region.function.certain() || !loads_number(*nearby, *there))
+          found.site.reason = NetReason::kDoubtful;
+        found.region = nearby;
+        index = there;
+      }
+      if (found.site.reason == NetReason::kDoubtful && !(agreed && loads_number(*nearby, *there))) return;
+    }
+    found.index = *index;
+    if (segment.writable) {
+      found.site.reason = NetReason::kWritable;
+    } else if (!asked(kind)) {
+      found.site.reason = NetReason::kNotAsked;
+    } else if (unwinders_know(*found.region, address)) {
+      found.site.reason = NetReason::kSignalReturn;
+    }
+    found_.push_back(std::move(found));
+  }
+
+  static bool loads_number(const Region& region, size_t index) {
+    for (size_t back = 1; back <= std::min(index, kNumberDistance); back++) {
+      const Instruction& in = region.code[index - back];
+      if (!in.falls_through()) return false;
+      if (in.sets_number) return true;
+    }
+    return false;
+  }
+
+  // Without an unwind table, unwinders (libgcc's, gdb's) know a signal frame by the bytes that its return
+  // address points at: `mov $15, %eax ; syscall` must stay.
+  bool unwinders_know(const Region& region, u64 site) const {
+    if (region.function.signal_frame) return false;
+    u64 begin = std::max(object_.segment_at(site)->vaddr, site - std::min<u64>(site, 7));
+    return isa::is_signal_return(object_.at(begin, site - begin));
+  }
+
+  void plan() {
+    std::vector<u64> addresses;
+    for (const Found& found : found_) {
+      if (found.site.reason != NetReason::kNone) continue;
+      addresses.push_back(found.site.address);
+      claims_.add(found.site.address, found.region->code[found.index].end());
+    }
+    if (addresses.empty()) return;
+    targets_ = find_targets(object_, *functions_, *code_, addresses);
+    block_ = object_.end();
+    disassembler_.emplace();
+    using Tactic = std::optional<Draft> (*)(const SiteContext&);
+    const std::vector<Tactic> windows = {window_before, short_jump_to_padding, window_after, window_around};
+    const std::vector<Tactic> last_resort = {evict_neighbours};
+    for (const auto& tactics : {windows, last_resort}) {
+      for (Found& found : found_) {
+        bool open = found.site.tactic == abi::kTacticNet &&
+                    (found.site.reason == NetReason::kNone || found.site.reason == NetReason::kNoRoom ||
+                     found.site.reason == NetReason::kUnencodable);
+        if (open) patch(found, tactics);
+      }
+    }
+  }
+
+  template <typename Tactics>
+  void patch(Found& found, const Tactics& tactics) {
+    const Instruction& site = found.region->code[found.index];
+    claims_.remove(site.address);
+    SiteContext context{*code_, targets_, claims_, *disassembler_, *found.region, found.index};
+    NetReason reason = NetReason::kNoRoom;
+    for (auto tactic : tactics) {
+      std::optional<Draft> draft = tactic(context);
+      if (!draft) continue;
+      if (commit(found, *draft, site)) return;
+      reason = NetReason::kUnencodable;
+    }
+    found.site.reason = reason;
+    claims_.add(site.address, site.end());
+  }
+
+  bool commit(Found& found, const Draft& draft, const Instruction& site) {
+    u64 next = block_ + out_.trampolines.size();
+    for (u64 shift = 0; shift < kMostShift; shift++) {
+      std::optional<Assembled> assembled = assemble(draft, site, *code_, next + shift);
+      if (!assembled) return false;
+      if (spells_site(*assembled, shift)) continue;
+      accept(found, draft, std::move(*assembled), next, shift);
+      return true;
+    }
+    return false;
+  }
+
+  // Would any of the new bytes, together with what is around them, be a site?
+  bool spells_site(const Assembled& assembled, u64 shift) const {
+    std::vector<u8> bytes;
+    if (shift == 0 && !out_.trampolines.empty()) bytes.push_back(out_.trampolines.back());
+    bytes.insert(bytes.end(), assembled.trampoline.begin(), assembled.trampoline.end());
+    if (isa::holds_site(bytes)) return true;
+    for (const TextPatch& patch : assembled.patches) {
+      Bytes before = object_.at(patch.address - 1, 1);
+      Bytes behind = object_.at(patch.address + patch.bytes.size(), 1);
+      bytes.assign(before.begin(), before.end());
+      bytes.insert(bytes.end(), patch.bytes.begin(), patch.bytes.end());
+      bytes.insert(bytes.end(), behind.begin(), behind.end());
+      if (isa::holds_site(bytes)) return true;
+    }
+    return false;
+  }
+
+  void accept(Found& found, const Draft& draft, Assembled assembled, u64 next, u64 shift) {
+    out_.trampolines.resize(out_.trampolines.size() + shift, isa::kTrapByte);
+    if (shift) {
+      out_.to_guest.push_back(pc({next, draft.window.begin, static_cast<u16>(shift), abi::kPcFiller}));
+    }
+    found.site.trampoline = next + shift;
+    found.site.trampoline_end = next + shift + assembled.trampoline.size();
+    out_.trampolines.insert(out_.trampolines.end(), assembled.trampoline.begin(), assembled.trampoline.end());
+    for (TextPatch& patch : assembled.patches) {
+      const Segment& segment = *object_.segment_at(patch.address);
+      patch.file_offset = segment.file_offset + (patch.address - segment.vaddr);
+      out_.patches.push_back(std::move(patch));
+    }
+    for (const PcRun& run : assembled.to_guest) out_.to_guest.push_back(pc(run));
+    for (const PcRun& run : assembled.to_actual) out_.to_actual.push_back(pc(run));
+
+    Site& site = found.site;
+    site.tactic = draft.tactic;
+    site.reason = NetReason::kNone;
+    site.window_begin = draft.window.begin;
+    site.window_end = draft.window.end;
+    site.displaced = draft.window.before;
+    site.displaced.insert(site.displaced.end(), draft.window.after.begin(), draft.window.after.end());
+    site.displaced.insert(site.displaced.end(), draft.evicted.after.begin(), draft.evicted.after.end());
+    claims_.add(draft.window.begin, draft.window.end);
+    if (draft.tactic == abi::kTacticEvict) claims_.add(draft.evicted.begin, draft.evicted.end);
+    if (draft.tactic == abi::kTacticShortJump) claims_.add(draft.detour, draft.detour + isa::kLongJump);
+  }
+
+  abi::PreparedPc pc(const PcRun& run) const {
+    return {.actual = static_cast<u32>(run.actual - out_.base),
+            .guest = static_cast<u32>(run.guest - out_.base),
+            .length = run.length,
+            .kind = run.kind,
+            .reserved = 0};
+  }
+
+  void finish() {
+    for (Found& found : found_) out_.sites.push_back(std::move(found.site));
+    auto by_address = [](const auto& a, const auto& b) { return a.address < b.address; };
+    std::sort(out_.sites.begin(), out_.sites.end(), by_address);
+    std::sort(out_.patches.begin(), out_.patches.end(), by_address);
+    std::sort(out_.to_guest.begin(), out_.to_guest.end(),
+              [](const abi::PreparedPc& a, const abi::PreparedPc& b) { return a.actual < b.actual; });
+    std::sort(out_.to_actual.begin(), out_.to_actual.end(),
+              [](const abi::PreparedPc& a, const abi::PreparedPc& b) { return a.guest < b.guest; });
+    out_.trampoline_address = out_.trampolines.empty() ? 0 : block_;
+    bool calls = std::any_of(out_.sites.begin(), out_.sites.end(),
+                             [](const Site& site) { return site.kind == abi::kSiteSyscall; });
+    out_.status = !out_.patches.empty() ? abi::kPreparedPatched
+                  : calls               ? abi::kPreparedNetOnly
+                                        : abi::kPreparedNoSites;
+  }
+
+  const ElfObject& object_;
+  const Options& options_;
+  Prepared& out_;
+  std::optional<FunctionTable> functions_;
+  std::optional<CodeMap> code_;
+  std::vector<Found> found_;
+  Targets targets_;
+  Claims claims_;
+  std::optional<Disassembler> disassembler_;  // opened when there is something to patch
+  u64 block_ = 0;                             // address of the trampolines
+};
+
+}  // namespace
+
+Prepared prepare(std::span<const std::byte> file, const Options& options) {
+  auto start = std::chrono::steady_clock::now();
+  Prepared prepared;
+  Bytes bytes(reinterpret_cast<const u8*>(file.data()), file.size());
+  if (std::optional<ElfObject> object = ElfObject::create(bytes, prepared.status, prepared.message)) {
+    prepared.base = object->base();
+    prepared.object_size = object->end() - object->base();
+    Preparation(*object, options, prepared).run();
+  }
+  auto spent = std::chrono::steady_clock::now() - start;
+  prepared.micros = static_cast<u32>(std::chrono::duration_cast<std::chrono::microseconds>(spent).count());
+  return prepared;
+}
+
+const char* reason_text(NetReason reason) {
+  switch (reason) {
+    case NetReason::kNone:
+      return "";
+    case NetReason::kNotAsked:
+      return "of a kind that is not patched";
+    case NetReason::kWritable:
+      return "its segment is writable";
+    case NetReason::kDoubtful:
+      return "may be data: no function is known around it";
+    case NetReason::kSignalReturn:
+      return "unwinders know this signal trampoline by its bytes";
+    case NetReason::kNoRoom:
+      return "no room for a jump that is certainly safe";
+    case NetReason::kUnencodable:
+      return "the patch would spell a system call itself";
+  }
+  return "";
+}
+
+const char* tactic_name(u8 tactic) {
+  switch (tactic) {
+    case abi::kTacticWindowBefore:
+      return "window before";
+    case abi::kTacticShortJump:
+      return "short jump";
+    case abi::kTacticWindowAfter:
+      return "window after";
+    case abi::kTacticEvict:
+      return "evict";
+    case abi::kTacticWindowAround:
+      return "window around";
+    default:
+      return "net";
+  }
+}
+
+const char* kind_name(u8 kind) {
+  constexpr const char* kNames[] = {"syscall", "sysenter", "int 0x80", "cpuid", "rdtsc", "rdtscp"};
+  return kind < std::size(kNames) ? kNames[kind] : "?";
+}
+
+}  // namespace teacup::rewrite

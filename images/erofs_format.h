@@ -8,8 +8,6 @@ namespace teacup::images::erofs {
 
 inline constexpr u64 kSuperOffset = 1024;
 inline constexpr u32 kMagic = 0xE0F5E1E2;
-inline constexpr u32 kBlockBits = 12;
-inline constexpr u64 kBlockSize = u64{1} << kBlockBits;
 inline constexpr u64 kSlotSize = 32;  // a nid counts these from meta_blkaddr
 
 inline constexpr u32 kCompatSuperChecksum = 0x1;

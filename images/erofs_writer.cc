@@ -24,12 +24,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
-#include <unordered_map>
 
 #include "images/erofs_format.h"
 #include "images/error.h"
 #include "images/file.h"
+#include "images/inode_order.h"
 
 namespace teacup::images {
 
@@ -54,10 +53,6 @@ void append(Bytes& bytes, const T& value) {
 void append(Bytes& bytes, std::string_view text) {
   const auto* raw = reinterpret_cast<const std::byte*>(text.data());
   bytes.insert(bytes.end(), raw, raw + text.size());
-}
-
-u64 blocks_of(u64 bytes) {
-  return (bytes + kBlockSize - 1) / kBlockSize;
 }
 
 // CRC-32C (Castagnoli), reflected, no final inversion, as the kernel's crc32c().
@@ -159,13 +154,11 @@ struct DirectoryEntries {
 class Writer {
  public:
   Writer(const Tree& tree, const std::string& path, const WriteOptions& options)
-      : tree_(tree), options_(options), output_(path) {}
+      : options_(options), output_(path), order_(tree) {}
 
   void write();
 
  private:
-  void number_inodes();
-  Inode& add_inode(const Node& node);
   DirectoryEntries entries_of(const Inode& directory) const;
   void settle_size(Inode& inode);
   void settle_chunks(Inode& inode);
@@ -181,11 +174,10 @@ class Writer {
   void write_at(const Bytes& bytes, u64 position);
   void report(u64 bytes);
 
-  const Tree& tree_;
   const WriteOptions& options_;
   OutputFile output_;
-  std::vector<std::unique_ptr<Inode>> inodes_;
-  std::unordered_map<const Node*, Inode*> by_node_;
+  InodeOrder order_;
+  std::vector<Inode> inodes_;  // as order_
   u64 meta_end_ = kBlockSize;  // bytes
   u64 blocks_ = 0;
   bool has_chunks_ = false;
@@ -193,50 +185,12 @@ class Writer {
   u64 data_done_ = 0;
 };
 
-Inode& Writer::add_inode(const Node& node) {
-  const auto [found, added] = by_node_.try_emplace(&node, nullptr);
-  if (added) {
-    inodes_.push_back(std::make_unique<Inode>());
-    found->second = inodes_.back().get();
-    found->second->node = &node;
-    found->second->number = static_cast<u32>(inodes_.size());
-  }
-  ++found->second->links;
-  return *found->second;
-}
-
-// Children of one directory get consecutive numbers, and so places; then each subdirectory's in turn, depth
-// first.
-void Writer::number_inodes() {
-  std::vector<Inode*> todo{&add_inode(tree_.root())};
-  todo[0]->parent = todo[0];
-  ++todo[0]->links;
-  while (!todo.empty()) {
-    Inode* directory = todo.back();
-    todo.pop_back();
-    const size_t first = todo.size();
-    for (const auto& [name, child] : directory->node->children) {
-      if (name.size() > 255 || name.empty() || name == "." || name == "..") {
-        throw Error("a file cannot be named '" + name + "'");
-      }
-      Inode& inode = add_inode(*child);
-      if (!child->is_directory()) continue;
-      if (inode.parent != nullptr) throw Error("directory " + name + " is in the tree twice");
-      inode.parent = directory;
-      ++inode.links;  // its "."
-      ++directory->links;
-      todo.push_back(&inode);
-    }
-    std::reverse(todo.begin() + static_cast<std::ptrdiff_t>(first), todo.end());
-  }
-}
-
 DirectoryEntries Writer::entries_of(const Inode& directory) const {
   DirectoryEntries result;
   auto& entries = result.entries;
   entries.reserve(directory.node->children.size() + 2);
   for (const auto& [name, child] : directory.node->children) {
-    entries.push_back({name, by_node_.at(child.get())});
+    entries.push_back({name, &inodes_[order_.index_of(*child)]});
   }
   const auto insert_sorted = [&](std::string_view name, const Inode* inode) {
     const auto at = std::lower_bound(entries.begin(), entries.end(), name,
@@ -270,31 +224,6 @@ bool may_be_mapped(const Node& node) {
                      sizeof(magic)) == 0;
 }
 
-using BlockRanges = std::vector<std::pair<u64, u64>>;  // [first, end) in blocks, in order, apart
-
-// The chunks of 2^bits blocks that hold any data.
-BlockRanges data_chunks(const Content& content, u32 bits) {
-  BlockRanges ranges;
-  const u64 chunk = u64{1} << bits;
-  const u64 all = blocks_of(content.size);
-  for (const Content::Piece& piece : content.pieces) {
-    const u64 first = align_down(piece.offset / kBlockSize, chunk);
-    const u64 end = std::min(align_up(blocks_of(piece.offset + piece.length), chunk), all);
-    if (!ranges.empty() && first <= ranges.back().second) {
-      ranges.back().second = std::max(ranges.back().second, end);
-    } else {
-      ranges.emplace_back(first, end);
-    }
-  }
-  return ranges;
-}
-
-u64 total(const BlockRanges& ranges) {
-  u64 blocks = 0;
-  for (const auto& [first, end] : ranges) blocks += end - first;
-  return blocks;
-}
-
 u64 chunk_count(u64 size, u32 bits) {
   return size == 0 ? 0 : ((blocks_of(size) - 1) >> bits) + 1;
 }
@@ -304,7 +233,7 @@ void Writer::settle_chunks(Inode& inode) {
   has_chunks_ = true;
   u64 least = ~u64{0};
   for (u32 bits = 0; bits <= kMaxChunkBits; ++bits) {
-    const u64 blocks = total(data_chunks(inode.node->content, bits));
+    const u64 blocks = total_blocks(data_chunks(inode.node->content, bits));
     const u64 cost = blocks * kBlockSize + chunk_count(inode.size, bits) * sizeof(u32);
     if (cost < least) {
       least = cost;
@@ -328,7 +257,7 @@ void Writer::settle_size(Inode& inode) {
       break;
     case NodeType::kRegular: {
       inode.size = node.content.size;
-      if (total(data_chunks(node.content, 0)) < blocks_of(inode.size)) {
+      if (total_blocks(data_chunks(node.content, 0)) < blocks_of(inode.size)) {
         settle_chunks(inode);
         max_inline = 0;
       } else {
@@ -368,18 +297,25 @@ void Writer::place_inode(Inode& inode) {
 }
 
 void Writer::lay_out() {
-  number_inodes();
-  for (const auto& inode : inodes_) {
-    settle_size(*inode);
-    place_inode(*inode);
+  inodes_.resize(order_.entries().size());
+  for (size_t i = 0; i < inodes_.size(); ++i) {
+    const InodeOrder::Entry& entry = order_.entries()[i];
+    inodes_[i].node = entry.node;
+    inodes_[i].number = static_cast<u32>(i + 1);
+    inodes_[i].links = entry.links;
+    if (entry.node->is_directory()) inodes_[i].parent = &inodes_[entry.parent];
+  }
+  for (Inode& inode : inodes_) {
+    settle_size(inode);
+    place_inode(inode);
   }
   blocks_ = blocks_of(meta_end_);
   for (const bool directories : {true, false}) {
-    for (const auto& inode : inodes_) {
-      if ((inode->node->type != NodeType::kRegular) != directories) continue;
-      inode->first_block = blocks_;
-      blocks_ += inode->blocks;
-      if (!directories) data_total_ += inode->blocks * kBlockSize;
+    for (Inode& inode : inodes_) {
+      if ((inode.node->type != NodeType::kRegular) != directories) continue;
+      inode.first_block = blocks_;
+      blocks_ += inode.blocks;
+      if (!directories) data_total_ += inode.blocks * kBlockSize;
     }
   }
   if (blocks_ >= kNullBlock)
@@ -400,7 +336,7 @@ void Writer::write_super_block() {
   super.magic = kMagic;
   super.feature_compat = kCompatSuperChecksum | kCompatMtime;
   super.block_bits = kBlockBits;
-  super.root_nid = static_cast<u16>(inodes_[0]->nid());
+  super.root_nid = static_cast<u16>(inodes_[0].nid());
   super.inodes = inodes_.size();
   super.build_time = static_cast<u64>(options_.time);
   super.blocks = static_cast<u32>(blocks_);
@@ -548,9 +484,9 @@ void Writer::write() {
   // What nobody writes is zero: the output starts empty, and grows to its length at once.
   output_.set_size(blocks_ * kBlockSize);
   write_super_block();
-  for (const auto& inode : inodes_) write_inode(*inode);
-  for (const auto& inode : inodes_) {
-    if (inode->node->type == NodeType::kRegular) write_file_data(*inode);
+  for (const Inode& inode : inodes_) write_inode(inode);
+  for (const Inode& inode : inodes_) {
+    if (inode.node->type == NodeType::kRegular) write_file_data(inode);
   }
   output_.commit();
 }

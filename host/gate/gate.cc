@@ -15,7 +15,9 @@ namespace teacup::gate {
 namespace {
 
 constexpr u64 kThreadFlags = abi::kCLONE_VM | abi::kCLONE_FS | abi::kCLONE_FILES | abi::kCLONE_SIGHAND |
-                             abi::kCLONE_THREAD | abi::kCLONE_SYSVSEM;
+                             abi::kCLONE_THREAD | abi::kCLONE_SYSVSEM | abi::kCLONE_PARENT_SETTID |
+                             abi::kCLONE_CHILD_CLEARTID;
+constexpr u64 kForkFlags = abi::kCLONE_PARENT | abi::kCLONE_PARENT_SETTID | abi::kSIGCHLD;
 
 s64 call(u64 number, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0) {
   auto& counts = arena().host_calls;
@@ -89,9 +91,9 @@ void yield() {
   call(abi::kNR_sched_yield);
 }
 
-Result<u32> spawn_process() {
+Result<u32> spawn_process(std::atomic<u32>* pid) {
   // No stack: the child goes on with a copy of this one. CLONE_PARENT makes it a child of the broker.
-  s64 result = call(abi::kNR_clone, abi::kCLONE_PARENT | abi::kSIGCHLD);
+  s64 result = call(abi::kNR_clone, kForkFlags, 0, address_of(pid));
   TRY(check(result));
   return static_cast<u32>(result);
 }
@@ -103,8 +105,8 @@ Result<void> spawn_thread(u64 stack_top, void (*entry)(void*), void* argument, s
   stack[0] = reinterpret_cast<u64>(&host_thread_start);
   stack[1] = reinterpret_cast<u64>(argument);
   stack[2] = reinterpret_cast<u64>(entry);
-  return check(call(abi::kNR_clone, kThreadFlags | abi::kCLONE_PARENT_SETTID, reinterpret_cast<u64>(stack),
-                    address_of(tid)));
+  return check(
+      call(abi::kNR_clone, kThreadFlags, reinterpret_cast<u64>(stack), address_of(tid), address_of(tid)));
 }
 
 void exit_thread() {

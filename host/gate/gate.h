@@ -35,10 +35,11 @@ void yield();
 // --- Tasks.
 // Forks the address space. In the parent: the child's host pid. In the child: 0, on the same (copied) stack.
 // The child's %gs base still names the parent's task; it must call set_task() before anything that asks
-// current().
-Result<u32> spawn_process();
+// current(). The child's host pid is in *pid before it or the caller goes on.
+Result<u32> spawn_process(std::atomic<u32>* pid);
 // Starts a host thread on `stack_top` in entry(argument), which must not return; its %gs base is the caller's
-// until it calls set_task(). Its host tid is written to *tid before it or the caller goes on.
+// until it calls set_task(). Its host tid is written to *tid before it or the caller goes on; the host clears
+// *tid when the thread is gone and no longer uses its stacks (not for the last thread of a process).
 Result<void> spawn_thread(u64 stack_top, void (*entry)(void*), void* argument, std::atomic<u32>* tid);
 [[noreturn]] void exit_thread();
 [[noreturn]] void exit_process(int status);

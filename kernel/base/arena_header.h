@@ -72,6 +72,10 @@ struct ArenaHeader {
 };
 static_assert(sizeof(ArenaHeader) <= kArenaHeaderSize / 2);
 
+// The template's TaskCore, before there is a heap.
+inline constexpr u64 kTemplateCoreOffset = kArenaHeaderSize / 2 - kPageSize;
+static_assert(sizeof(ArenaHeader) <= kTemplateCoreOffset);
+
 // The second half of the header's 2 MiB holds the request ring (abi/ring.h).
 inline constexpr u64 kRingOffset = kArenaHeaderSize / 2;
 

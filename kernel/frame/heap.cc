@@ -154,3 +154,13 @@ u64 heap_in_use() {
 }
 
 }  // namespace teacup
+
+#ifndef TEACUP_HOSTED
+// Virtual destructors name these: a counted object's destroy() may be `delete object`.
+void operator delete(void* block) noexcept {
+  teacup::heap_free(block);
+}
+void operator delete(void* block, std::size_t) noexcept {
+  teacup::heap_free(block);
+}
+#endif

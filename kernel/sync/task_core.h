@@ -55,10 +55,12 @@ struct TaskCore {
   TaskCore* self = this;                  // %gs:0
   u64 syscall_entry = 0;                  // %gs:8   trampolines jump here
   u64 cpuid_entry = 0;                    // %gs:16
-  u64 kernel_stack_top = 0;               // %gs:24  the Frame lies right below
-  u64 scratch = 0;                        // %gs:32  the guest's rsp while stacks are switched
-  std::atomic<Mode> mode{Mode::kKernel};  // %gs:40
-  std::atomic<u32> pending{0};            // %gs:44
+  u64 rdtsc_entry = 0;                    // %gs:24
+  u64 rdtscp_entry = 0;                   // %gs:32
+  u64 kernel_stack_top = 0;               // %gs:40  the Frame lies right below
+  u64 scratch = 0;                        // %gs:48  the guest's rsp while stacks are switched
+  std::atomic<Mode> mode{Mode::kKernel};  // %gs:56
+  std::atomic<u32> pending{0};            // %gs:60
 
   // --- Parking. Only the task itself clears them.
   std::atomic<u32> park_word{0};  // 1: there is news

@@ -9,25 +9,29 @@
 // GuestString. Results: Result<void>, Result<integer>, Result<Fd>, Result<GuestAddress>, Result<Control>.
 #pragma once
 
+#include <array>
+
 #include "kernel/base/result.h"
 #include "kernel/task/frame.h"
 
 namespace teacup {
 
 class Task;
+class TextBuffer;
 
 // Returned by the calls that leave the frame as it shall be loaded (rt_sigreturn, execve): rax is not
 // written.
 struct Control {};
 
 struct SyscallEntry {
-  const char* name;
-  s64 (*handler)(Task& task,
-                 const Frame& frame);  // the value for rax, -errno included; null: not implemented
-  bool is_control;
+  const char* name = nullptr;
+  s64 (*handler)(Task& task, const Frame& frame) = nullptr;  // the value for rax, -errno included
+  void (*print)(TextBuffer& text, const std::array<u64, 6>& registers) = nullptr;  // arguments, for --trace
+  bool is_control = false;
+  bool is_listed = false;
 };
 
 inline constexpr u32 kSyscallCount = 512;
-const SyscallEntry& syscall_entry(u64 number);  // an entry with a null handler for unknown numbers
+const SyscallEntry& syscall_entry_of(u64 number);  // for unknown numbers one that answers ENOSYS
 
 }  // namespace teacup

@@ -1,0 +1,285 @@
+#include "host/broker/broker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <climits>
+
+#include "host/broker/events.h"
+#include "host/broker/prepare.h"
+#include "host/broker/stats.h"
+#include "host/launch/error.h"
+#include "kernel/abi/stats.h"
+
+namespace teacup::host {
+
+namespace {
+
+constexpr int kKickSignal = 40;  // kernel/entry/panic.h
+
+// Signals that teacup takes for itself or hands to the guest. SIGTSTP is not among them: ^Z in a raw terminal
+// is a byte.
+const int kTaken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR1, SIGUSR2};
+
+sigset_t taken_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : kTaken) sigaddset(&set, signal);
+  return set;
+}
+
+u64 monotonic_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+}
+
+int open_output(const std::string& path, const char* option) {
+  if (path.empty()) return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0)
+    throw LaunchError(std::string("cannot write ") + option + " file " + path + ": " + errno_text(errno));
+  return fd;
+}
+
+void write_all(int fd, const char* data, std::size_t size) {
+  while (size > 0) {
+    ssize_t count = write(fd, data, size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return;
+    data += count;
+    size -= static_cast<std::size_t>(count);
+  }
+}
+
+bool in_arena(u64 offset, u64 length) {
+  u64 size = arena().arena_size;
+  return offset <= size && length <= size - offset;
+}
+
+}  // namespace
+
+Broker::Broker(const MachineOptions& options, HostFiles& host_files, const Image& image)
+    : options_(options), host_files_(host_files), image_(image) {}
+
+Broker::~Broker() = default;
+
+void Broker::prepare() {
+  started_at_ = monotonic_now();
+  if (options_.trace) trace_fd_ = open_output(*options_.trace, "--trace");
+  if (options_.stats) stats_fd_ = open_output(*options_.stats, "--stats");
+  sigset_t set = taken_signals();
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // reported to the guest by its next write
+  if (abi::boot_config().streams[0].kind == abi::StreamKind::kTerminal) terminal_.take();
+}
+
+int Broker::serve(pid_t machine) {
+  machine_ = machine;
+  streams_.start();
+  workers_.start();
+  ring_thread_ = std::thread([this] { ring_loop(); });
+  sigset_t set = taken_signals();
+  reap();
+  while (!machine_gone_.load()) {
+    siginfo_t info{};
+    int signal = sigwaitinfo(&set, &info);
+    if (signal < 0) continue;
+    on_signal(signal);
+  }
+  return finish();
+}
+
+void Broker::on_signal(int signal) {
+  switch (signal) {
+    case SIGCHLD:
+      reap();
+      break;
+    case SIGUSR1:
+      raise_event(abi::kEventDump);
+      break;
+    case SIGUSR2:
+      break;  // from the ring thread: the machine has ended
+    case SIGWINCH:
+      abi::events().window.store(terminal_.window());
+      raise_event(abi::kEventWinch);
+      break;
+    default:
+      abi::events().signals.fetch_or(u64{1} << (signal - 1), std::memory_order_seq_cst);
+      raise_event(abi::kEventSignals);
+  }
+  if (arena().ended.load() != 0) machine_gone_.store(true);
+}
+
+// Children that ended are news for the kernel task, which cleans up after them. The template's end is the
+// machine's.
+void Broker::reap() {
+  for (;;) {
+    int status = 0;
+    pid_t pid = waitpid(-1, &status, WNOHANG | __WALL);
+    if (pid <= 0) return;
+    if (pid == machine_) {
+      machine_gone_.store(true);
+      continue;
+    }
+    abi::Events& events = abi::events();
+    u32 head = events.dead_head.load();
+    events.dead[head % abi::kDeadRing] = {static_cast<u32>(pid), static_cast<u32>(status)};
+    events.dead_head.store(head + 1, std::memory_order_seq_cst);
+    raise_event(abi::kEventDied);
+  }
+}
+
+// --- The ring.
+
+void Broker::ring_loop() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  abi::Ring& ring = abi::ring();
+  while (!stopping_.load()) {
+    u32 seen = ring.doorbell.load(std::memory_order_seq_cst);
+    if (serve_pending_slots()) continue;
+    ring.broker_sleeping.store(1, std::memory_order_seq_cst);
+    if (ring.doorbell.load(std::memory_order_seq_cst) == seen) wait_word(&ring.doorbell, seen, -1);
+    ring.broker_sleeping.store(0, std::memory_order_seq_cst);
+  }
+}
+
+bool Broker::serve_pending_slots() {
+  bool any = false;
+  for (u32 i = 0; i < abi::kRingSlots; i++) {
+    abi::RingSlot& slot = abi::ring().slots[i];
+    u32 submitted = abi::kSlotSubmitted;
+    if (!slot.state.compare_exchange_strong(submitted, abi::kSlotTaken, std::memory_order_acquire)) continue;
+    any = true;
+    Request request{slot.op, {}};
+    for (int j = 0; j < 6; j++) request.args[j] = slot.args[j];
+    handle(i, request);
+  }
+  return any;
+}
+
+void Broker::handle(u32 slot, const Request& request) {
+  const u64(&args)[6] = request.args;
+  switch (request.op) {
+    case abi::RingOp::kKick:
+      free_slot(slot);
+      kick(args[0], args[1]);
+      break;
+    case abi::RingOp::kMachineEnded:
+      free_slot(slot);
+      machine_gone_.store(true);
+      ::kill(getpid(), SIGUSR2);
+      break;
+    case abi::RingOp::kMessage:
+      message(args[0], args[1]);
+      answer(slot, 0);
+      break;
+    case abi::RingOp::kStream:
+      if (static_cast<abi::StreamOp>(args[0]) == abi::StreamOp::kNews) {
+        free_slot(slot);
+        streams_.news(args[1]);
+      } else {
+        answer(slot, streams_.control(static_cast<abi::StreamOp>(args[0]), args[1], args[2], args[3]));
+      }
+      break;
+    case abi::RingOp::kPrepare:
+      workers_.add([this, slot, request] { answer(slot, serve_prepare(image_, request.args)); });
+      break;
+    case abi::RingOp::kHostFile:
+      answer(slot, host_files_.serve(args));
+      break;
+    default:
+      answer(slot, -ENOSYS);
+  }
+}
+
+void Broker::answer(u32 index, s64 result) {
+  abi::RingSlot& slot = abi::ring().slots[index];
+  if (slot.no_answer != 0) {
+    free_slot(index);
+    return;
+  }
+  slot.result = result;
+  slot.state.store(abi::kSlotDone, std::memory_order_seq_cst);
+  wake_word(&slot.state, 1);
+}
+
+void Broker::free_slot(u32 index) {
+  abi::Ring& ring = abi::ring();
+  ring.slots[index].state.store(abi::kSlotFree, std::memory_order_seq_cst);
+  if (ring.free_waiters.load(std::memory_order_seq_cst) != 0) {
+    ring.free_word.fetch_add(1, std::memory_order_seq_cst);
+    wake_word(&ring.free_word, 1);
+  }
+}
+
+// Only a live child of ours can be kicked: the pid comes from the arena.
+void Broker::kick(u64 pid, u64 tid) {
+  if (pid == 0 || pid > INT_MAX || tid > INT_MAX) return;
+  siginfo_t info{};
+  if (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return;
+  if (info.si_pid != 0) return;  // dead, not reaped yet
+  syscall(SYS_tgkill, static_cast<int>(pid), static_cast<int>(tid), kKickSignal);
+}
+
+void Broker::message(u64 offset, u64 length) {
+  constexpr u64 kLongest = 64 * 1024;
+  if (length > kLongest || !in_arena(offset, length)) return;
+  std::string line(&arena_at<char>(offset), length);
+  line += terminal_.taken() && trace_fd_ < 0 ? "\r\n" : "\n";
+  write_all(trace_fd_ >= 0 ? trace_fd_ : STDERR_FILENO, line.data(), line.size());
+}
+
+// --- The end.
+
+int Broker::finish() {
+  streams_.drain();
+  // Every guest-side process is in the template's session and process group.
+  ::kill(-machine_, SIGKILL);
+  while (waitpid(-1, nullptr, __WALL | WNOHANG) > 0) {
+  }
+  streams_.stop();
+  terminal_.restore();
+  stopping_.store(true);
+  abi::ring().doorbell.fetch_add(1, std::memory_order_seq_cst);
+  wake_word(&abi::ring().doorbell, 1);
+  ring_thread_.join();
+  workers_.stop();
+  write_stats();
+  const ArenaHeader& header = arena();
+  u32 ended = header.ended.load();
+  u32 status = header.exit_status.load();
+  std::string text(header.panic_text, strnlen(header.panic_text, sizeof header.panic_text));
+  switch (ended) {
+    case 1:
+      return WIFSIGNALED(static_cast<int>(status)) ? 128 + WTERMSIG(static_cast<int>(status))
+                                                   : WEXITSTATUS(status);
+    case 2:
+      fprintf(stderr, "teacup run: the machine's kernel failed; this is a bug in teacup.\n%s", text.c_str());
+      return 125;
+    case 3:
+      fprintf(stderr, "teacup run: %s\n", text.c_str());
+      return WEXITSTATUS(status);
+    default:
+      fprintf(stderr,
+              "teacup run: the machine was killed from outside, or by the host's memory limit (see dmesg)\n");
+      return 125;
+  }
+}
+
+void Broker::write_stats() {
+  if (stats_fd_ < 0) return;
+  std::string text = stats_json(started_at_);
+  write_all(stats_fd_, text.data(), text.size());
+}
+
+}  // namespace teacup::host

@@ -1,0 +1,73 @@
+// The broker: the host process outside the guest's filter. It owns the host's files, the terminal and the
+// children, and answers the request ring. It trusts nothing it reads from the arena: requests are copied out,
+// then checked; offsets are checked against the arena; it follows no pointer from there and takes no lock
+// there.
+//
+// Threads: the main one waits for signals and dead children; one serves the ring; two per host stream carry
+// bytes; one plans patches. All are started after the template (which must be a child of the main thread, for
+// PDEATHSIG).
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "host/broker/host_files.h"
+#include "host/broker/streams.h"
+#include "host/broker/terminal.h"
+#include "host/broker/work_queue.h"
+#include "host/launch/image.h"
+#include "host/launch/machine_options.h"
+#include "kernel/abi/ring.h"
+
+namespace teacup::host {
+
+class Broker {
+ public:
+  Broker(const MachineOptions& options, HostFiles& host_files, const Image& image);
+  ~Broker();
+
+  // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
+  // files.
+  void prepare();
+  // Serves the machine until it ends. Returns the exit status for the shell.
+  int serve(pid_t machine);
+
+ private:
+  struct Request {
+    abi::RingOp op;
+    u64 args[6];
+  };
+
+  void ring_loop();
+  bool serve_pending_slots();
+  void handle(u32 slot, const Request& request);
+  void answer(u32 slot, s64 result);
+  void free_slot(u32 slot);
+  void kick(u64 pid, u64 tid);
+  void message(u64 offset, u64 length);
+  void reap();
+  void on_signal(int signal);
+  int finish();
+  void write_stats();
+
+  const MachineOptions& options_;
+  HostFiles& host_files_;
+  const Image& image_;
+  pid_t machine_ = 0;
+  int trace_fd_ = -1;
+  int stats_fd_ = -1;
+  u64 started_at_ = 0;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> machine_gone_{false};
+  Terminal terminal_;
+  Streams streams_;
+  WorkQueue workers_;  // requests that take long: planning patches, the importer
+  std::thread ring_thread_;
+};
+
+}  // namespace teacup::host

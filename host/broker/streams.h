@@ -1,0 +1,42 @@
+// Host streams, the broker's end: threads that carry bytes between the host's stdin, stdout and stderr and
+// the rings in the arena (kernel/abi/stream.h).
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "kernel/abi/boot.h"
+#include "kernel/abi/stream.h"
+
+namespace teacup::host {
+
+class Streams {
+ public:
+  ~Streams() { stop(); }
+  void start();
+  // The guest side has news for a stream (RingOp::kStream, kNews).
+  void news(u64 stream);
+  // kSeek, kSize, kTruncate on regular files.
+  s64 control(abi::StreamOp op, u64 stream, u64 a, u64 b);
+  // Waits until all accepted output is written, or its reader is gone.
+  void drain();
+  void stop();
+
+ private:
+  struct Carrier {
+    int fd = -1;
+    int doorbell = -1;  // eventfd: news, or the end
+    std::thread thread;
+  };
+
+  void carry_in(u32 index);
+  void carry_out(u32 index);
+  static void ring(Carrier& carrier);
+  static void clear(Carrier& carrier);
+
+  std::atomic<bool> stopping_{false};
+  Carrier in_[abi::kStreams];
+  Carrier out_[abi::kStreams];
+};
+
+}  // namespace teacup::host

@@ -1,0 +1,57 @@
+// One worker thread and its queue: for requests that take longer than the ring's other askers should wait.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace teacup::host {
+
+class WorkQueue {
+ public:
+  ~WorkQueue() { stop(); }
+  void start() {
+    thread_ = std::thread([this] { run(); });
+  }
+  void add(std::function<void()> work) {
+    {
+      std::lock_guard guard(mutex_);
+      queue_.push_back(std::move(work));
+    }
+    news_.notify_one();
+  }
+  // Drops what has not begun.
+  void stop() {
+    if (!thread_.joinable()) return;
+    {
+      std::lock_guard guard(mutex_);
+      stopping_ = true;
+    }
+    news_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  void run() {
+    std::unique_lock guard(mutex_);
+    for (;;) {
+      news_.wait(guard, [this] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;
+      auto work = std::move(queue_.front());
+      queue_.pop_front();
+      guard.unlock();
+      work();
+      guard.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable news_;
+  std::deque<std::function<void()>> queue_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace teacup::host

@@ -1,0 +1,31 @@
+// What a machine is started with: the command line, already checked for form.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace teacup::host {
+
+struct MachineVolume {
+  std::string host;   // absolute
+  std::string guest;  // absolute
+  bool writable = false;
+};
+
+struct MachineOptions {
+  std::string image;
+  std::vector<std::string> command;      // never empty
+  std::vector<std::string> environment;  // "K=V" sets, "K" removes, in order, on top of the kernel's defaults
+  std::string working_directory;         // absolute
+  std::string user;                      // UID[:GID] or names of the image's passwd and group
+  std::string hostname;                  // empty: the default
+  std::vector<MachineVolume> volumes;
+  std::uint64_t memory = 0;          // bytes; 0: the host's
+  bool trap = false;                 // patch nothing
+  std::optional<std::string> trace;  // file, "" for stderr
+  std::optional<std::string> stats;  // file, "" for stderr
+};
+
+}  // namespace teacup::host

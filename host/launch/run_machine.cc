@@ -1,0 +1,161 @@
+#include "host/launch/run_machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host/broker/broker.h"
+#include "host/broker/host_files.h"
+#include "host/launch/arena.h"
+#include "host/launch/error.h"
+#include "host/launch/host_check.h"
+#include "host/launch/image.h"
+#include "host/launch/template.h"
+#include "kernel/abi/events.h"
+#include "kernel/abi/stats.h"
+#include "kernel/abi/stream.h"
+
+namespace teacup::host {
+
+namespace {
+
+abi::StreamKind stream_kind(int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0) return abi::StreamKind::kClosed;
+  if (isatty(fd)) return abi::StreamKind::kTerminal;
+  if (S_ISREG(status.st_mode)) return abi::StreamKind::kFile;
+  if (S_ISCHR(status.st_mode)) return abi::StreamKind::kCharDevice;
+  return abi::StreamKind::kPipe;
+}
+
+bool same_description(int a, int b) {
+  struct stat left {
+  }, right{};
+  if (fstat(a, &left) != 0 || fstat(b, &right) != 0) return false;
+  return left.st_dev == right.st_dev && left.st_ino == right.st_ino;
+}
+
+void describe_streams(abi::BootConfig& config) {
+  for (int fd = 0; fd < 3; fd++) {
+    abi::BootStream& stream = config.streams[fd];
+    stream.kind = stream_kind(fd);
+    stream.same_as = static_cast<u32>(fd);
+    int flags = fcntl(fd, F_GETFL);
+    if (stream.kind == abi::StreamKind::kClosed || flags < 0) continue;
+    stream.readable = (flags & O_ACCMODE) != O_WRONLY;
+    stream.writable = (flags & O_ACCMODE) != O_RDONLY;
+    for (int other = 0; other < fd; other++) {
+      if (same_description(fd, other)) {
+        stream.same_as = static_cast<u32>(other);
+        break;
+      }
+    }
+  }
+  winsize size{};
+  for (int fd = 0; fd < 3; fd++) {
+    if (isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0) break;
+  }
+  config.window_rows = size.ws_row;
+  config.window_columns = size.ws_col;
+}
+
+u64 host_memory() {
+  struct sysinfo info {};
+  sysinfo(&info);
+  return static_cast<u64>(info.totalram) * info.mem_unit;
+}
+
+void put_volumes(Arena& arena, abi::BootConfig& config, const std::vector<abi::BootVolume>& volumes) {
+  u64 offset = arena.reserve(volumes.size() * sizeof(abi::BootVolume));
+  for (std::size_t i = 0; i < volumes.size(); i++) {
+    arena_at<abi::BootVolume>(offset + i * sizeof(abi::BootVolume)) = volumes[i];
+  }
+  config.volumes = {offset, volumes.size()};
+}
+
+// The boot configuration, into the arena. Host directories become roots of the broker's host file service.
+void write_config(Arena& arena, const MachineOptions& options, const Image& image, HostFiles& host_files) {
+  ArenaHeader& header = teacup::arena();
+  u64 offset = 0;
+  abi::BootConfig& config = arena.reserve_object<abi::BootConfig>(offset);
+  header.config_offset = offset;
+  header.config_size = sizeof config;
+  config.arguments = arena.put(options.command);
+  config.environment = arena.put(options.environment);
+  config.working_directory = arena.put(options.working_directory);
+  config.user = arena.put(options.user);
+  config.hostname = arena.put(options.hostname.empty() ? "teacup" : options.hostname);
+  describe_streams(config);
+  config.mode = options.trap ? abi::InterceptMode::kTrap : abi::InterceptMode::kRewrite;
+  config.trace = options.trace.has_value();
+  config.stats = options.stats.has_value();
+  config.image_kind = static_cast<u32>(image.kind);
+  if (getrandom(config.random_seed, sizeof config.random_seed, 0) != sizeof config.random_seed) {
+    throw LaunchError("no random bytes from the host (getrandom)");
+  }
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  config.boot_realtime = static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+
+  std::vector<abi::BootVolume> volumes;
+  auto add_volume = [&](const std::string& host, const std::string& guest, bool writable) {
+    struct stat status {};
+    if (stat(host.c_str(), &status) != 0) throw LaunchError("cannot use " + host + ": " + errno_text(errno));
+    u32 root = host_files.add_root(host, writable);
+    volumes.push_back({arena.put(guest), root, writable ? 1U : 0U, S_ISDIR(status.st_mode) ? 1U : 0U, 0});
+  };
+  if (image.kind == abi::ImageKind::kHostDirectory) add_volume(options.image, "/", false);
+  for (const MachineVolume& volume : options.volumes) add_volume(volume.host, volume.guest, volume.writable);
+  put_volumes(arena, config, volumes);
+}
+
+void describe_image(const Image& image) {
+  ArenaHeader& header = teacup::arena();
+  if (image.kind == abi::ImageKind::kHostDirectory) return;
+  if (page_up(image.size) > kImageEnd - kImageBase) throw LaunchError("the image is larger than 4 TiB");
+  header.image_count = 1;
+  header.images[0] = {image.kind == abi::ImageKind::kErofs || image.size > 0 ? kImageBase : 0, image.size,
+                      static_cast<u32>(kFirstImageFd), static_cast<u32>(image.kind)};
+}
+
+int run(const MachineOptions& options) {
+  check_host();
+  Image image = open_image(options.image);
+  Arena arena = Arena::create();
+  HostFiles host_files;
+  ArenaHeader& header = teacup::arena();
+  header.cpu_count = static_cast<u32>(sysconf(_SC_NPROCESSORS_ONLN));
+  u64 memory = host_memory();
+  header.memory_limit = options.memory != 0 ? options.memory : memory;
+  arena.reserve_object<abi::Streams>(header.streams_offset);
+  u64 events_room = arena.reserve(sizeof(abi::Events) + 64 + sizeof(abi::MachineStats));
+  header.events_offset = events_room;
+  describe_image(image);
+  write_config(arena, options, image, host_files);
+  std::vector<int> image_fds;
+  if (image.kind != abi::ImageKind::kHostDirectory) image_fds.push_back(image.fd);
+  Broker broker(options, host_files, image);
+  broker.prepare();
+  pid_t machine = start_template(arena, image_fds);
+  return broker.serve(machine);
+}
+
+}  // namespace
+
+int run_machine(const MachineOptions& options) {
+  try {
+    return run(options);
+  } catch (const LaunchError& error) {
+    fprintf(stderr, "teacup run: %s\n", error.what());
+    return 125;
+  }
+}
+
+}  // namespace teacup::host

@@ -1,0 +1,12 @@
+/* The runtime's ELF file as data of the teacup command. */
+    .section .rodata
+    .balign 16
+    .globl teacup_runtime_start, teacup_runtime_end
+teacup_runtime_start:
+    .incbin RUNTIME_FILE
+teacup_runtime_end:
+    .globl teacup_gate_return
+    .balign 8
+teacup_gate_return:
+    .quad GATE_RETURN
+    .section .note.GNU-stack,"",@progbits

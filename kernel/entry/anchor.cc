@@ -1,0 +1,5 @@
+// The runtime's only source of its own: pulls the entry code, and with it everything else, out of the
+// libraries.
+extern "C" void _start();
+extern "C" [[gnu::used]] void (*const runtime_entry)();
+extern "C" void (*const runtime_entry)() = &_start;

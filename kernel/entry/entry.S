@@ -1,0 +1,133 @@
+/* The ways into the kernel and the one way out.
+ *
+ *   syscall_entry   from a trampoline: rcx = where to go on, rax = number. rcx and r11 are free (the instruction that stood
+ *                   here clobbers them), everything else is the guest's. Nothing is written to the guest's stack.
+ *   net_entry       from the SIGSYS handler, fault_entry from the handlers of synchronous signals, preempt_entry from the
+ *                   kick: the handler has stored the whole Frame and set rsp to it.
+ *   exit_to_guest   the way out. From exit_window_start to exit_window_end the sequence can be restarted: it only reads the
+ *                   Frame, so a kick that arrives in between sets rip back to its start, where pending work is seen.
+ *
+ * Mode is stored with xchg, a full fence, on both crossings: the other half of the handshake is interrupt() and the
+ * dying protocol. iretq restores every register in user mode without asking the host.
+ *
+ * Figures (2 cores, nested VM, ns): see docs/architecture.md, "Entry".
+ */
+#include "kernel/entry/offsets.h"
+
+    .macro PUBLIC name
+    .globl \name
+    .type \name, @function
+\name:
+    .endm
+
+    .text
+    .p2align 6
+PUBLIC syscall_entry
+    mov %rsp, %gs:TASK_SCRATCH
+    mov %gs:TASK_STACK_TOP, %rsp
+    pushq $USER_SS
+    pushq %gs:TASK_SCRATCH
+    pushfq
+    pushq $USER_CS
+    pushq %rcx                  /* rip */
+    pushq $FRAME_KIND_CALL
+    pushq %rax                  /* call_number */
+    pushq %rdi
+    pushq %rsi
+    pushq %rdx
+    pushq %rcx
+    pushq %rax
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    testl $FLAGS_UNUSUAL, FRAME_RFLAGS(%rsp)
+    jnz 2f
+1:  mov $MODE_KERNEL, %eax
+    xchg %eax, %gs:TASK_MODE
+    mov %rsp, %rdi
+    xor %ebp, %ebp
+    call kernel_syscall
+    jmp exit_to_guest
+2:  /* AC, DF or TF is set: the kernel runs without, and iretq gives them back. */
+    movq $FRAME_KIND_FULL, FRAME_KIND(%rsp)
+    pushq $2
+    popfq
+    jmp 1b
+
+PUBLIC net_entry
+    mov %rsp, %rdi
+    xor %ebp, %ebp
+    call kernel_syscall
+    jmp exit_to_guest
+
+PUBLIC fault_entry
+    mov %rsp, %rdi
+    xor %ebp, %ebp
+    call kernel_fault
+    jmp exit_to_guest
+
+PUBLIC preempt_entry
+    xor %ebp, %ebp
+    jmp exit_work
+
+    .p2align 6
+PUBLIC exit_to_guest
+PUBLIC exit_window_start
+    mov %gs:TASK_STACK_TOP, %rsp
+    sub $FRAME_SIZE, %rsp
+    xor %eax, %eax              /* Mode::kUser */
+    xchg %eax, %gs:TASK_MODE
+    cmpl $0, %gs:TASK_PENDING
+    jne exit_work
+    mov FRAME_R15(%rsp), %r15
+    mov FRAME_R14(%rsp), %r14
+    mov FRAME_R13(%rsp), %r13
+    mov FRAME_R12(%rsp), %r12
+    mov FRAME_RBP(%rsp), %rbp
+    mov FRAME_RBX(%rsp), %rbx
+    mov FRAME_R10(%rsp), %r10
+    mov FRAME_R9(%rsp), %r9
+    mov FRAME_R8(%rsp), %r8
+    mov FRAME_RDX(%rsp), %rdx
+    mov FRAME_RSI(%rsp), %rsi
+    mov FRAME_RDI(%rsp), %rdi
+    cmpq $FRAME_KIND_CALL, FRAME_KIND(%rsp)
+    jne 1f
+    pushq FRAME_RFLAGS(%rsp)
+    popfq
+    mov FRAME_RAX(%rsp), %rax
+    mov FRAME_RIP(%rsp), %rcx
+    mov FRAME_RSP(%rsp), %rsp
+    jmp *%rcx
+1:  mov FRAME_RAX(%rsp), %rax
+    mov FRAME_R11(%rsp), %r11
+    mov FRAME_RCX(%rsp), %rcx
+    lea FRAME_RIP(%rsp), %rsp
+    iretq
+PUBLIC exit_window_end
+
+exit_work:
+    mov $MODE_KERNEL, %eax
+    xchg %eax, %gs:TASK_MODE
+    mov %gs:TASK_STACK_TOP, %rsp
+    sub $FRAME_SIZE, %rsp
+    mov %rsp, %rdi
+    call kernel_exit_work
+    jmp exit_to_guest
+
+/* The runtime's start, in the template: the host's initial stack, as from any exec. */
+PUBLIC _start
+    mov %rsp, %rdi
+    xor %ebp, %ebp
+    and $-16, %rsp
+    call template_main
+    ud2
+
+    .section .note.GNU-stack,"",@progbits

@@ -1,0 +1,165 @@
+// The host's signals on guest-side threads: the SIGSYS net, synchronous faults, and the kick. The handler
+// runs on the host signal stack with all signals blocked, and serves nothing itself: it classifies the
+// program counter and either stores the guest's registers and turns the context towards a normal entry of the
+// kernel, or fixes up, or panics.
+//
+//   class        where                                   kick               fault
+//   guest        outside the kernel range (trampolines   enter, full frame  enter, full frame
+//                lie beside their objects: guest too)
+//   entry        syscall_entry up to its first call      nothing: the way   panic
+//                                                        out tests pending
+//   exit window  exit_window_start .. exit_window_end    back to its start  panic (but iretq/jmp to a bad
+//   guest rip
+//                                                                           faults at the guest address)
+//   kernel       anything else in the runtime            nothing            exception table, or panic
+//   host vDSO    clock_gettime called by the gate        nothing            SIGSYS of its slow path: done by
+//   the gate
+#include "host/gate/gate.h"
+#include "host/gate/host_call.h"
+#include "kernel/abi/nr.h"
+#include "kernel/abi/signal.h"
+#include "kernel/base/arena_header.h"
+#include "kernel/base/format.h"
+#include "kernel/entry/panic.h"
+#include "kernel/syscall/trace.h"
+#include "kernel/task/task.h"
+
+namespace teacup {
+
+extern "C" {
+void net_entry();
+void fault_entry();
+void preempt_entry();
+extern const char exit_window_start[], exit_window_end[];
+extern const char runtime_text_start[], runtime_text_end[];
+
+struct ExceptionEntry {
+  u64 fault;
+  u64 fixup;
+};
+extern const ExceptionEntry ex_table_start[], ex_table_end[];
+}
+
+namespace {
+
+constexpr u64 kFlagsForKernel = 0x2;
+
+u64 address_of(const void* pointer) {
+  return reinterpret_cast<u64>(pointer);
+}
+u64 address_of(void (*function)()) {
+  return reinterpret_cast<u64>(function);
+}
+
+bool in_runtime(u64 rip) {
+  return rip >= address_of(runtime_text_start) && rip < address_of(runtime_text_end);
+}
+bool in_exit_window(u64 rip) {
+  return rip >= address_of(exit_window_start) && rip < address_of(exit_window_end);
+}
+
+bool is_guest(u64 rip) {
+  return rip < kGuestLowEnd || (rip >= kGuestHighStart && rip < kGuestHighEnd);
+}
+
+// Stores the guest's registers as the task's Frame and makes the handler return into the kernel at `entry`.
+void enter_kernel(abi::SigContext& context, u64 call_number, void (*entry)()) {
+  TaskCore& task = current_core();
+  Frame& frame = frame_of(task);
+  frame.r15 = context.r15;
+  frame.r14 = context.r14;
+  frame.r13 = context.r13;
+  frame.r12 = context.r12;
+  frame.rbp = context.rbp;
+  frame.rbx = context.rbx;
+  frame.r11 = context.r11;
+  frame.r10 = context.r10;
+  frame.r9 = context.r9;
+  frame.r8 = context.r8;
+  frame.rax = context.rax;
+  frame.rcx = context.rcx;
+  frame.rdx = context.rdx;
+  frame.rsi = context.rsi;
+  frame.rdi = context.rdi;
+  frame.call_number = call_number;
+  frame.kind = FrameKind::kFull;
+  frame.rip = context.rip;
+  frame.cs = kUserCs;
+  frame.rflags = context.rflags;
+  frame.rsp = context.rsp;
+  frame.ss = kUserSs;
+  task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
+  context.rip = address_of(entry);
+  context.rsp = address_of(&frame);
+  context.rflags = kFlagsForKernel;
+}
+
+bool fix_up(abi::SigContext& context) {
+  for (const ExceptionEntry* entry = ex_table_start; entry < ex_table_end; entry++) {
+    if (entry->fault != context.rip) continue;
+    context.rip = entry->fixup;
+    return true;
+  }
+  return false;
+}
+
+void on_sigsys(const abi::SigInfo& info, abi::SigContext& context) {
+  // The filter rolled rax back to the number; rip is behind the instruction.
+  if (info.sys.call_address == address_of(host_gate_return)) {
+    panic_context("a host call that the filter does not allow", context, context.rax);
+  }
+  if (in_runtime(context.rip))
+    panic_context("a system call instruction outside the gate", context, context.rax);
+  if (!is_guest(context.rip)) {
+    // The host's vDSO falls back to the system call where its clock source cannot be read from user space.
+    if (context.rax == abi::kNR_clock_gettime) {
+      context.rax = static_cast<u64>(host_call(context.rax, context.rdi, context.rsi, 0, 0, 0, 0));
+      return;
+    }
+    panic_context("a system call from unknown code in the kernel's range", context, context.rax);
+  }
+  constexpr u32 kArchX86_64 = 0xc000003e;
+  count_trapped();
+  // int 0x80 and x32 numbers are not served: -ENOSYS, by a number that the table does not have.
+  u64 number = info.sys.arch == kArchX86_64 ? static_cast<u32>(info.sys.syscall) : kSyscallCount;
+  enter_kernel(context, number, &net_entry);
+}
+
+void on_fault(int signal, const abi::SigInfo& info, abi::SigContext& context) {
+  if (!is_guest(context.rip)) {
+    if (signal == abi::kSIGSEGV || signal == abi::kSIGBUS) {
+      if (fix_up(context)) return;
+      // The jump to a guest address that is not canonical faults at the jump itself.
+      if (in_exit_window(context.rip))
+        panic_context("a fault on the way out", context, static_cast<u64>(signal));
+    }
+    panic_context("a fault in the kernel", context, static_cast<u64>(signal));
+  }
+  Task& task = current_task();
+  task.fault = FaultInfo{signal, info.code, info.fault.address, context.trapno, context.err};
+  if (info.fault.address == 0)
+    task.fault.address = context.cr2 * (signal == abi::kSIGSEGV && context.trapno == 14 ? 1 : 0);
+  enter_kernel(context, kNoCall, &fault_entry);
+}
+
+}  // namespace
+
+extern "C" void host_signal_handler(int signal, abi::SigInfo* info, abi::UContext* ucontext) {
+  abi::SigContext& context = ucontext->mcontext;
+  if (signal == abi::kSIGSYS) {
+    on_sigsys(*info, context);
+  } else if (signal == kKickSignal) {
+    if (is_guest(context.rip)) {
+      enter_kernel(context, kNoCall, &preempt_entry);
+    } else if (in_exit_window(context.rip)) {
+      context.rip = address_of(exit_window_start);
+      context.rflags = kFlagsForKernel;
+    }
+  } else if (info->code <= 0) {
+    // Sent, not raised by an instruction: nobody but the host's user could have. Not the guest's business.
+  } else {
+    on_fault(signal, *info, context);
+  }
+}
+
+}  // namespace teacup

@@ -1,0 +1,50 @@
+#include "kernel/entry/start.h"
+
+#include "fs/vfs.h"
+#include "host/gate/gate.h"
+#include "kernel/mm/address_space.h"
+#include "kernel/pseudo/pseudo.h"
+#include "kernel/task/machine.h"
+#include "kernel/task/processes.h"
+#include "kernel/task/zygote.h"
+#include "kernel/time/timer.h"
+
+namespace teacup {
+
+namespace {
+
+void must(Result<void> result, const char* what) {
+  if (result.ok()) return;
+  char buffer[256];
+  TextBuffer text(buffer);
+  text.add(what).add(": ").add(errno_name(result.error()));
+  machine_refuse(125, buffer);
+}
+
+}  // namespace
+
+void machine_start() {
+  const abi::BootConfig& config = abi::boot_config();
+  timers_start();
+  processes_start();
+  must(mm::mm_start(), "cannot set up memory");
+  fs::vfs_start();
+  pseudo::pseudo_start();
+  must(fs::fs_start(config), "cannot mount the image");
+}
+
+void serve_as_template() {
+  must(spawn_zygote(), "cannot start the first process");
+  start_init(abi::boot_config());
+  for (;;) {
+    u32 seen = zygotes_word().load(std::memory_order_seq_cst);
+    if (zygotes_wanted() > 0) {
+      // Out of host processes: whoever execs meanwhile waits, or is told EAGAIN; try again when something
+      // changes.
+      if (spawn_zygote().ok()) continue;
+    }
+    gate::futex_wait(zygotes_word(), seen, gate::kNoDeadline);
+  }
+}
+
+}  // namespace teacup

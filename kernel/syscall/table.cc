@@ -1,0 +1,51 @@
+#include "kernel/syscall/table.h"
+
+#include "kernel/abi/nr.h"
+#include "kernel/syscall/families.h"
+#include "kernel/syscall/signature.h"
+#include "kernel/task/task.h"
+
+namespace teacup {
+
+namespace {
+
+s64 not_implemented(Task&, const Frame&) {
+  return -static_cast<s64>(Errno::NOSYS);
+}
+void print_raw(TextBuffer& text, const std::array<u64, 6>& registers) {
+  for (size_t i = 0; i < registers.size(); i++) text.add(i == 0 ? "0x" : ", 0x").hex(registers[i]);
+}
+template <Errno error>
+s64 denied(Task&, const Frame&) {
+  return -static_cast<s64>(error);
+}
+
+template <auto handler>
+constexpr SyscallEntry implemented(const char* name) {
+  using S = Signature<handler>;
+  return {name, &S::call, &S::print, S::kIsControl, true};
+}
+
+constexpr std::array<SyscallEntry, kSyscallCount + 1> make_table() {
+  std::array<SyscallEntry, kSyscallCount + 1> table{};
+  for (SyscallEntry& entry : table) entry = {nullptr, &not_implemented, &print_raw, false, false};
+#define NAMED(call) table[abi::kNR_##call].name = #call;
+#include "kernel/syscall/names.def"
+#undef NAMED
+#define IMPLEMENTED(call) table[abi::kNR_##call] = implemented<&sys_##call>(#call);
+#define DENIED(call, error) table[abi::kNR_##call] = {#call, &denied<Errno::error>, &print_raw, false, true};
+#include "kernel/syscall/families.def"
+#undef IMPLEMENTED
+#undef DENIED
+  return table;
+}
+
+constexpr auto kTable = make_table();
+
+}  // namespace
+
+const SyscallEntry& syscall_entry_of(u64 number) {
+  return kTable[number < kSyscallCount ? number : kSyscallCount];
+}
+
+}  // namespace teacup

@@ -132,7 +132,8 @@ class Terminal:
             more = self.read(left) if left > 0 else ""
             if not more:
                 raise AssertionError(f"no {pattern!r} on the terminal, but {self.text[-2000:]!r}; {self.dump()}")
-            self.text += more
+            # Without what bash says of bracketed paste, around each line it reads.
+            self.text = re.sub(r"\x1b\[\?2004[hl]\r?", "", self.text + more)
 
     def dump(self):
         """What teacup says of its tasks, for a failure's text."""

@@ -1,7 +1,6 @@
 #include "host/filter/filter.h"
 
 #include <linux/audit.h>
-#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -10,6 +9,7 @@
 #include <array>
 #include <cstddef>
 
+#include "host/gate/clone_flags.h"
 #include "kernel/base/layout.h"
 
 namespace teacup::host {
@@ -30,7 +30,7 @@ const char* describe(Check check) {
     case Check::kMapFds:
       return "MAP_ANONYMOUS, or a descriptor of the arena or an image";
     case Check::kCloneFlags:
-      return "a thread (VM|FS|FILES|SIGHAND|THREAD|SYSVSEM|PARENT_SETTID) or a fork (PARENT|SIGCHLD)";
+      return "exactly the flags of a thread, or of a fork (host/gate/clone_flags.h)";
     case Check::kParentDeathSignal:
       return "PR_SET_PDEATHSIG, SIGKILL";
   }
@@ -108,9 +108,9 @@ Program check_block(Check check, int fd_end) {
       block.load_argument(0, true);
       block.require(0);
       block.load_argument(0, false);
-      block.if_equal(kThreadFlags, 1);
+      block.if_equal(low(gate::kThreadFlags), 1);
       block.allow();
-      block.require(kForkFlags);
+      block.require(low(gate::kForkFlags));
       break;
     case Check::kParentDeathSignal:
       block.load_argument(0, false);

@@ -1,6 +1,7 @@
 #ifndef TEACUP_HOSTED
 #include "host/gate/gate.h"
 
+#include "host/gate/clone_flags.h"
 #include "host/gate/host_call.h"
 #include "kernel/abi/mm.h"
 #include "kernel/abi/nr.h"
@@ -14,10 +15,6 @@ namespace teacup::gate {
 
 namespace {
 
-constexpr u64 kThreadFlags = abi::kCLONE_VM | abi::kCLONE_FS | abi::kCLONE_FILES | abi::kCLONE_SIGHAND |
-                             abi::kCLONE_THREAD | abi::kCLONE_SYSVSEM | abi::kCLONE_PARENT_SETTID |
-                             abi::kCLONE_CHILD_CLEARTID;
-constexpr u64 kForkFlags = abi::kCLONE_PARENT | abi::kCLONE_PARENT_SETTID | abi::kSIGCHLD;
 
 s64 call(u64 number, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0) {
   auto& counts = arena().host_calls;

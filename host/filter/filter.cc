@@ -83,10 +83,6 @@ class Program {
   std::vector<sock_filter> code_;
 };
 
-constexpr std::uint32_t kThreadFlags =
-    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID;
-constexpr std::uint32_t kForkFlags = CLONE_PARENT | SIGCHLD;
-
 Program check_block(Check check, int fd_end) {
   Program block;
   switch (check) {

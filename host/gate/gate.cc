@@ -15,7 +15,6 @@ namespace teacup::gate {
 
 namespace {
 
-
 s64 call(u64 number, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0) {
   auto& counts = arena().host_calls;
   if (number < kHostCallNumbers) counts[number].fetch_add(1, std::memory_order_relaxed);

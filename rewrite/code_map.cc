@@ -5,6 +5,7 @@
 #include "rewrite/code_map.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace teacup::rewrite {
 namespace {
@@ -17,11 +18,11 @@ constexpr u64 kLongestGap = 1 * MiB;
 
 void decode_into(Region& region, Bytes bytes, u64 begin, u64 end) {
   u64 address = begin;
+  Instruction in;
   while (address < end) {
-    std::optional<Instruction> in = isa::decode(bytes.subspan(address - begin), address);
-    if (!in || in->end() > end) break;
-    region.code.push_back(*in);
-    address = in->end();
+    if (!isa::decode(bytes.subspan(address - begin), address, in)) break;
+    region.code.push_back(in);
+    address = in.end();
   }
   region.decoded_end = address;
 }
@@ -65,39 +66,36 @@ const Region& CodeMap::at(u64 address) {
   return *storage_.back();
 }
 
+CodeMap::Votes CodeMap::vote(u64 address) const {
+  Votes votes;
+  const Segment& segment = *object_.segment_at(address);
+  if (address - segment.vaddr < kFurthestStart) return votes;
+  Bytes bytes = object_.from(address - kFurthestStart);
+  Instruction in;
+  for (u64 start = 0; start <= kFurthestStart - kNearestStart; start++) {
+    u64 at = start;
+    u64 near = 0;  // bit i: a boundary i bytes before the site
+    while (at < kFurthestStart && isa::decode(bytes.subspan(at), 0, in)) {
+      if (kFurthestStart - at < 64) near |= u64{1} << (kFurthestStart - at);
+      at += in.length;
+    }
+    if (at > kFurthestStart) votes.passed++;
+    if (at != kFurthestStart) continue;  // it ran into what is no instruction, or past the site
+    votes.agreed = votes.arrived++ ? votes.agreed & near : near;
+  }
+  return votes;
+}
+
 const Region* CodeMap::resynchronised(u64 address) {
   if (auto found = resynchronised_.find(address); found != resynchronised_.end()) return found->second.get();
   std::unique_ptr<Region>& slot = resynchronised_[address];
+  Votes votes = vote(address);
+  if (votes.arrived < (kFurthestStart - kNearestStart) / 2 || votes.passed * 8 > votes.arrived)
+    return nullptr;
+  u64 begin = address - (votes.agreed ? 63 - static_cast<u64>(std::countl_zero(votes.agreed)) : 0);
   const Segment& segment = *object_.segment_at(address);
-  if (address - segment.vaddr < kFurthestStart) return nullptr;
-  // votes[i]: how many decodes have a boundary i bytes before the site.
-  std::vector<unsigned> votes(kFurthestStart + 1);
-  unsigned arrived = 0, passed = 0;
-  for (u64 back = kNearestStart; back <= kFurthestStart; back++) {
-    std::vector<u64> boundaries;
-    u64 at = address - back;
-    while (at < address) {
-      std::optional<Instruction> in =
-          isa::decode(object_.at(at, std::min<u64>(15, segment.file_end() - at)), at);
-      if (!in) break;
-      boundaries.push_back(at);
-      at = in->end();
-    }
-    if (at < address) continue;  // one that ran into what is no instruction does not count
-    if (at > address) {
-      passed++;
-      continue;
-    }
-    arrived++;
-    for (u64 boundary : boundaries) votes[address - boundary]++;
-  }
-  if (arrived < (kFurthestStart - kNearestStart) / 2 || passed * 8 > arrived) return nullptr;
-  u64 begin = address;
-  for (u64 back = 1; back < kNearestStart; back++) {
-    if (votes[back] == arrived) begin = address - back;
-  }
-  auto region = std::make_unique<Region>();
   u64 end = std::min(begin + kResynchronisedLength, segment.file_end());
+  auto region = std::make_unique<Region>();
   region->function = {.begin = begin, .end = end, .origin = Origin::kUnknown};
   region->trusted_begin = begin;
   decode_into(*region, object_.at(begin, end - begin), begin, end);

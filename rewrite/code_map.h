@@ -31,6 +31,13 @@ class CodeMap {
 
   // The stretch that holds an address of text.
   const Region& at(u64 address);
+  // How decodes from many places before an address fare: they arrive at it, or pass over it.
+  struct Votes {
+    unsigned arrived = 0;
+    unsigned passed = 0;
+    u64 agreed = 0;  // bit i: all that arrived have a boundary i bytes before it
+  };
+  Votes vote(u64 address) const;
   // The region an instruction at an address of unknown surroundings can be relied on in: decoded from several
   // places before it that all arrive at it. Nothing when they do not agree.
   const Region* resynchronised(u64 address);

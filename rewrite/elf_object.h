@@ -70,6 +70,8 @@ class ElfObject {
   // A section's bytes by name, empty without one. `vaddr` receives its address.
   Bytes section(std::string_view name, u64* vaddr = nullptr) const;
 
+  bool has_sections() const { return !sections_.empty(); }
+
   // All symbols with an address in text, unsorted. The tables' names live as long as the file.
   std::vector<Symbol> text_symbols() const;
   std::string_view symbol_name(const Symbol& symbol) const;

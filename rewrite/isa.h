@@ -86,8 +86,8 @@ inline constexpr u64 kLongestInstruction = 15;
 // All places in `text` that may be sites, by offset. Costs about 0.05 ns a byte.
 std::vector<Candidate> find_candidates(Bytes text, bool clock_reads);
 
-// Decodes the instruction at the start of `bytes`. Nothing when it is cut off or none.
-std::optional<Instruction> decode(Bytes bytes, u64 address);
+// Decodes the instruction at the start of `bytes`. False when it is cut off or none.
+bool decode(Bytes bytes, u64 address, Instruction& in);
 
 // The targets of everything in `text` (at `address`) that would be a 32-bit PC-relative branch, call or
 // operand if an instruction began there, whether or not one does: those that `wanted` holds go to `targets`.
@@ -95,6 +95,9 @@ std::optional<Instruction> decode(Bytes bytes, u64 address);
 // about 0.3 ns a byte.
 void find_references(Bytes text, u64 address, const AddressSet& wanted, std::vector<u64>& targets,
                      std::vector<u64>& taken);
+
+// Could the 32 bits at byte `at` of `text` be an immediate operand that is an address?
+bool may_be_immediate(Bytes text, size_t at);
 
 // Appends to `out`, whose end is at address `at`, what does elsewhere what `instruction` (whose bytes are
 // given) does at its place. False, and `out` unchanged, where that cannot be encoded.

@@ -65,6 +65,11 @@ class Preparation {
       functions_.emplace(object_);
       code_.emplace(object_, *functions_);
     }
+    if (!functions_->unwind().find(address)) {
+      // Looking up symbols means sorting them. Most matches are operands, which this tells faster.
+      CodeMap::Votes votes = code_->vote(address);
+      if (votes.passed > votes.arrived) return;
+    }
     const Region& region = code_->at(address);
     std::optional<size_t> index = region.index_of(address);
     if (index && region.code[*index].site != kind) return;
@@ -76,18 +81,16 @@ class Preparation {
       // Nobody says that this is code. It must decode in step from many starts, and load a number.
       const Region* nearby = code_->resynchronised(address);
       std::optional<size_t> there = nearby ? nearby->index_of(address) : std::nullopt;
-      bool agreed = there && nearby->code[*there].site == kind;
-      if (index && region.trusted_begin <= address) {
-        if (!agreed || !loads_number(region, *index)) found.site.reason = NetReason::kDoubtful;
-        found.region = &region;
-      } else {
-        if (!agreed) return;
-        if (region.function.certain() || !loads_number(*nearby, *there))
-          found.site.reason = NetReason::kDoubtful;
+      bool likely = there && nearby->code[*there].site == kind && loads_number(*nearby, *there);
+      if (!likely) return;
+      // Inside a function that does not decode up to here, even so.
+      if (region.function.certain()) found.site.reason = NetReason::kDoubtful;
+      if (!index) {
         found.region = nearby;
         index = there;
+      } else {
+        found.region = &region;
       }
-      if (found.site.reason == NetReason::kDoubtful && !(agreed && loads_number(*nearby, *there))) return;
     }
     found.index = *index;
     if (segment.writable) {

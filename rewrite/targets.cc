@@ -10,7 +10,7 @@
 //   - jump tables: from each address that text takes, 32-bit offsets to itself, for as long as they lead into
 //   text;
 //   - relocations: addresses that the dynamic linker writes down, absolute jump tables among them;
-//   - in a non-relocatable executable, every 32-bit value anywhere that is an address there;
+//   - in a non-relocatable executable, every word of data and every immediate that is an address there;
 //   - landing pads of exceptions, symbols, entry points, beginnings of functions.
 //
 // All but the first work on raw bytes and err on the side of seeing targets where there are none.
@@ -64,6 +64,7 @@ class Finder {
       for (const Instruction& in : region->code) {
         if (in.target) add(in.target);
       }
+      add_jump_tables_of(*region);
       if (region->function.origin != Origin::kUnwind) continue;
       if (std::optional<Frame> frame = functions_.unwind().find(region->function.begin)) {
         for (u64 pad : functions_.unwind().landing_pads(*frame)) add(pad);
@@ -71,11 +72,23 @@ class Finder {
     }
   }
 
+  // Whatever another address taken may cut short: all that tables of this function can lead to within it.
+  void add_jump_tables_of(const Region& region) {
+    const std::vector<Instruction>& code = region.code;
+    bool jumps = std::any_of(code.begin(), code.end(),
+                             [](const Instruction& in) { return in.flow == Flow::kIndirectJump; });
+    if (!jumps) return;
+    for (const Instruction& in : code) {
+      if (in.pc_relative)
+        add_jump_table(in.target, kLongestJumpTable, region.function.begin, region.function.end);
+    }
+  }
+
   void add_possible_short_branches(u64 begin, u64 end) {
     Bytes bytes = object_.from(begin);
+    Instruction in;
     for (u64 i = 0; i + 1 < bytes.size() && begin + i < end; i++) {
-      std::optional<Instruction> in = isa::decode(bytes.subspan(i, 2), begin + i);
-      if (in && in->branch_field == 1) add(in->target);
+      if (isa::decode(bytes.subspan(i, 2), begin + i, in) && in.branch_field == 1) add(in.target);
     }
   }
 
@@ -88,17 +101,21 @@ class Finder {
     targets_.add_all(found);
     std::sort(taken.begin(), taken.end());
     taken.erase(std::unique(taken.begin(), taken.end()), taken.end());
-    for (u64 table : taken) add_jump_table(table);
+    for (size_t i = 0; i < taken.size(); i++) {
+      u64 room = i + 1 < taken.size() ? (taken[i + 1] - taken[i]) / 4 : kLongestJumpTable;
+      add_jump_table(taken[i], std::min(room, kLongestJumpTable), 0, ~u64{0});
+    }
   }
 
-  void add_jump_table(u64 table) {
+  // A table of 32-bit distances from itself; of its targets, those in [begin, end).
+  void add_jump_table(u64 table, u64 most_entries, u64 begin, u64 end) {
     Bytes bytes = object_.from(table);
-    for (u64 i = 0; i < kLongestJumpTable; i++) {
+    for (u64 i = 0; i < most_entries; i++) {
       std::optional<s32> entry = load<s32>(bytes, i * 4);
       if (!entry) return;
       u64 target = table + static_cast<u64>(s64{*entry});
       if (!object_.is_text(target)) return;
-      add(target);
+      if (target >= begin && target < end) add(target);
     }
   }
 
@@ -147,11 +164,26 @@ class Finder {
   void add_absolute() {
     for (const Segment& segment : object_.segments()) {
       Bytes bytes = object_.from(segment.vaddr);
-      for (u64 i = 0; i + 4 <= bytes.size(); i++) {
-        u32 value;
-        std::memcpy(&value, bytes.data() + i, 4);
-        if (wanted_.may_hold(value)) targets_.add(value);
-      }
+      segment.executable ? add_immediates(bytes) : add_pointers(bytes);
+    }
+  }
+
+  void add_pointers(Bytes bytes) {
+    u64 low = object_.base(), span = object_.end() - low;
+    for (u64 i = 0; i + 8 <= bytes.size(); i += 4) {
+      u64 value;
+      std::memcpy(&value, bytes.data() + i, 8);
+      if (value - low < span && wanted_.may_hold(value)) targets_.add(value);
+    }
+  }
+
+  void add_immediates(Bytes bytes) {
+    u64 low = object_.base(), span = object_.end() - low;
+    for (u64 i = 1; i + 4 <= bytes.size(); i++) {
+      u32 value;
+      std::memcpy(&value, bytes.data() + i, 4);
+      if (value - low < span && wanted_.may_hold(value) && isa::may_be_immediate(bytes, i))
+        targets_.add(value);
     }
   }
 

@@ -8,6 +8,7 @@
 // that one wrong entry here cannot corrupt a program.
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "rewrite/isa.h"
 
@@ -98,33 +99,25 @@ constexpr std::array<u8, 256> make_secondary_map() {  // 0f xx
 constexpr std::array<u8, 256> kPrimaryMap = make_primary_map();
 constexpr std::array<u8, 256> kSecondaryMap = make_secondary_map();
 
-// The bytes of one instruction and how far they are read. Reading past the end sets `failed`.
+// The bytes of one instruction and how far they are read. There are always enough: near the end of what there
+// is, decode() works on a copy with zeros behind it.
 struct Cursor {
-  Bytes bytes;
+  const u8* bytes;
   size_t at = 0;
-  bool failed = false;
 
-  u8 next() {
-    if (at >= bytes.size()) {
-      failed = true;
-      return 0;
-    }
-    return bytes[at++];
-  }
-  u8 peek() const { return at < bytes.size() ? bytes[at] : 0; }
-  void skip(size_t count) {
-    if (bytes.size() - at < count) {
-      failed = true;
-      at = bytes.size();
-    } else {
-      at += count;
-    }
-  }
+  u8 next() { return bytes[at++]; }
+  u8 peek() const { return bytes[at]; }
+  void skip(size_t count) { at += count; }
   s32 s32_at(size_t where) const {
-    return static_cast<s32>(u32{bytes[where]} | u32{bytes[where + 1]} << 8 | u32{bytes[where + 2]} << 16 |
-                            u32{bytes[where + 3]} << 24);
+    s32 value;
+    std::memcpy(&value, bytes + where, sizeof value);
+    return value;
   }
 };
+
+// What read on a cursor without checks may come to: prefixes up to the limit, then the longest of everything
+// else.
+constexpr size_t kMostRead = kLongestInstruction + 3 + 2 + 1 + 1 + 4 + 8 + 4;
 
 struct Prefixes {
   bool operand_size = false;
@@ -145,9 +138,8 @@ struct Opcode {
 
 Prefixes read_prefixes(Cursor& cursor) {
   Prefixes prefixes;
-  for (;; cursor.next()) {
+  for (; cursor.at < kLongestInstruction; cursor.next()) {
     u8 byte = cursor.peek();
-    if (cursor.at >= cursor.bytes.size()) return prefixes;
     switch (byte) {
       case 0x66:
         prefixes.operand_size = true;
@@ -175,6 +167,7 @@ Prefixes read_prefixes(Cursor& cursor) {
     }
     prefixes.any = true;
   }
+  return prefixes;
 }
 
 // Reads VEX (c4, c5) and EVEX (62) headers up to the opcode.
@@ -437,14 +430,21 @@ bool sets_eax(const Opcode& opcode, u8 modrm, u32 immediate, const Prefixes& pre
 
 }  // namespace
 
-std::optional<Instruction> decode(Bytes bytes, u64 address) {
-  Cursor cursor{.bytes = bytes.first(std::min(bytes.size(), size_t{kLongestInstruction}))};
-  Instruction in{.address = address, .movable = true};
+bool decode(Bytes bytes, u64 address, Instruction& in) {
+  u8 copy[kMostRead] = {};
+  Cursor cursor{.bytes = bytes.data()};
+  if (bytes.size() < kMostRead) {
+    std::copy(bytes.begin(), bytes.end(), copy);
+    cursor.bytes = copy;
+  }
+  in = Instruction{};
+  in.address = address;
+  in.movable = true;
   Prefixes prefixes = read_prefixes(cursor);
   std::optional<Opcode> opcode = read_opcode(cursor, prefixes);
-  if (!opcode) return std::nullopt;
+  if (!opcode) return false;
   u8 shape = shape_of(*opcode);
-  if (shape & kInvalid) return std::nullopt;
+  if (shape & kInvalid) return false;
 
   u8 modrm = 0;
   if (shape & kModrm) {
@@ -456,23 +456,23 @@ std::optional<Instruction> decode(Bytes bytes, u64 address) {
   } else {
     modrm = cursor.peek();  // int's operand
   }
-  skip_immediates(cursor, shape, prefixes);
-  if (cursor.failed) return std::nullopt;
+  if (shape & ~kModrm) skip_immediates(cursor, shape, prefixes);
+  if (cursor.at > std::min<size_t>(bytes.size(), kLongestInstruction)) return false;
   in.length = static_cast<u8>(cursor.at);
 
-  if (opcode->map == Map::kPrimary && !classify_primary(opcode->byte, modrm, prefixes, in))
-    return std::nullopt;
+  if (opcode->map == Map::kPrimary && !classify_primary(opcode->byte, modrm, prefixes, in)) return false;
   if (opcode->map == Map::kSecondary) classify_secondary(opcode->byte, modrm, prefixes, in);
   u32 immediate = in.length > 4 ? static_cast<u32>(cursor.s32_at(in.length - 4)) : 0;
   in.sets_number = sets_eax(*opcode, modrm, immediate, prefixes);
 
-  if (in.branch_field == 1) in.target = in.end() + static_cast<u64>(static_cast<s8>(bytes[in.length - 1]));
+  if (in.branch_field == 1)
+    in.target = in.end() + static_cast<u64>(static_cast<s8>(cursor.bytes[in.length - 1]));
   if (in.branch_field == 4) in.target = in.end() + static_cast<u64>(s64{cursor.s32_at(in.length - 4)});
   if (in.pc_relative) in.target = in.end() + static_cast<u64>(s64{cursor.s32_at(in.pc_relative)});
   // Prefixes on branches are hints or oddities that processors differ on; a 32-bit PC-relative address wraps.
   if (in.branch_field && (prefixes.any || prefixes.rex)) in.movable = false;
   if (in.pc_relative && prefixes.address_size) in.movable = false;
-  return in;
+  return true;
 }
 
 }  // namespace teacup::rewrite::isa

@@ -169,5 +169,16 @@ void find_references(Bytes text, u64 address, const AddressSet& wanted, std::vec
   }
 }
 
+bool may_be_immediate(Bytes text, size_t at) {
+  u8 opcode = at ? text[at - 1] : 0;
+  if ((opcode >= 0xb8 && opcode <= 0xbf) || opcode == 0x68) return true;  // mov $, %reg; push $
+  for (size_t back = 2; back <= 7 && back <= at; back++) {                // mov $, operand
+    if (text[at - back] != 0xc7) continue;
+    Instruction in;
+    if (decode(text.subspan(at - back), 0, in) && in.length == back + 4) return true;
+  }
+  return false;
+}
+
 }  // namespace isa
 }  // namespace teacup::rewrite

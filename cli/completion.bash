@@ -37,7 +37,7 @@ _teacup() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'run help version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'run rewrite help version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]}:$previous in
@@ -45,7 +45,14 @@ _teacup() {
     run:--env-file | run:-v | run:--volume) _teacup_paths "$current" ;;
     run:-e | run:--env) mapfile -t COMPREPLY < <(compgen -v -- "$current") ;;
     run:*) _teacup_run "$current" ;;
-    help:help) mapfile -t COMPREPLY < <(compgen -W 'run version' -- "$current") ;;
+    rewrite:*)
+      if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '--json --disasm -q --quiet --cpuid --rdtsc -h --help' -- "$current")
+      else
+        _teacup_paths "$current"
+      fi
+      ;;
+    help:help) mapfile -t COMPREPLY < <(compgen -W 'run rewrite version' -- "$current") ;;
     help:* | version:*) ;;
     *) _teacup_paths "$current" ;;
   esac

@@ -227,7 +227,10 @@ class Preparation {
   }
 
   void finish() {
-    for (Found& found : found_) out_.sites.push_back(std::move(found.site));
+    for (Found& found : found_) {
+      if (options_.name_functions) found.site.function = functions_->name(found.site.address);
+      out_.sites.push_back(std::move(found.site));
+    }
     auto by_address = [](const auto& a, const auto& b) { return a.address < b.address; };
     std::sort(out_.sites.begin(), out_.sites.end(), by_address);
     std::sort(out_.patches.begin(), out_.patches.end(), by_address);
@@ -280,7 +283,7 @@ const char* reason_text(NetReason reason) {
     case NetReason::kWritable:
       return "its segment is writable";
     case NetReason::kDoubtful:
-      return "may be data: no function is known around it";
+      return "the function that holds it does not decode up to it";
     case NetReason::kSignalReturn:
       return "unwinders know this signal trampoline by its bytes";
     case NetReason::kNoRoom:

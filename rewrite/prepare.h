@@ -23,7 +23,7 @@ enum class NetReason : u16 {
   kNone = 0,
   kNotAsked = 1,      // of a kind that the options leave alone, or that the kernel refuses
   kWritable = 2,      // in a segment that is executable and writable
-  kDoubtful = 3,      // may be data: no function known around it, and decodes do not agree
+  kDoubtful = 3,      // looks like one, but the function that holds it does not decode up to it
   kSignalReturn = 4,  // unwinders recognise this signal trampoline by its bytes
   kNoRoom = 5,        // no tactic finds a window that is safe
   kUnencodable = 6,   // the patch would hold the bytes of a site
@@ -37,6 +37,8 @@ struct Options {
   bool patch_rdtsc = false;
   // Also decide which sysenter, int 0x80 and unpatched cpuid sites are real: for reports only, it takes time.
   bool count_others = false;
+  // Fill in Site::function: for reports only, it takes time.
+  bool name_functions = false;
 };
 
 // One site, and what was done with it. Addresses are the file's (ELF virtual addresses).
@@ -50,11 +52,10 @@ struct Site {
   u64 trampoline = 0;
   u64 trampoline_end = 0;
   std::vector<Instruction> displaced;  // without the site itself
+  std::string function;                // "getpid+0x5", by symbols
 
   // A system call that the guest will make through the net.
-  bool left_to_net() const {
-    return kind == abi::kSiteSyscall && tactic == abi::kTacticNet && reason != NetReason::kDoubtful;
-  }
+  bool left_to_net() const { return kind == abi::kSiteSyscall && tactic == abi::kTacticNet; }
 };
 
 struct TextPatch {

@@ -1,0 +1,261 @@
+// `teacup rewrite FILE...`: what the rewriter would do with a file, for people and for CI.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "cli/colour.h"
+#include "cli/commands.h"
+#include "cli/error.h"
+#include "cli/help.h"
+#include "rewrite/prepare.h"
+
+namespace teacup::cli {
+
+namespace {
+
+using rewrite::Bytes;
+using rewrite::Disassembler;
+using rewrite::NetReason;
+using rewrite::Prepared;
+using rewrite::Site;
+
+constexpr int kExitSitesLeft = 1;
+
+struct RewriteOptions {
+  std::vector<std::string> files;
+  bool json = false;
+  bool disassemble = false;
+  bool quiet = false;
+  bool cpuid = false;
+  bool rdtsc = false;
+};
+
+// How many sites of each kind there are, and what became of the system calls.
+struct Totals {
+  std::map<std::string, size_t> kinds;
+  std::map<std::string, size_t> tactics;
+  size_t calls = 0;
+  size_t left = 0;
+
+  void add(const Site& site) {
+    kinds[rewrite::kind_name(site.kind)]++;
+    if (site.kind == abi::kSiteSyscall || site.tactic != abi::kTacticNet) {
+      tactics[rewrite::tactic_name(site.tactic)]++;
+    }
+    calls += site.kind == abi::kSiteSyscall;
+    left += site.left_to_net();
+  }
+  double coverage() const {
+    return calls ? 100.0 * static_cast<double>(calls - left) / static_cast<double>(calls) : 100;
+  }
+};
+
+class Report {
+ public:
+  Report(const std::string& name, Bytes file, const Prepared& prepared)
+      : name_(name), file_(file), prepared_(prepared) {
+    for (const Site& site : prepared.sites) totals_.add(site);
+  }
+
+  const Totals& totals() const { return totals_; }
+
+  void print(const RewriteOptions& options) {
+    for (const Site& site : prepared_.sites) {
+      if (options.quiet && !site.left_to_net()) continue;
+      std::printf("  %#12llx  %-32s %-9s %s\n", static_cast<unsigned long long>(site.address),
+                  site.function.c_str(), rewrite::kind_name(site.kind), fate(site).c_str());
+      if (options.disassemble && site.tactic != abi::kTacticNet) print_code(site);
+    }
+    std::printf("%s: ", paint(1, Colour::BOLD, name_).c_str());
+    if (prepared_.sites.empty()) {
+      std::printf("%s, %.1f ms\n", prepared_.message.c_str(), milliseconds());
+      return;
+    }
+    print_totals();
+  }
+
+  nlohmann::json json() {
+    nlohmann::json sites = nlohmann::json::array();
+    for (const Site& site : prepared_.sites) {
+      nlohmann::json entry = {{"address", site.address},
+                              {"function", site.function},
+                              {"kind", rewrite::kind_name(site.kind)},
+                              {"tactic", rewrite::tactic_name(site.tactic)}};
+      if (site.tactic == abi::kTacticNet) {
+        entry["reason"] = rewrite::reason_text(site.reason);
+      } else {
+        entry["window"] = {site.window_begin, site.window_end};
+        entry["trampoline"] = {site.trampoline, site.trampoline_end};
+        entry["displaced"] = displaced(site);
+      }
+      sites.push_back(std::move(entry));
+    }
+    nlohmann::json patches = nlohmann::json::array();
+    for (const rewrite::TextPatch& patch : prepared_.patches) {
+      patches.push_back({{"address", patch.address}, {"bytes", patch.bytes}});
+    }
+    return {{"file", name_},
+            {"patched", prepared_.status == abi::kPreparedPatched},
+            {"message", prepared_.message},
+            {"sites", std::move(sites)},
+            {"patches", std::move(patches)},
+            {"kinds", totals_.kinds},
+            {"tactics", totals_.tactics},
+            {"coverage", totals_.coverage()},
+            {"trampoline_bytes", prepared_.trampolines.size()},
+            {"milliseconds", milliseconds()}};
+  }
+
+ private:
+  double milliseconds() const { return prepared_.micros / 1000.0; }
+
+  void print_totals() const {
+    std::string parts;
+    for (const auto& [tactic, count] : totals_.tactics) parts += ", " + tactic + " " + std::to_string(count);
+    for (const auto& [kind, count] : totals_.kinds) {
+      if (kind != rewrite::kind_name(abi::kSiteSyscall)) parts += ", " + kind + " " + std::to_string(count);
+    }
+    std::printf("%zu of %zu system calls patched (%.2f %%)%s; %zu bytes of trampolines, %.1f ms\n",
+                totals_.calls - totals_.left, totals_.calls, totals_.coverage(), parts.c_str(),
+                prepared_.trampolines.size(), milliseconds());
+  }
+
+  std::string fate(const Site& site) {
+    if (site.tactic == abi::kTacticNet) {
+      std::string text = std::string("net: ") + rewrite::reason_text(site.reason);
+      return site.left_to_net() ? paint(1, Colour::YELLOW, text) : text;
+    }
+    std::string text = rewrite::tactic_name(site.tactic);
+    for (const std::string& instruction : displaced(site)) text += "; " + instruction;
+    return text;
+  }
+
+  std::vector<std::string> displaced(const Site& site) {
+    std::vector<std::string> texts;
+    for (const rewrite::Instruction& in : site.displaced) {
+      texts.push_back(disassembler_.text(text_at(in.address, in.length), in.address));
+    }
+    return texts;
+  }
+
+  // The file's own bytes at an address of its text.
+  std::vector<u8> text_at(u64 address, u64 size) const {
+    for (const rewrite::TextSegment& segment : prepared_.segments) {
+      u64 into = address - segment.vaddr;
+      if (into >= segment.file_size || size > segment.file_size - into) continue;
+      Bytes bytes = file_.subspan(segment.file_offset + into, size);
+      return {bytes.begin(), bytes.end()};
+    }
+    return {};
+  }
+
+  std::vector<u8> patched_at(u64 address, u64 size) const {
+    std::vector<u8> bytes = text_at(address, size);
+    for (const rewrite::TextPatch& patch : prepared_.patches) {
+      for (size_t i = 0; i < patch.bytes.size(); i++) {
+        u64 at = patch.address + i - address;
+        if (at < bytes.size()) bytes[at] = patch.bytes[i];
+      }
+    }
+    return bytes;
+  }
+
+  void print_code(const Site& site) {
+    u64 size = site.window_end - site.window_begin;
+    print_listing("before", text_at(site.window_begin, size), site.window_begin);
+    print_listing("after", patched_at(site.window_begin, size), site.window_begin);
+    u64 begin = site.trampoline - prepared_.trampoline_address;
+    std::vector<u8> trampoline(
+        prepared_.trampolines.begin() + static_cast<s64>(begin),
+        prepared_.trampolines.begin() + static_cast<s64>(site.trampoline_end - prepared_.trampoline_address));
+    print_listing("trampoline", trampoline, site.trampoline);
+  }
+
+  void print_listing(const char* title, const std::vector<u8>& code, u64 address) {
+    std::printf("      %s\n", title);
+    for (size_t at = 0; at < code.size();) {
+      size_t length = 1;
+      std::string text = disassembler_.text(Bytes(code).subspan(at), address + at, &length);
+      std::string hex;
+      for (size_t i = 0; i < length; i++) {
+        char byte[4];
+        std::snprintf(byte, sizeof byte, "%02x ", code[at + i]);
+        hex += byte;
+      }
+      std::printf("        %#12llx  %-32s %s\n", static_cast<unsigned long long>(address + at), hex.c_str(),
+                  text.c_str());
+      at += length;
+    }
+  }
+
+  const std::string& name_;
+  Bytes file_;
+  const Prepared& prepared_;
+  Totals totals_;
+  Disassembler disassembler_;
+};
+
+std::optional<std::vector<char>> read_file(const std::string& name) {
+  std::ifstream in(name, std::ios::binary);
+  std::vector<char> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (!in && bytes.empty()) return std::nullopt;
+  return bytes;
+}
+
+int rewrite_files(const RewriteOptions& options) {
+  nlohmann::json files = nlohmann::json::array();
+  int status = 0;
+  for (const std::string& name : options.files) {
+    std::optional<std::vector<char>> bytes = read_file(name);
+    if (!bytes) {
+      status = fail("rewrite",
+                    {"'" + name + "' cannot be read", "Give the path of an ELF file that you may read."});
+      continue;
+    }
+    auto file = std::as_bytes(std::span(*bytes));
+    Prepared prepared = rewrite::prepare(file, {.patch_cpuid = options.cpuid,
+                                                .patch_rdtsc = options.rdtsc,
+                                                .count_others = true,
+                                                .name_functions = true});
+    Report report(name, Bytes(reinterpret_cast<const u8*>(file.data()), file.size()), prepared);
+    if (options.json) {
+      files.push_back(report.json());
+    } else {
+      report.print(options);
+    }
+    if (report.totals().left && status == 0) status = kExitSitesLeft;
+  }
+  if (options.json) std::printf("%s\n", files.dump(2).c_str());
+  return status;
+}
+
+}  // namespace
+
+int rewrite_command(const Arguments& arguments) {
+  RewriteOptions options;
+  CLI::App app("Shows how each system call of the given ELF files is patched when they are run.");
+  app.formatter(std::make_shared<HelpFormatter>("teacup rewrite [OPTIONS] FILE...",
+                                                "Exits with 1 if a system call of a file is left to the net: "
+                                                "it works, but takes about 20 times as long."));
+  app.add_option("FILE", options.files)->required();
+  app.add_flag("--json", options.json, "print JSON instead of text");
+  app.add_flag("--disasm", options.disassemble, "show the code of each site before and after");
+  app.add_flag("-q,--quiet", options.quiet, "list only the sites left to the net");
+  app.add_flag("--cpuid", options.cpuid, "patch cpuid instructions too");
+  app.add_flag("--rdtsc", options.rdtsc, "patch rdtsc and rdtscp instructions too");
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return fail("rewrite", {error.what(), "See 'teacup rewrite --help'."});
+  }
+  return rewrite_files(options);
+}
+
+}  // namespace teacup::cli

@@ -53,6 +53,13 @@ _teacup() {
       fi
       ;;
     help:help) mapfile -t COMPREPLY < <(compgen -W 'run rewrite version' -- "$current") ;;
+    rewrite:*)
+      if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '--json --disasm -q --quiet --cpuid --rdtsc -h --help' -- "$current")
+      else
+        _teacup_paths "$current"
+      fi
+      ;;
     help:* | version:*) ;;
     *) _teacup_paths "$current" ;;
   esac

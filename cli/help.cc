@@ -21,7 +21,8 @@ std::string option_column(const CLI::Option& option) {
 
 std::string HelpFormatter::make_help(const CLI::App* app, std::string, CLI::AppFormatMode) const {
   std::string text = "Usage: " + usage_ + "\n\n" + app->get_description() + "\n\nOptions:\n";
-  const auto options = app->get_options();
+  // Positional arguments stand in the usage line.
+  const auto options = app->get_options([](const CLI::Option* option) { return !option->get_positional(); });
   size_t width = 0;
   for (const CLI::Option* option : options) width = std::max(width, option_column(*option).size());
   for (const CLI::Option* option : options) {

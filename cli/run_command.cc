@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/error.h"
 #include "cli/run_options.h"
+#include "host/filter/filter.h"
 
 namespace teacup::cli {
 
@@ -14,6 +15,10 @@ int run_command(const Arguments& arguments) {
   if (const auto* error = std::get_if<CliError>(&request)) return fail("run", *error);
   if (const auto* help = std::get_if<PrintHelp>(&request)) {
     std::fputs(help->text.c_str(), stdout);
+    return 0;
+  }
+  if (std::holds_alternative<PrintHostSurface>(request)) {
+    std::fputs(host::describe_host_surface().c_str(), stdout);
     return 0;
   }
   return fail("run", {"not built yet"});

@@ -11,10 +11,10 @@ def teacup(*arguments):
     return subprocess.run([TEACUP, *arguments], capture_output=True, text=True, timeout=30)
 
 
-def help_options():
+def help_options(command="run"):
     """The options of the help's first column."""
     options = set()
-    for line in teacup("run", "--help").stdout.splitlines():
+    for line in teacup(command, "--help").stdout.splitlines():
         column = re.match(r"  ((?:-\w, )?) *(--[\w-]+)", line)
         if column:
             options.update(word for word in (column[1].strip(", "), column[2]) if word)
@@ -27,10 +27,12 @@ class Docs(unittest.TestCase):
         self.assertIn("-v", help_options())
 
     def test_man_page_has_the_helps_options(self):
-        text = (ROOT / "docs/teacup.1").read_text()
-        described = "\n".join(re.findall(r"^\.TP\n(.*)$", text, re.MULTILINE)).replace("\\-", "-")
-        found = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", described))
-        self.assertEqual(found, help_options())
+        page = (ROOT / "docs/teacup.1").read_text()
+        for command in ("run", "rewrite"):
+            text = re.search(rf"^\.SH OPTIONS OF {command.upper()}\n(.*?)^\.SH ", page, re.MULTILINE | re.DOTALL)[1]
+            described = "\n".join(re.findall(r"^\.TP\n(.*)$", text, re.MULTILINE)).replace("\\-", "-")
+            found = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", described))
+            self.assertEqual(found - {"-h", "--help"}, help_options(command) - {"-h", "--help"})
 
     def test_completion_has_the_helps_options(self):
         text = (ROOT / "cli/completion.bash").read_text()

@@ -1,6 +1,7 @@
 // The teacup command: finds the subcommand in a table and runs it.
-#include <unistd.h>
+#include <fcntl.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 
@@ -74,6 +75,15 @@ int flushed(int status) {
   return fail("", {"standard output cannot be written", "Free space where it goes, or send it elsewhere."});
 }
 
+// A standard descriptor that the caller closed would be the next file opened: the guest's standard output
+// could be its own image. Something that can be neither read nor written takes its place; host/launch knows
+// it by O_PATH.
+void hold_standard_descriptors() {
+  for (int fd = 0; fd < 3; fd++) {
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/", O_PATH);
+  }
+}
+
 int run_main(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
     std::fputs(overview().c_str(), stderr);
@@ -91,6 +101,7 @@ int run_main(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   try {
+    teacup::cli::hold_standard_descriptors();
     return teacup::cli::run_main({argv + 1, argv + argc});
   } catch (const std::exception& error) {
     return teacup::cli::fail("", {std::string("internal error: ") + error.what(), "Please report this."});

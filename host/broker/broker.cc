@@ -235,8 +235,10 @@ void Broker::message(u64 offset, u64 length) {
   constexpr u64 kLongest = 64 * 1024;
   if (length > kLongest || !in_arena(offset, length)) return;
   std::string line(&arena_at<char>(offset), length);
-  line += terminal_.taken() && trace_fd_ < 0 ? "\r\n" : "\n";
-  write_all(trace_fd_ >= 0 ? trace_fd_ : STDERR_FILENO, line.data(), line.size());
+  int fd = trace_fd_ >= 0 ? trace_fd_ : STDERR_FILENO;
+  // A terminal in raw mode does not return its carriage by itself.
+  line += terminal_.taken() && isatty(fd) ? "\r\n" : "\n";
+  write_all(fd, line.data(), line.size());
 }
 
 // --- The end.

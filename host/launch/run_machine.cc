@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <termios.h>
 #include <time.h>
@@ -26,16 +28,21 @@ namespace teacup::host {
 
 namespace {
 
+// A descriptor that the caller closed is held by an O_PATH one (cli/main.cc).
 abi::StreamKind stream_kind(int fd) {
   struct stat status {};
-  if (fstat(fd, &status) != 0) return abi::StreamKind::kClosed;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_PATH) != 0 || fstat(fd, &status) != 0) return abi::StreamKind::kClosed;
   if (isatty(fd)) return abi::StreamKind::kTerminal;
   if (S_ISREG(status.st_mode)) return abi::StreamKind::kFile;
   if (S_ISCHR(status.st_mode)) return abi::StreamKind::kCharDevice;
   return abi::StreamKind::kPipe;
 }
 
+// Whether they share one offset, as after 2>&1. Where the host has no kcmp(2), the same file is taken for it.
 bool same_description(int a, int b) {
+  long order = syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, a, b);
+  if (order >= 0) return order == 0;
   struct stat left {
   }, right{};
   if (fstat(a, &left) != 0 || fstat(b, &right) != 0) return false;

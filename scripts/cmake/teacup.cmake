@@ -9,10 +9,11 @@ set(TEACUP_WARNINGS -Wall -Wextra -Wpedantic -Werror)
 
 # Guest code owns %fs, the vector registers and the red zone, so the kernel uses none of them. The runtime is
 # linked at a fixed high address; -fpie is not for relocation but for RIP-relative addressing, the only code model
-# that reaches such an address without 64-bit immediates everywhere. Hidden visibility keeps the GOT out of it.
+# that reaches such an address without 64-bit immediates everywhere. Hidden visibility keeps a GOT, which would be
+# writable, out of it.
 set(TEACUP_FREESTANDING -ffreestanding -fno-exceptions -fno-rtti -fno-stack-protector -fno-threadsafe-statics
     -fno-asynchronous-unwind-tables -fpie -fvisibility=hidden -mno-red-zone -fcf-protection=none
-    -fno-omit-frame-pointer)
+    -fno-omit-frame-pointer -include ${PROJECT_SOURCE_DIR}/kernel/base/visibility.h)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND TEACUP_FREESTANDING -mgeneral-regs-only)
 else()

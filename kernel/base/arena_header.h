@@ -25,6 +25,9 @@ enum class Root : u32 {
   kPseudo,
   kTrace,
   kBroker,
+  kPipes,
+  kEpolls,
+  kIpc,
   kCount
 };
 

@@ -54,11 +54,17 @@ enum class FileKind : u8 {
   kInotify
 };
 
+class File;
+void epoll_forget(File& file);  // fs/epoll.h
+
 class File : public RefCounted<File> {
  public:
   explicit File(u32 flags) : flags_(flags) {}
   virtual ~File() = default;
-  static void destroy(File* file) { delete file; }
+  static void destroy(File* file) {
+    if (file->epoll_items.next != nullptr) epoll_forget(*file);
+    delete file;
+  }
   static void operator delete(void* block) { heap_free(block); }
 
   // O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT, O_PATH… as fcntl(F_GETFL) shows them.
@@ -118,7 +124,7 @@ class File : public RefCounted<File> {
   // pages: copy-up). Returns how many pieces were stored. ENODEV: cannot be mapped.
   virtual Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable, std::span<MapPiece> pieces);
 
-  ListNode epoll_items;  // kernel-internal: see the epoll file
+  ListNode epoll_items;  // next: the first item of an epoll that watches it (fs/epoll.cc)
 
  private:
   std::atomic<u32> flags_;

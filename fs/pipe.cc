@@ -223,12 +223,12 @@ u64 Pipe::available() {
   return used_locked();
 }
 
-u32 Pipe::readiness(bool reader, bool writer, u32 writer_opens_seen) {
+u32 Pipe::readiness(bool reader, bool writer, bool hangup) {
   LockGuard guard(lock_);
   u32 events = 0;
   if (reader) {
     if (used_locked() > 0 && !peeking_) events |= kReadEvents;
-    if (writers() == 0 && writer_opens() != writer_opens_seen) events |= abi::kPOLLHUP;
+    if (writers() == 0 && hangup) events |= abi::kPOLLHUP;
   }
   if (writer) {
     bool slots = !has_stretches_locked() || stretch_head_ - stretch_tail_ < stretches_.size();
@@ -322,8 +322,8 @@ void Pipe::end_fill(std::span<const std::byte> data, size_t reserved) {
     reserved_ -= reserved;
     IoSource from(data);
     auto put = put_locked(from, data.size());
-    // Packets may have taken the last stretch meanwhile; the ring of stretches is as long as it has pages, and
-    // each packet leaves its page's worth of room unpromised, so one more is always free.
+    // Packets may have taken the last stretch meanwhile; the ring of stretches is as long as it has pages,
+    // and each packet leaves its page's worth of room unpromised, so one more is always free.
     if (put.ok()) close_stretch_locked(put.value(), false);
   }
   queue_.wake(data.empty() ? kWriteEvents : kReadEvents);

@@ -35,7 +35,8 @@ class Pipe : public RefCounted<Pipe> {
   Result<size_t> write(IoSource& from, bool packet);
 
   u64 available();  // bytes that can be read now
-  u32 readiness(bool reader, bool writer, u32 writer_opens_seen);
+  // POLL* bits. A reader that has not seen a writer yet (`hangup` false) is not told that there is none.
+  u32 readiness(bool reader, bool writer, bool hangup);
   u64 capacity() const { return capacity_; }
   // F_SETPIPE_SZ; the new capacity. EPERM above the limit unless privileged, EBUSY when too much is in it.
   Result<u64> resize(u64 bytes, bool privileged);
@@ -109,9 +110,9 @@ struct PipeEnds {
 // pipe2(2)'s flags that concern the files: O_NONBLOCK, O_DIRECT.
 Result<PipeEnds> make_pipe(u32 flags);
 
-// open(2) of a FIFO whose inode keeps `pipe`: waits for the other end as fifo(7) says (no lock may be held),
-// or gives ENXIO, ERESTARTSYS. `inode` answers fstat; the file keeps a reference to it.
-Result<Ref<File>> open_fifo(Ref<Inode> inode, Ref<Pipe> pipe, u32 flags);
+// FsHooks::open_fifo. The pipe hangs on the inode from the first open on. finish_open() of the file says
+// EAGAIN until the other side has come (fifo(7)). ENXIO: O_WRONLY | O_NONBLOCK, and no reader.
+Result<Ref<File>> open_fifo(const Path& path, u32 flags);
 
 // The pipe behind a file, or null.
 Pipe* pipe_of(File& file);

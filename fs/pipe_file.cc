@@ -1,7 +1,6 @@
 // The ends of pipes and FIFOs, as files.
-#include <algorithm>
-
 #include "fs/inode.h"
+#include "fs/path.h"
 #include "fs/pipe.h"
 #include "kernel/abi/tty.h"
 
@@ -9,11 +8,21 @@ namespace teacup::fs {
 
 namespace {
 
+constexpr u64 kPipeDevice = 14;  // st_dev of pipes without a name
+constexpr u32 kKeptFlags = abi::kO_ACCMODE | abi::kO_NONBLOCK | abi::kO_DIRECT | abi::kO_APPEND;
+
+// A FIFO's pipe, on its inode.
+struct FifoState final : Attachment {
+  Ref<Pipe> pipe;
+};
+
 class PipeFile final : public File {
  public:
-  PipeFile(Ref<Pipe> pipe, Ref<Inode> inode, u32 flags)
-      : File(flags), pipe_(std::move(pipe)), inode_(std::move(inode)) {
-    writer_opens_seen_ = inode_ ? pipe_->writer_opens() : pipe_->writer_opens() - 1;
+  PipeFile(Ref<Pipe> pipe, const Path& path, u32 flags) : File(flags), pipe_(std::move(pipe)), path_(path) {
+    others_seen_ = opens_of_the_other_side();
+    // POLLHUP is for those who have seen a writer go.
+    bool early = path && nonblocking() && pipe_->writers() == 0;
+    writer_opens_seen_ = early ? pipe_->writer_opens() : ~u32{0};
     pipe_->add_end(readable(), writable());
   }
   ~PipeFile() override { pipe_->drop_end(readable(), writable()); }
@@ -25,9 +34,26 @@ class PipeFile final : public File {
   Result<size_t> write(IoSource& from, u64) override {
     return pipe_->write(from, (flags() & abi::kO_DIRECT) != 0);
   }
-  u32 poll() override { return pipe_->readiness(readable(), writable(), writer_opens_seen_); }
+  u32 poll() override {
+    return pipe_->readiness(readable(), writable(), pipe_->writer_opens() != writer_opens_seen_);
+  }
   WaitQueue* wait_queue() override { return &pipe_->queue(); }
-  Inode* inode() override { return inode_.get(); }
+  Inode* inode() override { return path_ ? &path_.inode() : nullptr; }
+  const Path* path() override { return path_ ? &path_ : nullptr; }
+
+  Result<void> finish_open() override {
+    if (!path_ || nonblocking() || (readable() && writable())) return {};
+    bool there = readable() ? pipe_->writers() > 0 : pipe_->readers() > 0;
+    // One that came and went again counts too.
+    if (there || opens_of_the_other_side() != others_seen_) return {};
+    return Errno::AGAIN;
+  }
+
+  // /proc/PID/fd/N: another end of the same pipe.
+  Result<Ref<File>> reopen(u32 new_flags) override {
+    if (path_) return open_fifo(path_, new_flags);
+    return Ref<File>(TRY(make_ref<PipeFile>(pipe_, Path(), new_flags & kKeptFlags)));
+  }
 
   Result<s64> ioctl(u32 command, GuestAddress argument) override {
     if (command != abi::kFIONREAD) return Errno::NOTTY;
@@ -42,31 +68,40 @@ class PipeFile final : public File {
   }
 
   Result<void> stat(abi::Stat& stat) override {
-    if (inode_) return File::stat(stat);
+    if (path_) return path_.inode().stat(stat);
     stat = {};
-    stat.dev = kAnonymousDevice;
+    stat.dev = kPipeDevice;
     stat.ino = pipe_->number();
     stat.nlink = 1;
     stat.mode = abi::kS_IFIFO | 0600;
     stat.blksize = kPageSize;
-    s64 seconds = static_cast<s64>(pipe_->created() / 1'000'000'000);
-    s64 rest = static_cast<s64>(pipe_->created() % 1'000'000'000);
-    stat.atime = stat.mtime = stat.ctime = seconds;
-    stat.atime_nsec = stat.mtime_nsec = stat.ctime_nsec = rest;
+    stat.atime = stat.mtime = stat.ctime = static_cast<s64>(pipe_->created() / 1'000'000'000);
+    stat.atime_nsec = stat.mtime_nsec = stat.ctime_nsec = static_cast<s64>(pipe_->created() % 1'000'000'000);
     return {};
   }
 
   void describe(TextBuffer& text) override { text.add("pipe:[").udec(pipe_->number()).add(']'); }
 
  private:
-  static constexpr u64 kAnonymousDevice = 14;
+  u32 opens_of_the_other_side() const { return readable() ? pipe_->writer_opens() : pipe_->reader_opens(); }
 
   Ref<Pipe> pipe_;
-  Ref<Inode> inode_;
-  u32 writer_opens_seen_;  // POLLHUP is for those who have seen a writer go
+  Path path_;  // empty without a name
+  u32 others_seen_;
+  u32 writer_opens_seen_;
 };
 
-constexpr u32 kKeptFlags = abi::kO_ACCMODE | abi::kO_NONBLOCK | abi::kO_DIRECT | abi::kO_APPEND;
+Result<Ref<Pipe>> pipe_of_inode(Inode& inode) {
+  {
+    LockGuard guard(inode.lock);
+    if (inode.attachment) return static_cast<FifoState*>(inode.attachment.get())->pipe;
+  }
+  Ref<FifoState> state = Ref<FifoState>::adopt(TRY(make<FifoState>()));
+  state->pipe = TRY(Pipe::create());
+  LockGuard guard(inode.lock);
+  if (!inode.attachment) inode.attachment = state;
+  return static_cast<FifoState*>(inode.attachment.get())->pipe;
+}
 
 }  // namespace
 
@@ -74,28 +109,16 @@ Result<PipeEnds> make_pipe(u32 flags) {
   Ref<Pipe> pipe = TRY(Pipe::create());
   u32 kept = flags & (abi::kO_NONBLOCK | abi::kO_DIRECT);
   PipeEnds ends;
-  ends.read = TRY(make_ref<PipeFile>(pipe, Ref<Inode>(), kept | abi::kO_RDONLY));
-  ends.write = TRY(make_ref<PipeFile>(pipe, Ref<Inode>(), kept | abi::kO_WRONLY));
+  ends.read = TRY(make_ref<PipeFile>(pipe, Path(), kept | abi::kO_RDONLY));
+  ends.write = TRY(make_ref<PipeFile>(pipe, Path(), kept | abi::kO_WRONLY));
   return ends;
 }
 
-Result<Ref<File>> open_fifo(Ref<Inode> inode, Ref<Pipe> pipe, u32 flags) {
-  u32 access = flags & abi::kO_ACCMODE;
-  bool nonblocking = (flags & abi::kO_NONBLOCK) != 0;
-  if (access == abi::kO_WRONLY && nonblocking && pipe->readers() == 0) return Errno::NXIO;
-  u32 readers_seen = pipe->reader_opens();
-  u32 writers_seen = pipe->writer_opens();
-  Ref<File> file = TRY(make_ref<PipeFile>(pipe, std::move(inode), flags & kKeptFlags));
-  if (nonblocking || access == abi::kO_RDWR) return file;
-  // Both counts were read before this end was added: the other side's is compared, never our own.
-  auto met = block_on(pipe->queue(), ~u32{0}, "open of a FIFO", [&]() -> Result<void> {
-    bool there = access == abi::kO_RDONLY ? pipe->writers() > 0 || pipe->writer_opens() != writers_seen
-                                          : pipe->readers() > 0 || pipe->reader_opens() != readers_seen;
-    if (there) return {};
-    return Errno::AGAIN;
-  });
-  if (!met.ok()) return met.error();
-  return file;
+Result<Ref<File>> open_fifo(const Path& path, u32 flags) {
+  Ref<Pipe> pipe = TRY(pipe_of_inode(path.inode()));
+  bool lonely_writer = (flags & abi::kO_ACCMODE) == abi::kO_WRONLY && pipe->readers() == 0;
+  if (lonely_writer && (flags & abi::kO_NONBLOCK) != 0) return Errno::NXIO;
+  return Ref<File>(TRY(make_ref<PipeFile>(std::move(pipe), path, flags & kKeptFlags)));
 }
 
 Pipe* pipe_of(File& file) {

@@ -1,6 +1,7 @@
 #include "kernel/uaccess/guest.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "kernel/base/memory.h"
 
@@ -162,6 +163,13 @@ Result<size_t> IoSource::take(void* into, size_t size) {
   done_ += copied;
   if (copied == 0 && size > 0) return Errno::FAULT;
   return copied;
+}
+
+Result<size_t> IoSource::peek(void* into, size_t size) {
+  auto [pieces, count, offset, remaining, done] = std::tuple(pieces_, count_, offset_, remaining_, done_);
+  auto result = take(into, size);
+  std::tie(pieces_, count_, offset_, remaining_, done_) = std::tuple(pieces, count, offset, remaining, done);
+  return result;
 }
 
 }  // namespace teacup

@@ -145,6 +145,8 @@ class IoSource {
   size_t remaining() const { return remaining_; }
   size_t done() const { return done_; }
   Result<size_t> take(void* into, size_t size);
+  // The same without advancing, for a writer that may have to be called again (EAGAIN).
+  Result<size_t> peek(void* into, size_t size);
 
  private:
   abi::IoVec one_{};

@@ -1,0 +1,22 @@
+// The one object of kernel/pseudo in the arena (Root::kPseudo).
+#pragma once
+
+#include "kernel/base/arena_header.h"
+#include "kernel/pseudo/host_stream.h"
+
+namespace teacup::pseudo {
+
+class Tty;
+class Ptys;
+
+struct PseudoState {
+  HostStream streams[abi::kStreams] = {HostStream(0), HostStream(1), HostStream(2)};
+  Tty* console = nullptr;  // counted; null: no stream is a terminal
+  Ptys* ptys = nullptr;
+};
+
+inline PseudoState& state() {
+  return *root<PseudoState>(Root::kPseudo);
+}
+
+}  // namespace teacup::pseudo

@@ -6,6 +6,7 @@
 #include "fs/pipe.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "kernel/abi/tty.h"
 #include "kernel/base/memory.h"

@@ -26,7 +26,7 @@ constexpr int kKickSignal = 40;  // kernel/entry/panic.h
 
 // Signals that teacup takes for itself or hands to the guest. SIGTSTP is not among them: ^Z in a raw terminal
 // is a byte.
-const int kTaken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR1, SIGUSR2};
+const int kTaken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGUSR1, SIGUSR2};
 
 sigset_t taken_signals() {
   sigset_t set;
@@ -105,6 +105,9 @@ void Broker::on_signal(int signal) {
     case SIGUSR1:
       raise_event(abi::kEventDump);
       break;
+    case SIGTSTP:
+      stand_still();
+      break;
     case SIGUSR2:
       break;  // from the ring thread: the machine has ended
     case SIGWINCH:
@@ -116,6 +119,15 @@ void Broker::on_signal(int signal) {
       raise_event(abi::kEventSignals);
   }
   if (arena().ended.load() != 0) machine_gone_.store(true);
+}
+
+// ^Z where the terminal is not the guest's (a pipeline): the whole machine stops with teacup, and goes on with it.
+void Broker::stand_still() {
+  terminal_.pause();
+  ::kill(-machine_, SIGSTOP);
+  ::kill(getpid(), SIGSTOP);
+  ::kill(-machine_, SIGCONT);
+  terminal_.resume();
 }
 
 // Children that ended are news for the kernel task, which cleans up after them. The template's end is the

@@ -52,6 +52,7 @@ class Broker {
   void message(u64 offset, u64 length);
   void reap();
   void on_signal(int signal);
+  void stand_still();
   int finish();
   void write_stats();
 

@@ -81,7 +81,12 @@ TEST(Equivalence, RunsAsBefore) {
   for (const auto& [tactic, count] : tactics) std::printf("  %-14s %u\n", tactic.c_str(), count);
 }
 
+Bytes original(const Snippet& snippet, u64 address) {
+  return Bytes(reinterpret_cast<const u8*>(&snippet.file[address]), isa::kLongestInstruction);
+}
+
 TEST(Equivalence, MayBeEnteredAnywhere) {
+  Instruction in;
   std::mt19937 random(2);
   for (unsigned i = 0; i < snippets(1500); i++) {
     Snippet snippet = test::random_snippet(random);
@@ -102,6 +107,11 @@ TEST(Equivalence, MayBeEnteredAnywhere) {
       memory.restore();
       apply(memory, prepared);
       const abi::PreparedPc* pc = view->actual_for(address - prepared.base);
+      // A nop behind a jump to which nothing leads is padding, and may hold a long jump now.
+      if (!pc && isa::decode(original(snippet, address), address, in) && in.no_operation &&
+          std::memcmp(memory.at(address), &snippet.file[address], in.length) != 0) {
+        continue;
+      }
       Outcome after = test::run(memory, pc ? pc->actual + prepared.base : address, registers, snippet.data);
       ASSERT_TRUE(same(before, after)) << i << " from " << std::hex << address << ' ' << hex(snippet);
     }

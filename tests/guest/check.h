@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -350,7 +351,10 @@ inline int run_case(Case* c) {
 }
 
 inline int run(int argc, char** argv) {
-  self = argv[0];
+  static char path[4096];
+  const char* executed = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  if (!executed) executed = argv[0];
+  self = realpath(executed, path) ? path : executed;
   if (argc > 1 && argv[1][0] == '@') {
     now = argv[1];
     for (Helper* h = first_helper; h; h = h->next) {

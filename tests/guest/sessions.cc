@@ -1,0 +1,704 @@
+// Process groups, sessions, controlling terminals, pseudo-terminals and their line discipline.
+#include <poll.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include "tests/guest/check.h"
+
+namespace {
+
+struct Pty {
+  int master = -1, slave = -1;
+  Pty() {
+    master = NEED_OK(posix_openpt(O_RDWR | O_NOCTTY));
+    NEED_OK(grantpt(master));
+    NEED_OK(unlockpt(master));
+    char name[64];
+    NEED(ptsname_r(master, name, sizeof name) == 0);
+    slave = NEED_OK(open(name, O_RDWR | O_NOCTTY));
+  }
+  ~Pty() {
+    close(master);
+    close(slave);
+  }
+};
+
+termios attributes(int fd) {
+  termios t;
+  NEED_OK(tcgetattr(fd, &t));
+  return t;
+}
+
+void raw(int fd) {
+  termios t = attributes(fd);
+  cfmakeraw(&t);
+  NEED_OK(tcsetattr(fd, TCSANOW, &t));
+}
+
+// What can be read within a moment.
+std::string drain(int fd) {
+  std::string out;
+  pollfd p{fd, POLLIN, 0};
+  while (poll(&p, 1, out.empty() ? 1000 : 30) == 1 && (p.revents & POLLIN)) {
+    char b[512];
+    ssize_t n = read(fd, b, sizeof b);
+    if (n <= 0) break;
+    out.append(b, size_t(n));
+  }
+  return out;
+}
+
+bool readable(int fd, int ms = 0) {
+  pollfd p{fd, POLLIN, 0};
+  return poll(&p, 1, ms) == 1 && (p.revents & POLLIN);
+}
+
+void type(int master, std::string_view text) {
+  CHECK_EQ(write(master, text.data(), text.size()), ssize_t(text.size()));
+}
+
+// A session leader with the pty as its controlling terminal, running `f`.
+template <typename F>
+pid_t session_on(Pty& pty, F f) {
+  pid_t p = fork();
+  if (p == 0) {
+    check::failures = 0;
+    close(pty.master);
+    setsid();
+    if (ioctl(pty.slave, TIOCSCTTY, 0) < 0) check::fail(__FILE__, __LINE__, "TIOCSCTTY");
+    f();
+    _exit(check::failures ? 1 : 0);
+  }
+  return p;
+}
+
+int status_of(pid_t p) {
+  int status = -1;
+  while (waitpid(p, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+}  // namespace
+
+TEST(process_groups) {
+  CHECK_EXIT(check::in_child([] {
+               pid_t old = getpgrp();
+               CHECK_EQ(getpgid(0), old);
+               CHECK_OK(setpgid(0, 0));
+               CHECK_EQ(getpgrp(), getpid());
+               pid_t child = fork();
+               if (child == 0) {
+                 for (;;) pause();
+               }
+               CHECK_EQ(getpgid(child), getpid());
+               CHECK_OK(setpgid(child, child));
+               CHECK_EQ(getpgid(child), child);
+               CHECK_OK(setpgid(child, getpid()));
+               CHECK_ERR(setpgid(child, 999999), EPERM);
+               CHECK_ERR(setpgid(999999, 0), ESRCH);
+               CHECK_ERR(setpgid(0, -1), EINVAL);
+               CHECK_ERR(getpgid(999999), ESRCH);
+               kill(child, SIGKILL);
+               waitpid(child, nullptr, 0);
+             }),
+             0);
+}
+
+TEST(setpgid_after_exec_of_child) {
+  int fds[2];
+  NEED_OK(pipe(fds));
+  pid_t child = fork();
+  if (child == 0) {
+    dup2(fds[1], 10);
+    execl(check::self, "x", "@ready_and_wait", nullptr);
+    _exit(1);
+  }
+  char c;
+  NEED(read(fds[0], &c, 1) == 1);
+  CHECK_ERR(setpgid(child, child), EACCES);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
+HELPER(ready_and_wait) {
+  if (write(10, "r", 1) != 1) return 1;
+  for (;;) pause();
+}
+
+TEST(sessions) {
+  CHECK_EXIT(check::in_child([] {
+               CHECK_EQ(setsid(), getpid());
+               CHECK_EQ(getsid(0), getpid());
+               CHECK_EQ(getpgrp(), getpid());
+               CHECK_ERR(setsid(), EPERM);
+               CHECK_ERR(setpgid(0, 0), EPERM);  // a session leader stays
+               CHECK_ERR(getsid(999999), ESRCH);
+               CHECK_ERR(open("/dev/tty", O_RDWR), ENXIO);
+             }),
+             0);
+}
+
+TEST(pty_pairs) {
+  Pty p, q;
+  CHECK(isatty(p.master) && isatty(p.slave));
+  char a[64], b[64];
+  ptsname_r(p.master, a, sizeof a);
+  ptsname_r(q.master, b, sizeof b);
+  CHECK(strncmp(a, "/dev/pts/", 9) == 0);
+  CHECK(strcmp(a, b) != 0);
+  CHECK_EQ(ttyname(p.slave), a);
+  struct stat st;
+  NEED_OK(stat(a, &st));
+  CHECK(S_ISCHR(st.st_mode));
+  CHECK_EQ(st.st_rdev >> 8 & 0xfff, 136);
+  int pipe_fds[2];
+  NEED_OK(pipe(pipe_fds));
+  CHECK_ERR(ioctl(pipe_fds[0], TCGETS, nullptr), ENOTTY);
+  CHECK(!isatty(pipe_fds[0]));
+}
+
+TEST(locked_pty_does_not_open) {
+  int master = NEED_OK(posix_openpt(O_RDWR | O_NOCTTY));
+  char name[64];
+  NEED(ptsname_r(master, name, sizeof name) == 0);
+  CHECK_ERR(open(name, O_RDWR | O_NOCTTY), EIO);
+  int zero = 0, locked = -1;
+  NEED_OK(ioctl(master, TIOCGPTLCK, &locked));
+  CHECK_EQ(locked, 1);
+  NEED_OK(ioctl(master, TIOCSPTLCK, &zero));
+  int slave = open(name, O_RDWR | O_NOCTTY);
+  CHECK_OK(slave);
+  close(master);
+  CHECK_ERR(open(name, O_RDWR | O_NOCTTY), ENOENT);
+  char c;
+  CHECK_EQ(read(slave, &c, 1), 0);
+  CHECK_ERR(write(slave, "x", 1), EIO);
+}
+
+TEST(defaults) {
+  Pty p;
+  termios t = attributes(p.slave);
+  CHECK(t.c_lflag & ICANON);
+  CHECK(t.c_lflag & ECHO);
+  CHECK(t.c_lflag & ISIG);
+  CHECK(t.c_iflag & ICRNL);
+  CHECK(t.c_oflag & OPOST);
+  CHECK(t.c_oflag & ONLCR);
+  CHECK_EQ(t.c_cc[VINTR], 3);
+  CHECK_EQ(t.c_cc[VEOF], 4);
+  CHECK_EQ(t.c_cc[VERASE], 0x7f);
+  CHECK_EQ(t.c_cc[VSUSP], 26);
+  CHECK_EQ(t.c_cc[VMIN], 1);
+  CHECK_EQ(cfgetospeed(&t), B38400);
+}
+
+TEST(canonical_line) {
+  Pty p;
+  type(p.master, "hel");
+  CHECK(!readable(p.slave));
+  type(p.master, "lo\nnext");
+  char b[64];
+  CHECK_EQ(read(p.slave, b, sizeof b), 6);
+  CHECK_EQ(std::string_view(b, 6), "hello\n");
+  CHECK(!readable(p.slave));
+  CHECK_EQ(drain(p.master), "hello\r\nnext");  // the echo
+}
+
+TEST(canonical_short_reads) {
+  Pty p;
+  type(p.master, "abcdef\n");
+  char b[4];
+  CHECK_EQ(read(p.slave, b, 4), 4);
+  CHECK_EQ(read(p.slave, b, 4), 3);
+  CHECK_EQ(b[2], '\n');
+}
+
+TEST(erase_kill_werase) {
+  Pty p;
+  type(p.master,
+       "abx\x7f"
+       "c\n");
+  char b[64];
+  CHECK_EQ(read(p.slave, b, sizeof b), 4);
+  CHECK_EQ(std::string_view(b, 4), "abc\n");
+  CHECK_EQ(drain(p.master), "abx\b \bc\r\n");
+  type(p.master, "junk\x15ok\n");
+  CHECK_EQ(read(p.slave, b, sizeof b), 3);
+  type(p.master, "one two\x17three\n");
+  CHECK_EQ(read(p.slave, b, sizeof b), 10);
+  CHECK_EQ(std::string_view(b, 10), "one three\n");
+}
+
+TEST(eof_character) {
+  Pty p;
+  type(p.master, "\x04");
+  char b[8];
+  CHECK_EQ(read(p.slave, b, sizeof b), 0);
+  type(p.master, "ab\x04");
+  CHECK_EQ(read(p.slave, b, sizeof b), 2);
+  type(p.master, "c\n");
+  CHECK_EQ(read(p.slave, b, sizeof b), 2);
+}
+
+TEST(literal_next) {
+  Pty p;
+  type(p.master, "\x16\x03\n");
+  char b[8];
+  CHECK_EQ(read(p.slave, b, sizeof b), 2);
+  CHECK_EQ(b[0], 3);
+}
+
+TEST(output_processing) {
+  Pty p;
+  CHECK_EQ(write(p.slave, "a\nb", 3), 3);
+  CHECK_EQ(drain(p.master), "a\r\nb");
+  raw(p.slave);
+  CHECK_EQ(write(p.slave, "a\nb", 3), 3);
+  CHECK_EQ(drain(p.master), "a\nb");
+}
+
+TEST(input_mapping) {
+  Pty p;
+  termios t = attributes(p.slave);
+  t.c_lflag &= ~tcflag_t(ICANON | ECHO);
+  t.c_iflag = IGNCR | INLCR;
+  NEED_OK(tcsetattr(p.slave, TCSANOW, &t));
+  type(p.master, "a\rb\nc");
+  char b[8];
+  CHECK(readable(p.slave, 1000));
+  CHECK_EQ(read(p.slave, b, sizeof b), 4);
+  CHECK_EQ(std::string_view(b, 4), "ab\rc");
+}
+
+TEST(raw_min_and_time) {
+  Pty p;
+  raw(p.slave);
+  termios t = attributes(p.slave);
+  t.c_cc[VMIN] = 0;
+  t.c_cc[VTIME] = 1;
+  NEED_OK(tcsetattr(p.slave, TCSANOW, &t));
+  char b[8];
+  int64_t start = check::now_ns();
+  CHECK_EQ(read(p.slave, b, 8), 0);
+  int64_t took = check::now_ns() - start;
+  CHECK(took >= 90000000 && took < 2000000000);
+  t.c_cc[VTIME] = 0;
+  NEED_OK(tcsetattr(p.slave, TCSANOW, &t));
+  CHECK_EQ(read(p.slave, b, 8), 0);
+  t.c_cc[VMIN] = 3;
+  NEED_OK(tcsetattr(p.slave, TCSANOW, &t));
+  pid_t writer = fork();
+  if (writer == 0) {
+    for (int i = 0; i < 3; i++) {
+      check::sleep_ms(5);
+      type(p.master, "x");
+    }
+    _exit(0);
+  }
+  CHECK_EQ(read(p.slave, b, 8), 3);
+  status_of(writer);
+}
+
+TEST(bytes_waiting_and_nonblock) {
+  Pty p;
+  raw(p.slave);
+  type(p.master, "12345");
+  CHECK(readable(p.slave, 1000));
+  int n = 0;
+  CHECK_OK(ioctl(p.slave, FIONREAD, &n));
+  CHECK_EQ(n, 5);
+  drain(p.slave);
+  fcntl(p.slave, F_SETFL, O_NONBLOCK);
+  char c;
+  CHECK_ERR(read(p.slave, &c, 1), EAGAIN);
+  fcntl(p.master, F_SETFL, O_NONBLOCK);
+  CHECK_ERR(read(p.master, &c, 1), EAGAIN);
+}
+
+TEST(tcflush) {
+  Pty p;
+  raw(p.slave);
+  type(p.master, "stale");
+  CHECK(readable(p.slave, 1000));
+  CHECK_OK(tcflush(p.slave, TCIFLUSH));
+  CHECK(!readable(p.slave));
+  CHECK_EQ(write(p.slave, "out", 3), 3);
+  CHECK_OK(tcflush(p.slave, TCIOFLUSH));
+  CHECK_ERR(tcflush(p.slave, 77), EINVAL);
+  type(p.master, "new");
+  CHECK_EQ(drain(p.slave), "new");
+  termios t = attributes(p.slave);
+  type(p.master, "old");
+  CHECK(readable(p.slave, 1000));
+  CHECK_OK(tcsetattr(p.slave, TCSAFLUSH, &t));
+  CHECK(!readable(p.slave));
+}
+
+TEST(window_size) {
+  Pty p;
+  winsize w{};
+  CHECK_OK(ioctl(p.slave, TIOCGWINSZ, &w));
+  CHECK_EQ(w.ws_row, 0);
+  w.ws_row = 33;
+  w.ws_col = 99;
+  CHECK_OK(ioctl(p.master, TIOCSWINSZ, &w));
+  w = {};
+  CHECK_OK(ioctl(p.slave, TIOCGWINSZ, &w));
+  CHECK_EQ(w.ws_row, 33);
+  CHECK_EQ(w.ws_col, 99);
+}
+
+TEST(window_change_signals_foreground) {
+  Pty p;
+  int ready[2];
+  NEED_OK(pipe(ready));
+  pid_t s = session_on(p, [&] {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGWINCH);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    if (write(ready[1], "r", 1) != 1) _exit(1);
+    timespec t{5, 0};
+    _exit(sigtimedwait(&set, nullptr, &t) == SIGWINCH ? 0 : 1);
+  });
+  char c;
+  NEED(read(ready[0], &c, 1) == 1);
+  winsize w{10, 20, 0, 0};
+  CHECK_OK(ioctl(p.master, TIOCSWINSZ, &w));
+  CHECK_EXIT(status_of(s), 0);
+}
+
+TEST(controlling_terminal) {
+  Pty p;
+  CHECK_EXIT(status_of(session_on(p,
+                                  [&] {
+                                    int tty = open("/dev/tty", O_RDWR);
+                                    CHECK_OK(tty);
+                                    CHECK_EQ(tcgetsid(p.slave), getpid());
+                                    CHECK_EQ(tcgetpgrp(p.slave), getpid());
+                                    pid_t child = fork();
+                                    if (child == 0) {
+                                      for (;;) pause();
+                                    }
+                                    setpgid(child, child);
+                                    CHECK_OK(tcsetpgrp(tty, child));
+                                    // Now in the background itself, and its group an orphaned one: the
+                                    // refusal is ENOTTY, no signal.
+                                    CHECK_ERR(tcsetpgrp(tty, getpid()), ENOTTY);
+                                    signal(SIGTTOU, SIG_IGN);
+                                    CHECK_EQ(tcgetpgrp(tty), child);
+                                    CHECK_ERR(tcsetpgrp(tty, 999999), ESRCH);
+                                    CHECK_ERR(tcsetpgrp(tty, -3), EINVAL);
+                                    kill(child, SIGKILL);
+                                    waitpid(child, nullptr, 0);
+                                    signal(SIGTTOU, SIG_IGN);
+                                    CHECK_OK(tcsetpgrp(tty, getpid()));
+                                    signal(SIGHUP, SIG_IGN);
+                                    CHECK_OK(ioctl(tty, TIOCNOTTY));
+                                    CHECK_ERR(open("/dev/tty", O_RDWR), ENXIO);
+                                  })),
+             0);
+  CHECK_ERR(tcgetpgrp(p.slave), ENOTTY);
+}
+
+TEST(opening_takes_the_terminal_unless_noctty) {
+  Pty p;
+  char name[64];
+  ptsname_r(p.master, name, sizeof name);
+  CHECK_EXIT(check::in_child([&] {
+               setsid();
+               int a = open(name, O_RDWR | O_NOCTTY);
+               CHECK_OK(a);
+               CHECK_ERR(open("/dev/tty", O_RDWR), ENXIO);
+               int b = open(name, O_RDWR);
+               CHECK_OK(b);
+               CHECK_OK(open("/dev/tty", O_RDWR));
+             }),
+             0);
+}
+
+TEST(interrupt_quit_suspend_keys) {
+  struct {
+    const char* key;
+    int signal;
+    const char* echo;
+  } rows[] = {{"\x03", SIGINT, "^C"}, {"\x1c", SIGQUIT, "^\\"}};
+  for (auto& row : rows) {
+    Pty p;
+    int ready[2];
+    NEED_OK(pipe(ready));
+    pid_t s = session_on(p, [&] {
+      if (write(ready[1], "r", 1) != 1) _exit(1);
+      for (;;) pause();
+    });
+    char c;
+    NEED(read(ready[0], &c, 1) == 1);
+    type(p.master, row.key);
+    CHECK_KILLED(status_of(s), row.signal);
+    CHECK_EQ(drain(p.master), row.echo);
+  }
+  Pty p;
+  int ready[2];
+  NEED_OK(pipe(ready));
+  pid_t s = session_on(p, [&] {
+    pid_t job = fork();  // an orphaned group would not stop: the job has a parent in the session
+    if (job == 0) {
+      setpgid(0, 0);
+      signal(SIGTTOU, SIG_IGN);
+      tcsetpgrp(p.slave, getpid());
+      if (write(ready[1], "r", 1) != 1) _exit(1);
+      for (;;) pause();
+    }
+    int status;
+    if (waitpid(job, &status, WUNTRACED) != job || !WIFSTOPPED(status) || WSTOPSIG(status) != SIGTSTP)
+      _exit(2);
+    kill(job, SIGKILL);
+    waitpid(job, nullptr, 0);
+    _exit(0);
+  });
+  char c;
+  NEED(read(ready[0], &c, 1) == 1);
+  type(p.master, "\x1a");
+  CHECK_EXIT(status_of(s), 0);
+}
+
+TEST(interrupt_flushes_input) {
+  Pty p;
+  int ready[2];
+  NEED_OK(pipe(ready));
+  pid_t s = session_on(p, [&] {
+    static volatile sig_atomic_t got;
+    struct sigaction sa {};
+    sa.sa_handler = [](int) { got = 1; };
+    sigaction(SIGINT, &sa, nullptr);
+    if (write(ready[1], "r", 1) != 1) _exit(1);
+    char b[32];
+    ssize_t n = read(0 + p.slave, b, sizeof b);
+    if (n < 0 && errno == EINTR) n = read(p.slave, b, sizeof b);
+    if (!got) _exit(2);
+    _exit(std::string_view(b, size_t(n)) == "after\n" ? 0 : 3);
+  });
+  char c;
+  NEED(read(ready[0], &c, 1) == 1);
+  type(p.master, "before\x03");
+  check::sleep_ms(20);
+  type(p.master, "after\n");
+  CHECK_EXIT(status_of(s), 0);
+}
+
+TEST(isig_off_is_data) {
+  Pty p;
+  raw(p.slave);
+  type(p.master, "\x03\x1a\x1c");
+  CHECK_EQ(drain(p.slave), "\x03\x1a\x1c");
+}
+
+TEST(background_reads_and_writes) {
+  Pty p;
+  CHECK_EXIT(status_of(session_on(p,
+                                  [&] {
+                                    pid_t job = fork();
+                                    if (job == 0) {
+                                      setpgid(0, 0);
+                                      char c;
+                                      if (read(p.slave, &c, 1)) {
+                                      }
+                                      _exit(0);
+                                    }
+                                    int status;
+                                    waitpid(job, &status, WUNTRACED);
+                                    CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTTIN);
+                                    kill(job, SIGKILL);
+                                    waitpid(job, nullptr, 0);
+                                    // Writing in the background stops only under TOSTOP.
+                                    job = fork();
+                                    if (job == 0) {
+                                      setpgid(0, 0);
+                                      _exit(write(p.slave, "x", 1) == 1 ? 0 : 1);
+                                    }
+                                    waitpid(job, &status, WUNTRACED);
+                                    CHECK_EXIT(status, 0);
+                                    termios t = attributes(p.slave);
+                                    t.c_lflag |= TOSTOP;
+                                    tcsetattr(p.slave, TCSANOW, &t);
+                                    job = fork();
+                                    if (job == 0) {
+                                      setpgid(0, 0);
+                                      _exit(write(p.slave, "x", 1) == 1 ? 0 : 1);
+                                    }
+                                    waitpid(job, &status, WUNTRACED);
+                                    CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTTOU);
+                                    kill(job, SIGKILL);
+                                    waitpid(job, nullptr, 0);
+                                    // With SIGTTIN ignored a background read is EIO.
+                                    job = fork();
+                                    if (job == 0) {
+                                      setpgid(0, 0);
+                                      signal(SIGTTIN, SIG_IGN);
+                                      char c;
+                                      _exit(read(p.slave, &c, 1) < 0 && errno == EIO ? 0 : 1);
+                                    }
+                                    waitpid(job, &status, WUNTRACED);
+                                    CHECK_EXIT(status, 0);
+                                  })),
+             0);
+}
+
+TEST(hangup_when_master_closes) {
+  Pty p;
+  int ready[2];
+  NEED_OK(pipe(ready));
+  pid_t s = session_on(p, [&] {
+    if (write(ready[1], "r", 1) != 1) _exit(1);
+    for (;;) pause();
+  });
+  char c;
+  NEED(read(ready[0], &c, 1) == 1);
+  close(p.master);
+  CHECK_KILLED(status_of(s), SIGHUP);
+  CHECK_EQ(read(p.slave, &c, 1), 0);
+  CHECK_ERR(write(p.slave, "x", 1), EIO);
+  pollfd poll_fd{p.slave, POLLIN, 0};
+  CHECK_EQ(poll(&poll_fd, 1, 0), 1);
+  CHECK(poll_fd.revents & POLLHUP);
+  p.master = -1;
+}
+
+TEST(leader_exit_hangs_up_foreground) {
+  Pty p;
+  int out[2];
+  NEED_OK(pipe(out));
+  pid_t s = session_on(p, [&] {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    if (fork() == 0) {
+      timespec t{5, 0};
+      int got = sigtimedwait(&set, nullptr, &t);
+      if (write(out[1], got == SIGHUP ? "y" : "n", 1) != 1) _exit(1);
+      _exit(0);
+    }
+    _exit(0);
+  });
+  CHECK_EXIT(status_of(s), 0);
+  char c = 0;
+  CHECK_EQ(read(out[0], &c, 1), 1);
+  CHECK_EQ(c, 'y');
+}
+
+TEST(master_sees_eio_after_last_slave_closes) {
+  Pty p;
+  CHECK_EQ(write(p.slave, "bye", 3), 3);
+  close(p.slave);
+  char b[8];
+  CHECK_EQ(read(p.master, b, 8), 3);
+  CHECK_ERR(read(p.master, b, 8), EIO);
+  pollfd poll_fd{p.master, POLLIN, 0};
+  CHECK_EQ(poll(&poll_fd, 1, 0), 1);
+  CHECK(poll_fd.revents & POLLHUP);
+  p.slave = -1;
+}
+
+TEST(orphaned_group_gets_hup_and_cont) {
+  int out[2];
+  NEED_OK(pipe(out));
+  pid_t session = fork();
+  if (session == 0) {
+    setsid();
+    pid_t parent = fork();
+    if (parent == 0) {
+      setpgid(0, 0);
+      pid_t stopped = fork();
+      if (stopped == 0) {
+        static int out_fd;
+        out_fd = out[1];
+        signal(SIGHUP, [](int) {
+          if (write(out_fd, "h", 1) != 1) _exit(1);
+        });
+        raise(SIGSTOP);
+        if (write(out_fd, "c", 1) != 1) _exit(1);
+        _exit(0);
+      }
+      waitpid(stopped, nullptr, WUNTRACED);
+      _exit(0);  // its group becomes orphaned with a stopped member
+    }
+    int status;
+    waitpid(parent, &status, 0);
+    check::sleep_ms(100);
+    _exit(0);
+  }
+  char b[4] = "";
+  size_t n = 0;
+  pollfd p{out[0], POLLIN, 0};
+  while (n < 2 && poll(&p, 1, 3000) == 1) {
+    ssize_t r = read(out[0], b + n, 2 - n);
+    if (r <= 0) break;
+    n += size_t(r);
+  }
+  CHECK_EQ(std::string_view(b, n), "hc");
+  status_of(session);
+}
+
+TEST(forkpty_shell_like) {
+  int master;
+  pid_t p = forkpty(&master, nullptr, nullptr, nullptr);
+  NEED_OK(p);
+  if (p == 0) {
+    if (!isatty(0)) _exit(1);
+    if (tcgetpgrp(0) != getpid()) _exit(2);
+    char line[64];
+    ssize_t n = read(0, line, sizeof line);
+    if (n <= 0 || write(1, "got ", 4) != 4 || write(1, line, size_t(n)) != n) _exit(3);
+    _exit(0);
+  }
+  type(master, "hi\n");
+  std::string out;
+  while (out.find("got hi") == std::string::npos) {
+    std::string more = drain(master);
+    if (more.empty()) break;
+    out += more;
+  }
+  CHECK_EQ(out, "hi\r\ngot hi\r\n");
+  CHECK_EXIT(status_of(p), 0);
+}
+
+TEST(packet_mode) {
+  Pty p;
+  int on = 1;
+  CHECK_OK(ioctl(p.master, TIOCPKT, &on));
+  CHECK_EQ(write(p.slave, "d", 1), 1);
+  CHECK_EQ(drain(p.master), std::string("\0d", 2));
+}
+
+TEST(sigttou_on_tcsetattr_from_background) {
+  Pty p;
+  CHECK_EXIT(status_of(session_on(p,
+                                  [&] {
+                                    pid_t job = fork();
+                                    if (job == 0) {
+                                      setpgid(0, 0);
+                                      termios t = attributes(p.slave);
+                                      tcsetattr(p.slave, TCSANOW, &t);
+                                      _exit(0);
+                                    }
+                                    int status;
+                                    waitpid(job, &status, WUNTRACED);
+                                    CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTTOU);
+                                    kill(job, SIGKILL);
+                                    waitpid(job, nullptr, 0);
+                                  })),
+             0);
+}
+
+TEST(tiocsti_is_privileged_or_gone) {
+  Pty p;
+  raw(p.slave);
+  CHECK_EXIT(status_of(session_on(p,
+                                  [&] {
+                                    int r = ioctl(p.slave, TIOCSTI, "z");
+                                    CHECK(r == 0 || errno == EIO || errno == EPERM);
+                                  })),
+             0);
+}

@@ -121,7 +121,8 @@ class AddressSpace : public RefCounted<AddressSpace> {
   bool in_trampoline(u64 pc) const;
 
   // --- Faults and futexes.
-  // For a fault of guest code at `address`. Brings mappings up to date with a file that has grown.
+  // For a fault of guest code at `address` that the host reported as SIGSEGV (its SIGBUS is the guest's as it
+  // is). Brings mappings up to date with a file that has grown.
   FaultKind classify_fault(u64 address, bool is_write, bool is_execute);
   // EFAULT if nothing is mapped there. `is_private`: the caller says that no other process uses it
   // (FUTEX_PRIVATE_FLAG): no look-up then.
@@ -135,6 +136,8 @@ class AddressSpace : public RefCounted<AddressSpace> {
   // A freed slot stays mapped for the next thread. EAGAIN when there are too many.
   Result<u32> allocate_stack_slot();
   void release_stack_slot(u32 slot);
+  // Says which task runs on the slot: it is interrupted (kPendingRemap) when a mapped file changes.
+  void set_slot_task(u32 slot, TaskCore* task);
   static u64 stack_top(u32 slot);     // 16-byte aligned
   static u64 signal_stack(u32 slot);  // kSignalStackSize bytes from here
 
@@ -151,15 +154,15 @@ class AddressSpace : public RefCounted<AddressSpace> {
   // --- For the loader.
   // Maps the main stack of `size` bytes that ends at `top`, without reserving memory.
   Result<void> map_stack(u64 top, u64 size, bool executable);
-  // Maps the machine's vDSO where room is, near the stack. Returns its address.
-  Result<u64> map_vdso();
+  // Maps the vDSO's pages where room is, near the stack. Returns their address.
+  Result<u64> map_vdso(const PageRun& pages);
   // Sets where the break starts: behind the program and its trampolines, page aligned.
   void set_brk_start(u64 address);
   // Where the next mapping without a hint goes, at the highest: below the stack. And a bottom for it.
-  void set_map_top(u64 address) { map_top_ = address; }
-  // Bytes behind an object of `file` that its trampolines take (0: it is not patched), as a distance from
-  // object offset 0: [*offset, *offset + result). Prepares the file's text if need be. No lock held.
-  u64 trampoline_room(fs::File& file, u64* offset);
+  void set_map_top(u64 address);
+  // Where `length` bytes are free in the area of mappings, at the highest; the low one if that is full.
+  // ENOMEM.
+  Result<u64> find_free(u64 length, u64 align);
 
   // --- Owned by kernel/task.
   std::atomic<u32> host_pid{0};
@@ -167,43 +170,88 @@ class AddressSpace : public RefCounted<AddressSpace> {
   std::atomic<u32> borrowers{0};  // of these, guest processes that run here until they exec (vfork)
 
  private:
-  friend class MapOperation;
+  class FileObserver;
+  struct Request {
+    u64 hint = 0;    // page aligned; with `fixed` the address
+    u64 length = 0;  // page aligned
+    bool fixed = false;
+    bool no_replace = false;
+    bool low_2g = false;  // MAP_32BIT
+    bool populate = false;
+    Mapping mapping;  // all but its place
+    u64 room = 0;     // to leave free from the address on: the object with its trampolines
+    u64 room_align = 0;
+    Limits limits;
+  };
+  struct Slot {
+    TaskCore* task;
+    u32 state;
+  };
 
-  struct Request;
-
+  void forget();
+  // --- map.cc
+  Result<void> check_request(Request& request, u64 hint, u64 length, int prot, int flags) const;
+  void find_text(Request& request) const;
   Result<u64> map_locked(Request& request);
-  Result<u64> place_locked(const Request& request) const;
-  Result<u64> find_gap_locked(u64 length, u64 align, u64 bottom, u64 top) const;
-  Result<void> host_map_locked(Mapping& mapping, int prot, bool populate);
-  Result<void> attach_text_locked(Mapping& mapping, int prot, bool* done);
-  void remove_locked(u64 start, u64 end, bool host_too);
-  void drop_object_locked(const Mapping& trampolines);
-  void detach_texts_locked(u64 start, u64 end);
-  void drop_unused_trampolines_locked(u64 start, u64 end);
-  Result<void> check_limits_locked(u64 new_bytes, const Mapping& like, const Limits& limits) const;
-  Result<u64> move_locked(size_t index, u64 old_address, u64 old_length, u64 new_length, u64 target,
-                          bool keep);
-  Result<void> copy_pages_locked(const Mapping& from, const Mapping& to);
+  Result<u64> place_locked(const Request& request);
+  Result<u64> find_gap_locked(u64 length, u64 align, u64 bottom, u64 top);
+  Result<void> check_limits_locked(u64 new_bytes, bool is_data, const Limits& limits) const;
+  Result<void> insert_file_locked(Mapping mapping, bool populate);
+  Result<void> insert_anonymous_locked(Mapping mapping, bool populate);
+  Result<void> host_map_file_locked(Mapping& mapping);
+  // --- unmap.cc
+  Result<void> make_room_locked(u64 start, u64 end);
+  void erase_locked(u64 start, u64 end);
+  Result<void> remove_locked(u64 start, u64 end);
+  Result<void> protect_locked(u64 start, u64 end, u32 prot);
+  void write_back_range(u64 start, u64 end);
   void account_locked(const Mapping& mapping, s64 sign);
-  u64 size_bytes_locked() const { return total_bytes_; }
+  // --- object.cc
+  bool attach_text_locked(Mapping& mapping);
+  void detach_text_locked(const Text& text, u64 object_base);
+  void clear_trampolines_locked(u64 start, u64 end);
+  void drop_unused_trampolines_locked();
+  // --- remap.cc
+  Result<void> grow_locked(u64 address, u64 end, u64 growth);
+  Result<u64> move_locked(u64 address, u64 old_length, u64 new_length, u64 target, bool keep_old);
+  Result<void> move_pages_locked(const Mapping& from, const Mapping& to);
+  // --- advise.cc
+  Result<void> advise_one_locked(Mapping& mapping, u64 start, u64 end, int advice);
+  // --- observe.cc
+  void observe_locked(fs::File& file);
+  void release_observer_locked(fs::File& file);
+  void drop_unused_observers_locked();
+  void refresh_locked(Mapping& mapping);
+  bool grow_to_file_locked(Mapping& mapping);
+  void interrupt_tasks();
 
   mutable Mutex lock_{LockRank::kAddressSpace};
   MappingList mappings_;
   u64 map_top_ = kGuestHighEnd - 16 * GiB;
+  // Every gap between searched_to_ and map_top_ is smaller than searched_size_: where the next search may
+  // start.
+  u64 searched_to_ = 0;
+  u64 searched_size_ = 0;
   u64 brk_start_ = 0;
   u64 brk_ = 0;
   u64 total_bytes_ = 0;  // of guest mappings
   u64 peak_bytes_ = 0;
-  u64 data_bytes_ = 0;
+  u64 data_bytes_ = 0;  // of them private, writable and not the stack
   u64 locked_bytes_ = 0;
   bool lock_future_ = false;
   ProgramLayout layout_;
+  FileObserver* observers_ = nullptr;
+  std::atomic<bool> stale_{false};
+  u64 retried_address_ = 0;  // of faults in a row that the map had no explanation for
+  u32 retries_ = 0;
 
-  enum SlotState : u8 { kSlotUnmapped, kSlotFree, kSlotUsed };
-  HeapArray<u8> slots_;
+  Mutex slots_lock_{LockRank::kStackSlots};
+  HeapArray<Slot> slots_;
 };
 
-// Creates what all address spaces share (the text cache, the vDSO's pages). Once, by the template.
-Result<void> mm_start();
+// Creates what all address spaces share. Once, by the template, which has read the boot configuration.
+inline void mm_start(bool rewrite) {
+  text_cache_start(rewrite);
+}
 
 }  // namespace teacup::mm

@@ -5,7 +5,7 @@
 // The cache is keyed by inode and content version: the entry hangs on the inode, and one whose version is
 // stale is replaced. Two processes that prepare the same file at once: one does it, the other waits.
 //
-// Locks: kExec for the cache, never held over a request to the broker.
+// Locks: the inode's (kInode) for its cache entry, never held over a request to the broker.
 #pragma once
 
 #include <optional>
@@ -28,6 +28,8 @@ class Text : public RefCounted<Text> {
   u64 trampoline_length() const { return page_up(header().trampoline_size); }
   u64 trampoline_run() const { return trampolines_.offset; }
 
+  // How many bytes from file_offset on (of length) have patched frames; 0: none, or not from there on.
+  u64 covered(u64 file_offset, u64 length) const;
   // The frames that stand for [file_offset, +length) of the file (page aligned): an arena offset, and the
   // object offset of the first byte. Nothing unless one executable segment holds the whole range.
   struct Frames {
@@ -37,20 +39,23 @@ class Text : public RefCounted<Text> {
   std::optional<Frames> frames(u64 file_offset, u64 length) const;
 
  private:
-  friend class TextCache;
+  friend class TextMaker;
 
   static constexpr u32 kMaxSegments = 8;
 
   PageRun blob_;
+  u64 blob_pages_ = 0;  // of it in use
   PageRun trampolines_;
-  PageRun segments_[kMaxSegments];
+  PageRun segments_[kMaxSegments];  // empty for one without patches
+  u64 committed_ = 0;               // pages
   std::optional<abi::PreparedView> view_;
 };
 
 // The patched text of `file`, or null: not an executable object, nothing to patch in it, patching is off, or
-// there is no memory for it. Asks the broker the first time. No lock above kAddressSpace held.
+// there is no memory for it. Asks the broker the first time. No lock held.
 Ref<Text> text_of(fs::File& file);
 
-void text_cache_start();
+// Once, by the template. `rewrite` false (--mode trap): text_of() always gives null.
+void text_cache_start(bool rewrite);
 
 }  // namespace teacup::mm

@@ -34,6 +34,7 @@ enum class LockRank : u8 {
   kTimers,
   kFutexBucket,
   kFutexBucket2,
+  kStackSlots,  // which tasks run in an address space
   kWaitQueue,
   kEpollReady,  // taken from a wait queue's callback
   kPages,

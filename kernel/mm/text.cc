@@ -1,0 +1,244 @@
+#include "kernel/mm/text.h"
+
+#include <algorithm>
+
+#include "fs/inode.h"
+#include "kernel/abi/boot.h"
+#include "kernel/abi/prepare.h"
+#include "kernel/base/memory.h"
+#include "kernel/frame/heap.h"
+#include "kernel/mm/elf_layout.h"
+#include "kernel/sync/doorbell.h"
+#include "kernel/sync/wait.h"
+
+namespace teacup::mm {
+
+namespace {
+
+// What the kernel keeps about text as a whole.
+struct Memory {
+  bool rewrite = false;
+  WaitQueue prepared;  // some entry became ready
+};
+
+// The cache entry of an inode: its Inode::text.
+class TextEntry final : public fs::Attachment {
+ public:
+  explicit TextEntry(u64 version) : version(version) {}
+
+  const u64 version;
+  std::atomic<bool> ready{false};
+  Ref<Text> text;  // once ready; null: nothing to patch
+};
+
+// As block_on(), but only the end of the process interrupts it. False: it did.
+template <typename Attempt>
+bool wait_until(WaitQueue& queue, Attempt attempt) {
+  WaitEntry& entry = current_core().wait_entries[0];
+  for (;;) {
+    queue.add(entry, ~u32{0});
+    bool done = attempt().ok();
+    Woken woken = done ? Woken::kNews : park("another task to prepare a program", kNoDeadline, false);
+    WaitQueue::remove(entry);
+    if (done) return true;
+    if (woken == Woken::kInterrupted) return false;
+  }
+}
+
+struct Segment {
+  u64 low;
+  u64 high;
+};
+
+// The pages of the file that a segment's mapping shows.
+Segment pages_of(const abi::PreparedSegment& segment) {
+  return {page_down(segment.file_offset), page_up(segment.file_offset + segment.file_size)};
+}
+
+}  // namespace
+
+// Makes the Text of one file: asks the broker for the plan, lays it over copies of the file's pages.
+class TextMaker {
+ public:
+  explicit TextMaker(fs::File& file, u64 size) : file_(file), size_(size) {}
+
+  Result<Ref<Text>> make_text() {
+    text_ = TRY(make_ref<Text>());
+    TRY(ask());
+    if (!text_->view().patched() || text_->view().segments().size() > Text::kMaxSegments) return Ref<Text>();
+    u64 pages = text_->trampoline_length() / kPageSize;
+    auto segments = text_->view().segments();
+    bool has_patch[Text::kMaxSegments] = {};
+    for (size_t i = 0; i < segments.size(); i++) {
+      if (segments[i].file_offset + segments[i].file_size > size_) return Ref<Text>();
+      Segment range = pages_of(segments[i]);
+      for (const abi::PreparedPatch& patch : text_->view().patches()) {
+        has_patch[i] = has_patch[i] || lies_in(patch, range);
+      }
+      if (has_patch[i]) pages += (range.high - range.low) / kPageSize;
+    }
+    if (!commit_pages(pages)) return Errno::NOMEM;
+    text_->committed_ = pages;
+    for (size_t i = 0; i < segments.size(); i++) {
+      if (has_patch[i]) TRY(fill(i));
+    }
+    text_->trampolines_ = TRY(allocate_run(text_->trampoline_length() / kPageSize));
+    auto code = text_->view().trampolines();
+    memcpy(reinterpret_cast<void*>(text_->trampolines_.address()), code.data(), code.size());
+    return text_;
+  }
+
+ private:
+  static bool lies_in(const abi::PreparedPatch& patch, const Segment& range) {
+    return patch.file_offset >= range.low && patch.file_offset + patch.length <= range.high;
+  }
+
+  // Room in a sparse run costs address space only, so both buffers are sized for the worst.
+  Result<void> ask() {
+    constexpr u64 kInputSize = sizeof(abi::PrepareInput) + abi::kMaxPreparePieces * sizeof(abi::PreparePiece);
+    PageRun input = TRY(allocate_run(page_up(kInputSize) / kPageSize));
+    auto* request = reinterpret_cast<abi::PrepareInput*>(input.address());
+    *request = {size_, 0, 0};
+    auto described = describe(*request);
+    u64 input_size = sizeof(*request) + request->piece_count * sizeof(abi::PreparePiece);
+    Result<void> asked = described.ok() ? ask_broker(input, input_size) : described;
+    release_run(input, page_up(input_size) / kPageSize);
+    return asked;
+  }
+
+  Result<void> describe(abi::PrepareInput& request) {
+    auto* pieces = reinterpret_cast<abi::PreparePiece*>(&request + 1);
+    u64 at = 0;
+    while (at < size_) {
+      fs::MapPiece some[16];
+      size_t count = TRY(file_.map_pieces(at, page_up(size_) - at, false, some));
+      if (count == 0) return Errno::IO;
+      for (size_t i = 0; i < count; i++) {
+        if (request.piece_count == abi::kMaxPreparePieces || some[i].fd < 0) return Errno::NOEXEC;
+        pieces[request.piece_count++] = {some[i].fd, 0, some[i].host_offset, some[i].length};
+        at += some[i].length;
+      }
+    }
+    return {};
+  }
+
+  Result<void> ask_broker(const PageRun& input, u64 input_size) {
+    u64 room = page_up(MiB + size_ / 4);
+    for (;;) {
+      PageRun output = TRY(allocate_run(room / kPageSize));
+      s64 answer = ring_call(abi::RingOp::kPrepare, input.offset, input_size, output.offset, output.bytes());
+      if (answer > 0 && static_cast<u64>(answer) <= output.bytes()) {
+        text_->blob_ = output;
+        text_->blob_pages_ = page_up(static_cast<u64>(answer)) / kPageSize;
+        text_->view_ = abi::PreparedView::create(
+            {reinterpret_cast<const std::byte*>(output.address()), static_cast<size_t>(answer)});
+        if (!text_->view_) return Errno::IO;
+        return {};
+      }
+      release_run(output, 0);
+      if (answer <= 0) return answer == 0 ? Errno::IO : static_cast<Errno>(-answer);
+      room = page_up(static_cast<u64>(answer));
+    }
+  }
+
+  // The segment's pages, with the patches that lie in them.
+  Result<void> fill(size_t index) {
+    Segment range = pages_of(text_->view().segments()[index]);
+    PageRun& run = text_->segments_[index];
+    run = TRY(allocate_run((range.high - range.low) / kPageSize));
+    u64 length = std::min(size_, range.high) - range.low;
+    auto* bytes = reinterpret_cast<u8*>(run.address());
+    if (!read_exactly(file_, range.low, bytes, length)) return Errno::IO;
+    for (const abi::PreparedPatch& patch : text_->view().patches()) {
+      if (!lies_in(patch, range)) continue;
+      auto patched = text_->view().bytes_of(patch);
+      memcpy(bytes + (patch.file_offset - range.low), patched.data(), patched.size());
+    }
+    return {};
+  }
+
+  fs::File& file_;
+  u64 size_;
+  Ref<Text> text_;
+};
+
+void Text::destroy(Text* text) {
+  teacup::destroy(text);
+}
+
+Text::~Text() {
+  for (PageRun& run : segments_) release_run(run);
+  release_run(trampolines_);
+  release_run(blob_, blob_pages_);
+  uncommit_pages(committed_);
+}
+
+u64 Text::covered(u64 file_offset, u64 length) const {
+  auto segments = view().segments();
+  for (size_t i = 0; i < segments.size(); i++) {
+    Segment range = pages_of(segments[i]);
+    if (segments_[i].empty() || file_offset < range.low || file_offset >= range.high) continue;
+    return std::min(length, range.high - file_offset);
+  }
+  return 0;
+}
+
+std::optional<Text::Frames> Text::frames(u64 file_offset, u64 length) const {
+  auto segments = view().segments();
+  for (size_t i = 0; i < segments.size(); i++) {
+    Segment range = pages_of(segments[i]);
+    if (segments_[i].empty() || file_offset < range.low || file_offset + length > range.high) continue;
+    return Frames{segments_[i].offset + (file_offset - range.low),
+                  segments[i].offset + (file_offset - segments[i].file_offset)};
+  }
+  return std::nullopt;
+}
+
+Ref<Text> text_of(fs::File& file) {
+  auto* memory = root<Memory>(Root::kMemory);
+  fs::Inode* inode = file.inode();
+  if (memory == nullptr || !memory->rewrite || inode == nullptr || !inode->is_regular()) return nullptr;
+  Ref<TextEntry> entry;
+  bool is_maker = false;
+  {
+    LockGuard guard(inode->lock);
+    u64 version = inode->version.load(std::memory_order_acquire);
+    auto* present = static_cast<TextEntry*>(inode->text.get());
+    if (present != nullptr && present->version == version) {
+      entry = Ref<TextEntry>::share(present);
+    } else {
+      auto made = make_ref<TextEntry>(version);
+      if (!made.ok()) return nullptr;
+      entry = std::move(made).value();
+      inode->text = entry;
+      is_maker = true;
+    }
+  }
+  if (is_maker) {
+    u64 size = inode->size.load(std::memory_order_relaxed);
+    if (size <= abi::kMaxPreparedFile && has_text(file)) {
+      auto text = TextMaker(file, size).make_text();
+      // Without memory or with a broker that refuses, the file stays unpatched: the net serves it.
+      if (text.ok()) entry->text = std::move(text).value();
+    }
+    entry->ready.store(true, std::memory_order_release);
+    memory->prepared.wake_all();
+    return entry->text;
+  }
+  auto attempt = [&]() -> Result<void> {
+    if (!entry->ready.load(std::memory_order_acquire)) return Errno::AGAIN;
+    return {};
+  };
+  // A dying task gives up; the map it makes will not be used.
+  if (!attempt().ok() && !wait_until(memory->prepared, attempt)) return nullptr;
+  return entry->text;
+}
+
+void text_cache_start(bool rewrite) {
+  auto made = make<Memory>();
+  KERNEL_ASSERT(made.ok());
+  made.value()->rewrite = rewrite;
+  set_root(Root::kMemory, made.value());
+}
+
+}  // namespace teacup::mm

@@ -117,6 +117,9 @@ struct ProgramArguments {
 // (execve(2)). No lock held.
 Result<Ref<ProgramRequest>> prepare_program(const ProgramArguments& arguments, ProgramOpener& opener);
 
+// Makes the vDSO's pages. Once, by the template. ENOMEM.
+Result<void> loader_start();
+
 struct LoadedProgram {
   u64 entry;
   u64 stack_pointer;

@@ -19,6 +19,7 @@ enum class Root : u32 {
   kProcesses,
   kVfs,
   kMemory,
+  kLoader,
   kTimers,
   kFutexes,
   kNet,

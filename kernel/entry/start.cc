@@ -8,6 +8,7 @@
 #include "kernel/task/processes.h"
 #include "kernel/task/zygote.h"
 #include "kernel/time/timer.h"
+#include "loader/program.h"
 
 namespace teacup {
 
@@ -28,6 +29,7 @@ void machine_start() {
   timers_start();
   processes_start();
   must(mm::mm_start(), "cannot set up memory");
+  must(loader_start(), "cannot set up memory");
   fs::vfs_start();
   pseudo::pseudo_start();
   must(fs::fs_start(config), "cannot mount the image");

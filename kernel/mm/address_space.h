@@ -163,6 +163,7 @@ class AddressSpace : public RefCounted<AddressSpace> {
   // Where `length` bytes are free in the area of mappings, at the highest; the low one if that is full.
   // ENOMEM.
   Result<u64> find_free(u64 length, u64 align);
+  bool is_free(u64 address, u64 length) const;
 
   // --- Owned by kernel/task.
   std::atomic<u32> host_pid{0};
@@ -250,8 +251,7 @@ class AddressSpace : public RefCounted<AddressSpace> {
 };
 
 // Creates what all address spaces share. Once, by the template, which has read the boot configuration.
-inline void mm_start(bool rewrite) {
-  text_cache_start(rewrite);
-}
+// ENOMEM.
+Result<void> mm_start();
 
 }  // namespace teacup::mm

@@ -204,6 +204,11 @@ Result<u64> AddressSpace::find_free(u64 length, u64 align) {
   return find_gap_locked(length, align, kGuestLowStart + MiB, kGuestLowEnd);
 }
 
+bool AddressSpace::is_free(u64 address, u64 length) const {
+  LockGuard guard(lock_);
+  return mappings_.is_free(address, address + length);
+}
+
 void AddressSpace::set_map_top(u64 address) {
   LockGuard guard(lock_);
   map_top_ = address;

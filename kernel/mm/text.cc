@@ -1,12 +1,15 @@
 #include "kernel/mm/text.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "fs/inode.h"
 #include "kernel/abi/boot.h"
 #include "kernel/abi/prepare.h"
+#include "kernel/abi/stats.h"
 #include "kernel/base/memory.h"
 #include "kernel/frame/heap.h"
+#include "kernel/mm/address_space.h"
 #include "kernel/mm/elf_layout.h"
 #include "kernel/sync/doorbell.h"
 #include "kernel/sync/wait.h"
@@ -65,6 +68,7 @@ class TextMaker {
   Result<Ref<Text>> make_text() {
     text_ = TRY(make_ref<Text>());
     TRY(ask());
+    count();
     if (!text_->view().patched() || text_->view().segments().size() > Text::kMaxSegments) return Ref<Text>();
     u64 pages = text_->trampoline_length() / kPageSize;
     auto segments = text_->view().segments();
@@ -89,6 +93,18 @@ class TextMaker {
   }
 
  private:
+  // For --stats.
+  void count() const {
+    auto& stats = abi::machine_stats();
+    stats.files_prepared.fetch_add(1, std::memory_order_relaxed);
+    for (const abi::PreparedSite& site : text_->view().sites()) {
+      if (site.kind == abi::kSiteSyscall && site.tactic < std::size(stats.sites_by_tactic)) {
+        stats.sites_by_tactic[site.tactic].fetch_add(1, std::memory_order_relaxed);
+      }
+    }
+    stats.sites_left.fetch_add(text_->header().net_sites, std::memory_order_relaxed);
+  }
+
   static bool lies_in(const abi::PreparedPatch& patch, const Segment& range) {
     return patch.file_offset >= range.low && patch.file_offset + patch.length <= range.high;
   }
@@ -234,11 +250,15 @@ Ref<Text> text_of(fs::File& file) {
   return entry->text;
 }
 
-void text_cache_start(bool rewrite) {
-  auto made = make<Memory>();
-  KERNEL_ASSERT(made.ok());
-  made.value()->rewrite = rewrite;
-  set_root(Root::kMemory, made.value());
+Result<void> text_cache_start(bool rewrite) {
+  auto* memory = TRY(make<Memory>());
+  memory->rewrite = rewrite;
+  set_root(Root::kMemory, memory);
+  return {};
+}
+
+Result<void> mm_start() {
+  return text_cache_start(abi::boot_config().mode == abi::InterceptMode::kRewrite);
 }
 
 }  // namespace teacup::mm

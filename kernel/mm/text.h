@@ -56,6 +56,6 @@ class Text : public RefCounted<Text> {
 Ref<Text> text_of(fs::File& file);
 
 // Once, by the template. `rewrite` false (--mode trap): text_of() always gives null.
-void text_cache_start(bool rewrite);
+Result<void> text_cache_start(bool rewrite);
 
 }  // namespace teacup::mm

@@ -1,5 +1,14 @@
+// Preparing executables for the guest side: RingOp::kPrepare (kernel/abi/prepare.h).
 #pragma once
+
 #include "host/launch/image.h"
+#include "kernel/base/types.h"
+
 namespace teacup::host {
+
+// Serves one request, on any thread. `image` is the machine's images[0]. Nothing in the request or in the
+// arena is trusted: it is copied out before it is looked at. Returns the size of the blob, which has been
+// written to the asker's buffer if it fits, or -errno.
 s64 serve_prepare(const Image& image, const u64 (&args)[6]);
-}
+
+}  // namespace teacup::host

@@ -28,6 +28,6 @@ struct PrepareInput {
 };
 
 inline constexpr u32 kMaxPreparePieces = 65536;
-inline constexpr u64 kMaxPreparedFile = u64{1} << 32;
+inline constexpr u64 kMaxPreparedFile = u64{1} << 30;
 
 }  // namespace teacup::abi

@@ -15,13 +15,15 @@ PROGRAMS = ROOT / "tests/programs"
 BUILD = IMAGE.parent.parent
 
 
-def natively(tree, words):
+def natively(tree, words, volumes):
     """Runs words in a chroot of `tree`, in a mount namespace of its own; returns status and output."""
     with tempfile.TemporaryDirectory() as folder:
         # A tmpfs over the tree takes the writes.
+        bind = "".join(f"mkdir -p {folder}/root{guest} && mount --bind {host} {folder}/root{guest} && "
+                       for host, guest in volumes)
         prepare = (f"mount -t tmpfs tmpfs {folder} && mkdir {folder}/upper {folder}/work {folder}/root && "
                    f"mount -t overlay -o lowerdir={tree},upperdir={folder}/upper,workdir={folder}/work overlay "
-                   f"{folder}/root && cd {folder}/root && mkdir -p programs && mount --bind {PROGRAMS} programs && "
+                   f"{folder}/root && {bind} cd {folder}/root && "
                    "mount -t proc proc proc && mount --rbind /dev dev && mount -t tmpfs tmpfs tmp && "
                    'exec chroot . "$@"')
         done = subprocess.run(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", prepare, "sh", *words],
@@ -49,13 +51,14 @@ class Programs(unittest.TestCase):
             stamp.write_text(state)
         return folder
 
-    def check(self, image, *words, timeout=120):
-        result = run(*words, image=BUILD / "images" / f"{image}.erofs", options=["-v", f"{PROGRAMS}:/programs"],
-                     timeout=timeout)
+    def check(self, image, *words, volumes=(), timeout=120):
+        volumes = [(PROGRAMS, "/programs"), *volumes]
+        options = [word for host, guest in volumes for word in ("-v", f"{host}:{guest}")]
+        result = run(*words, image=BUILD / "images" / f"{image}.erofs", options=options, timeout=timeout)
         if os.geteuid() != 0:
             self.assertEqual(result.status, 0, result.err)
             return
-        status, out, err = natively(self.tree(image), words)
+        status, out, err = natively(self.tree(image), words, volumes)
         self.assertEqual(result.out, out, result.err)
         self.assertEqual((result.status, result.err), (status, err))
 
@@ -73,6 +76,15 @@ class Programs(unittest.TestCase):
 
     def test_compilers(self):
         self.check("toolchain", "bash", "/programs/compile.sh")
+
+    def test_make_of_a_debian_package(self):
+        source = BUILD / "tests" / "sources" / "zlib"
+        if not source.exists():
+            source.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run([ROOT / "scripts/debian-source", "zlib", source], check=True)
+        script = ("cp -r /source /tmp/zlib && cd /tmp/zlib && ./configure > configured && make -j4 -s > made && "
+                  "make -s test && nm libz.a | grep -c ' T ' && tail -n 1 configured")
+        self.check("toolchain", "bash", "-c", script, volumes=[(source, "/source")], timeout=300)
 
 
 def add_python_test(part):

@@ -56,7 +56,8 @@ void add_python_bytecode(Tree& tree, const std::string& interpreter,
   const std::string& top = temporary.path();
   write_directory(tree, top, {.owners = false});
   // One process and a fixed order of files and hashes: the marshalled bytes depend on what was interned
-  // before. -s and -p: the bytecode names the module where the image has it.
+  // before. -B: what compileall itself imports is not to be cached, with temporary paths in it. -s and -p:
+  // the bytecode names the module where the image has it.
   std::vector<std::string> command = {top + "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
                                       "--library-path",
                                       top + "/usr/lib/x86_64-linux-gnu:" + top + "/lib/x86_64-linux-gnu",

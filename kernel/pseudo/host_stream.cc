@@ -4,6 +4,7 @@
 
 #include "fs/inode.h"
 #include "kernel/abi/tty.h"
+#include "kernel/base/memory.h"
 #include "kernel/pseudo/state.h"
 #include "kernel/sync/doorbell.h"
 
@@ -63,9 +64,35 @@ Result<size_t> HostStream::read(IoDest& to) {
 
 void HostStream::ask(u64 bytes) {
   abi::Stream& stream = shared();
-  stream.in_end.store(0, std::memory_order_seq_cst);
-  stream.wanted.store(stream.in_tail.load(std::memory_order_relaxed) + bytes, std::memory_order_seq_cst);
-  ring();
+  u64 wanted = stream.in_tail.load(std::memory_order_relaxed) + bytes;
+  if (stream.wanted.exchange(wanted, std::memory_order_seq_cst) != wanted) ring();
+}
+
+std::span<const u8> HostStream::front() {
+  abi::Stream& stream = shared();
+  u64 at = stream.in_tail.load(std::memory_order_relaxed) % abi::kStreamRing;
+  return {stream.in_ring + at, std::min(available(), abi::kStreamRing - at)};
+}
+
+void HostStream::drop(size_t size) {
+  shared().in_tail.fetch_add(size, std::memory_order_seq_cst);
+}
+
+bool HostStream::ended() {
+  return available() == 0 && shared().in_end.load(std::memory_order_acquire) != 0;
+}
+
+size_t HostStream::put(const u8* data, size_t size) {
+  LockGuard guard(lock_);
+  abi::Stream& stream = shared();
+  u64 head = stream.out_head.load(std::memory_order_relaxed);
+  size = std::min(size, abi::kStreamRing - queued());
+  u64 at = head % abi::kStreamRing;
+  u64 first = std::min<u64>(size, abi::kStreamRing - at);
+  memcpy(stream.out_ring + at, data, first);
+  memcpy(stream.out_ring, data + first, size - first);
+  stream.out_head.store(head + size, std::memory_order_seq_cst);
+  return size;
 }
 
 Result<size_t> HostStream::write(IoSource& from) {

@@ -1,7 +1,7 @@
 // The machine's standard streams as files (kernel/abi/stream.h says how bytes travel), and as the line of the
 // console.
 //
-// Locks: each stream's own (kPipe).
+// Locks: each stream's own (kTtyPeer: the console uses streams under its lock).
 #pragma once
 
 #include "fs/file.h"
@@ -21,8 +21,16 @@ class HostStream {
   u32 poll(bool readable, bool writable);
   u64 available();  // bytes that have arrived and were not read
   u64 queued();     // bytes that the host has not taken yet
-  // For the console, whose input is read ahead: lets the broker read up to `bytes` more than were taken.
+
+  // --- For the console, under whose lock these are called (but ask() and ring(), which are not).
+  size_t put(const u8* data, size_t size);  // how many there was room for; ring() later
+  std::span<const u8> front();              // input that has arrived, the first contiguous piece
+  void drop(size_t size);
+  bool ended();  // the line is gone
+  // Input is read ahead: lets the broker read until `bytes` wait here.
   void ask(u64 bytes);
+  void ring();
+
   // News from the broker.
   void event() { queue_.wake_all(); }
 
@@ -36,10 +44,9 @@ class HostStream {
 
  private:
   abi::Stream& shared();
-  void ring();
 
   u32 index_;
-  Mutex lock_{LockRank::kPipe};
+  Mutex lock_{LockRank::kTtyPeer};
   WaitQueue queue_;
   u64 position_ = 0;  // regular files: where the host's offset will be once the rings are empty
 };

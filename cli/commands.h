@@ -23,6 +23,7 @@ struct Command {
 std::span<const Command> commands();
 
 int run_command(const Arguments& arguments);
+int pack_command(const Arguments& arguments);
 int rewrite_command(const Arguments& arguments);
 int help_command(const Arguments& arguments);
 int version_command(const Arguments& arguments);

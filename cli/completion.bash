@@ -37,7 +37,7 @@ _teacup() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'run rewrite help version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'run pack rewrite help version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]}:$previous in
@@ -45,6 +45,15 @@ _teacup() {
     run:--env-file | run:-v | run:--volume) _teacup_paths "$current" ;;
     run:-e | run:--env) mapfile -t COMPREPLY < <(compgen -v -- "$current") ;;
     run:*) _teacup_run "$current" ;;
+    pack:-f | pack:--format) mapfile -t COMPREPLY < <(compgen -W 'erofs ext4' -- "$current") ;;
+    pack:--label) ;;
+    pack:*)
+      if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-f --format --root-owned --label -q --quiet -h --help' -- "$current")
+      else
+        _teacup_paths "$current"
+      fi
+      ;;
     rewrite:*)
       if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '--json --disasm -q --quiet --cpuid --rdtsc -h --help' -- "$current")
@@ -52,7 +61,7 @@ _teacup() {
         _teacup_paths "$current"
       fi
       ;;
-    help:help) mapfile -t COMPREPLY < <(compgen -W 'run rewrite version' -- "$current") ;;
+    help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack rewrite version' -- "$current") ;;
     rewrite:*)
       if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '--json --disasm -q --quiet --cpuid --rdtsc -h --help' -- "$current")

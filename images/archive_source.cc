@@ -138,8 +138,11 @@ la_ssize_t read_member(archive* inner, void* data, const void** block) {
 
 void add_tar(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool) {
   const ArchiveHandle a = open_tar_reader();
-  if (archive_read_open_filename(a.get(), path.c_str(), 256 * KiB) != ARCHIVE_OK) fail(a.get(), path);
-  add_entries(tree, a.get(), path, *spool, OnDirectory::kReplace);
+  const std::string name = path.empty() ? "standard input" : path;
+  if (archive_read_open_filename(a.get(), path.empty() ? nullptr : path.c_str(), 256 * KiB) != ARCHIVE_OK) {
+    fail(a.get(), name);
+  }
+  add_entries(tree, a.get(), name, *spool, OnDirectory::kReplace);
 }
 
 void add_deb(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool) {

@@ -19,7 +19,8 @@ class InodeOrder {
     u32 links = 0;  // st_nlink
   };
 
-  // Error on names no file can have, and on a directory that is in the tree twice. The tree must outlive this.
+  // Error on names no file can have, and on a directory that is in the tree twice. The tree must outlive
+  // this.
   explicit InodeOrder(const Tree& tree);
 
   const std::vector<Entry>& entries() const { return entries_; }

@@ -173,21 +173,19 @@ void Tree::clamp_times(s64 latest) {
 void Spool::append(Content& content, u64 offset, std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
   if (content.store == nullptr) content.store = shared_from_this();
-  file_->write_at(bytes, end_, name_);
-  if (!content.pieces.empty()) {
-    Content::Piece& last = content.pieces.back();
-    if (offset < last.offset + last.length)
-      throw Error("file data out of order or overlapping in the archive");
-    if (last.offset + last.length == offset && last.store_offset + last.length == end_) {
-      last.length += bytes.size();
-      end_ += bytes.size();
-      content.size = std::max(content.size, offset + bytes.size());
-      return;
-    }
+  if (!content.pieces.empty() && offset < content.pieces.back().offset + content.pieces.back().length) {
+    throw Error("file data out of order or overlapping in the archive");
   }
-  content.pieces.push_back({offset, bytes.size(), end_});
+  file_->write_at(bytes, end_, name_);
+  Content::Piece* last = content.pieces.empty() ? nullptr : &content.pieces.back();
+  if (last != nullptr && last->offset + last->length == offset && last->store_offset + last->length == end_) {
+    last->length += bytes.size();
+  } else {
+    content.pieces.push_back({offset, bytes.size(), end_});
+  }
   end_ += bytes.size();
   content.size = std::max(content.size, offset + bytes.size());
+  if (on_append) on_append(end_);
 }
 
 }  // namespace teacup::images

@@ -4,6 +4,7 @@
 // root.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -129,6 +130,9 @@ class Spool : public Store, public std::enable_shared_from_this<Spool> {
   Spool() : file_(std::make_shared<File>(File::temporary())) {}
   std::shared_ptr<const File> open() override { return file_; }
   const std::string& name() const override { return name_; }
+
+  // Called with the bytes held so far, when there are more. May be empty.
+  std::function<void(u64)> on_append;
 
   // Adds the bytes as a piece of `content` at `offset`, which may not lie before the end of its last piece.
   void append(Content& content, u64 offset, std::span<const std::byte> bytes);

@@ -1,0 +1,104 @@
+"""teacup pack: what it makes of its arguments, and what it says. The images themselves are tests/unit/images' business."""
+
+import os
+import pathlib
+import pty
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import TEACUP
+
+
+class Pack(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.top = pathlib.Path(self.scratch.name)
+        (self.top / "tree").mkdir()
+        (self.top / "tree/hello").write_text("hello\n")
+        os.utime(self.top / "tree/hello", (2_000_000_000, 2_000_000_000))
+
+    def tearDown(self):
+        self.scratch.cleanup()
+
+    def pack(self, *arguments, status=0, **settings):
+        result = subprocess.run([TEACUP, "pack", *arguments], capture_output=True, text=True, timeout=60, cwd=self.top,
+                                **settings)
+        self.assertEqual(result.returncode, status, result.stderr)
+        self.assertEqual(result.stdout, "")
+        if status == 0:
+            self.assertEqual(result.stderr, "")
+        return result.stderr
+
+    def test_formats(self):
+        self.pack("tree", "a.erofs")
+        self.pack("tree", "a.ext4")
+        self.pack("tree", "b.ext4", "--format", "erofs")
+        self.assertEqual((self.top / "a.erofs").read_bytes()[1024:1028], b"\xe2\xe1\xf5\xe0")
+        self.assertEqual((self.top / "a.ext4").read_bytes()[1080:1082], b"\x53\xef")
+        self.assertEqual((self.top / "a.erofs").read_bytes(), (self.top / "b.ext4").read_bytes())
+
+    def test_an_archive_gives_what_its_tree_gives(self):
+        options = ["--sort=name", "--owner=0:0", "--group=0:0"]
+        subprocess.run(["tar", "-C", "tree", *options, "-czf", "t.tgz", "."], cwd=self.top, check=True)
+        self.pack("--root-owned", "tree", "tree.erofs")
+        self.pack("t.tgz", "tar.erofs")
+        with open(self.top / "t.tgz", "rb") as archive:
+            subprocess.run([TEACUP, "pack", "-", "stdin.erofs"], stdin=archive, cwd=self.top, check=True)
+        self.assertEqual((self.top / "tar.erofs").read_bytes(), (self.top / "stdin.erofs").read_bytes())
+
+    def test_source_date_epoch(self):
+        environment = dict(os.environ, SOURCE_DATE_EPOCH="1000000000")
+        for name in ("a.erofs", "b.erofs"):
+            self.pack("tree", name, env=environment)
+            os.utime(self.top / "tree/hello")
+        self.assertEqual((self.top / "a.erofs").read_bytes(), (self.top / "b.erofs").read_bytes())
+        self.assertIn("SOURCE_DATE_EPOCH", self.pack("tree", "c", env=dict(os.environ, SOURCE_DATE_EPOCH="now"),
+                                                     status=125))
+
+    def test_later_sources_lie_over_earlier_ones(self):
+        (self.top / "over").mkdir()
+        (self.top / "over/hello").write_text("goodbye\n")
+        self.pack("tree", "over", "a.erofs")
+        self.assertIn(b"goodbye", (self.top / "a.erofs").read_bytes())
+        self.assertNotIn(b"hello\n", (self.top / "a.erofs").read_bytes())
+
+    def test_errors_name_what_was_wrong(self):
+        self.assertIn("no source", self.pack(status=125))
+        self.assertIn("no image", self.pack("tree", status=125))
+        self.assertIn("nowhere", self.pack("nowhere", "a.erofs", status=125))
+        self.assertIn("inside", self.pack("tree", "tree/a.erofs", status=125))
+        self.assertIn("--format 'zip'", self.pack("-f", "zip", "tree", "a", status=125))
+        (self.top / "noise").write_bytes(bytes(range(256)) * 40)
+        self.assertIn("noise", self.pack("noise", "a.erofs", status=125))
+        self.assertIn("cannot write", self.pack("tree", "missing/a.erofs", status=125))
+        self.assertEqual(sorted(path.name for path in self.top.iterdir()), ["noise", "tree"])
+
+    def test_progress_on_a_terminal_only(self):
+        (self.top / "tree/large").write_bytes(bytes(4 << 20))
+        archive = subprocess.run(["tar", "-C", "tree", "-cf", "-", "."], cwd=self.top, check=True,
+                                 capture_output=True).stdout
+        ours, its = pty.openpty()
+        with subprocess.Popen([TEACUP, "pack", "-", "a.erofs"], stdin=subprocess.PIPE, stderr=its,
+                              cwd=self.top) as process:
+            os.close(its)
+            for at in range(0, len(archive), 1 << 20):
+                process.stdin.write(archive[at:at + (1 << 20)])
+                process.stdin.flush()
+                time.sleep(0.3)  # so slow a source is long work
+            process.stdin.close()
+            shown = b""
+            try:
+                while data := os.read(ours, 4096):
+                    shown += data
+            except OSError:
+                pass  # the end of a terminal
+        os.close(ours)
+        self.assertEqual(process.returncode, 0)
+        self.assertIn(b" MB", shown)
+        self.assertTrue(shown.endswith(b"\r\033[K"), shown[-40:])
+
+
+if __name__ == "__main__":
+    unittest.main()

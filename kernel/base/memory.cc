@@ -36,6 +36,25 @@ int memcmp(const void* a, const void* b, std::size_t size) noexcept {
   return 0;
 }
 
+// Declared by <cstring> in two C++ overloads of one C function, so under its symbol's name only.
+void* find_byte(const void* text, int byte, std::size_t size) noexcept __asm__("memchr");
+void* find_byte(const void* text, int byte, std::size_t size) noexcept {
+  const auto* bytes = static_cast<const unsigned char*>(text);
+  for (std::size_t i = 0; i < size; i++) {
+    if (bytes[i] == static_cast<unsigned char>(byte)) return const_cast<unsigned char*>(bytes + i);
+  }
+  return nullptr;
+}
+
+// libgcc's, for processors without POPCNT in the baseline.
+int __popcountdi2(long value) noexcept {
+  auto bits = static_cast<unsigned long>(value);
+  bits -= bits >> 1 & 0x5555555555555555;
+  bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+  bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+  return static_cast<int>(bits * 0x0101010101010101 >> 56);
+}
+
 std::size_t strlen(const char* text) noexcept {
   std::size_t length = 0;
   while (text[length] != '\0') length++;

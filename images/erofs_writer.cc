@@ -13,7 +13,7 @@
 //
 // File data is inlined only up to 1 KiB and never when the file is executable or an ELF object: what may be
 // mapped lies on a page of its own, so that the mapping is of the image and costs no copy. Tails of longer
-// files are not inlined for the same reason; that costs half a block a file, 6 % of the `python` image.
+// files are not inlined for the same reason; that costs half a block a file, 4 % of the `python` image.
 //
 // Sparse files use the chunk map. Small chunks make a long map (8 MiB for a file of 8 GiB in chunks of 4
 // KiB), large ones turn holes into data; the size is taken with which the two together cost least.

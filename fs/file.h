@@ -128,7 +128,7 @@ class File : public RefCounted<File> {
 
  private:
   std::atomic<u32> flags_;
-  Mutex position_lock_{LockRank::kFdTable};
+  Mutex position_lock_{LockRank::kFilePosition};
 };
 
 }  // namespace teacup::fs

@@ -12,7 +12,9 @@
 namespace teacup {
 
 enum class LockRank : u8 {
-  kAddressSpace = 1,  // an address space's map: may be held over host memory calls and clone
+  kFilePosition = 1,  // an open file's, across a whole read or write
+  kGeneratedText,     // a /proc file's text, while it is written: that looks at everything else
+  kAddressSpace,      // an address space's map: may be held over host memory calls and clone
   kProcessTree,       // pid table, parents and children, sessions, process groups
   kExec,
   kFdTable,

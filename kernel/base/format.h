@@ -27,8 +27,14 @@ class TextBuffer {
   size_t length() const { return length_; }
   bool full() const { return full_; }
   void clear() {
-    length_ = 0;
+    cut(0);
     full_ = false;
+  }
+  // Back to an earlier length.
+  void cut(size_t length) {
+    if (length < length_) full_ = false;
+    length_ = length;
+    if (!storage_.empty()) storage_[length] = '\0';
   }
 
  private:

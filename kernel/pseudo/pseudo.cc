@@ -7,6 +7,7 @@
 #include "kernel/pseudo/console.h"
 #include "kernel/pseudo/devices.h"
 #include "kernel/pseudo/host_stream.h"
+#include "kernel/pseudo/pseudo_inode.h"
 #include "kernel/pseudo/pty.h"
 #include "kernel/pseudo/state.h"
 #include "kernel/task/processes.h"
@@ -26,6 +27,8 @@ void pseudo_start() {
   register_devtmpfs();
   register_console_devices();
   register_ptys();
+  register_proc();
+  register_sysfs();
   console_start();
 }
 

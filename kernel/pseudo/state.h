@@ -13,6 +13,7 @@ struct PseudoState {
   HostStream streams[abi::kStreams] = {HostStream(0), HostStream(1), HostStream(2)};
   Tty* console = nullptr;  // counted; null: no stream is a terminal
   Ptys* ptys = nullptr;
+  u64 boot = gate::monotonic_now();  // when the machine started, ns
 };
 
 inline PseudoState& state() {

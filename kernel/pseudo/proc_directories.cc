@@ -1,0 +1,275 @@
+// /proc/PID as a tree: its table, and the directories fd, fdinfo and task.
+#include <algorithm>
+
+#include "kernel/pseudo/proc_process.h"
+#include "kernel/task/processes.h"
+
+namespace teacup::pseudo {
+
+namespace {
+
+constexpr u32 kFile = abi::kS_IFREG | 0444;
+constexpr u32 kSecretFile = abi::kS_IFREG | 0400;
+constexpr u32 kWritable = abi::kS_IFREG | 0644;
+constexpr u32 kLink = abi::kS_IFLNK | 0777;
+constexpr u32 kDirectory = abi::kS_IFDIR | 0555;
+constexpr u32 kSecretDirectory = abi::kS_IFDIR | 0500;
+
+// --- fd and fdinfo.
+
+Result<Ref<fs::File>> file_at(const Subject& subject, s32 fd) {
+  Ref<Task> task = TRY(task_of(subject));
+  Ref<fs::FdTable> files = files_of(*task);
+  if (!files) return Errno::NOENT;
+  auto file = files->get(Fd{fd});
+  if (!file.ok()) return Errno::NOENT;
+  return file;
+}
+
+constexpr Node kFdNode = {"", abi::kS_IFLNK | 0700};
+constexpr Node kFdInfoNode = {"", kSecretFile};
+
+// One descriptor's link. Opening it opens what it refers to anew.
+class FdLink final : public PseudoInode {
+ public:
+  FdLink(fs::FileSystem& file_system, const Subject& subject, s32 fd, const fs::File& file)
+      : PseudoInode(file_system, kFdNode, subject), fd_(fd) {
+    ino += static_cast<u64>(fd) * 4096;
+    mode = abi::kS_IFLNK | (file.readable() ? 0500 : 0) | (file.writable() ? 0300 : 0);
+  }
+  bool is_magic_link() const override { return true; }
+  Result<size_t> readlink(std::span<char> into) override {
+    Ref<fs::File> file = TRY(file_at(subject_, fd_));
+    char storage[4096];
+    TextBuffer text(storage);
+    show_file_name(text, *file);
+    size_t size = std::min(text.length(), into.size());
+    std::copy_n(storage, size, into.data());
+    return size;
+  }
+  Result<fs::Path> follow(const fs::Caller&) override {
+    Ref<fs::File> file = TRY(file_at(subject_, fd_));
+    return fs::path_of(*file);
+  }
+
+ private:
+  const s32 fd_;
+};
+
+Result<void> show_fdinfo(TextBuffer& out, const Subject& subject, s32 fd) {
+  Ref<Task> task = TRY(task_of(subject));
+  Ref<fs::FdTable> files = files_of(*task);
+  if (!files) return Errno::NOENT;
+  Ref<fs::File> file = TRY(files->get(Fd{fd}));
+  u32 flags = file->flags();
+  if (auto cloexec = files->cloexec(Fd{fd}); cloexec.ok() && cloexec.value()) flags |= abi::kO_CLOEXEC;
+  abi::Stat stat{};
+  (void)file->stat(stat);
+  out.add("pos:\t").udec(file->position).add("\nflags:\t0").oct(flags).add("\nmnt_id:\t");
+  const fs::Path* path = file->path();
+  out.udec(path != nullptr && *path ? path->mount().id() : 15).add("\nino:\t").udec(stat.ino).add('\n');
+  return {};
+}
+
+// The text is that of a node with a descriptor: a file of its own, written when it is opened.
+class FdInfoFile final : public fs::File {
+ public:
+  FdInfoFile(const fs::Path& path, u32 flags) : File(flags), path_(path) {}
+  Result<void> fill(const Subject& subject, s32 fd) {
+    TextBuffer out(text_);
+    TRY(show_fdinfo(out, subject, fd));
+    length_ = out.length();
+    return {};
+  }
+  fs::Inode* inode() override { return &path_.inode(); }
+  const fs::Path* path() override { return &path_; }
+  bool seekable() const override { return true; }
+  Result<size_t> read(IoDest& to, u64 offset) override {
+    if (offset >= length_) return size_t{0};
+    return to.put(text_ + offset, length_ - offset);
+  }
+
+ private:
+  fs::Path path_;
+  char text_[256] = {};
+  size_t length_ = 0;
+};
+
+class FdInfo final : public PseudoInode {
+ public:
+  FdInfo(fs::FileSystem& file_system, const Subject& subject, s32 fd)
+      : PseudoInode(file_system, kFdInfoNode, subject), fd_(fd) {
+    ino += static_cast<u64>(fd) * 4096;
+  }
+  Result<Ref<fs::File>> open(const fs::Path& path, u32 flags) override {
+    auto file = TRY(make_ref<FdInfoFile>(path, flags));
+    TRY(file->fill(subject_, fd_));
+    return Ref<fs::File>(std::move(file));
+  }
+
+ private:
+  const s32 fd_;
+};
+
+class FdDirectory final : public PseudoInode {
+ public:
+  FdDirectory(fs::FileSystem& file_system, const Node& node, const Subject& subject, bool info)
+      : PseudoInode(file_system, node, subject), info_(info) {}
+
+  Result<Ref<fs::Inode>> lookup(std::string_view name) override {
+    u64 fd;
+    if (!parse_number(name, &fd) || fd > 0x7fffffff) return Errno::NOENT;
+    s32 number = static_cast<s32>(fd);
+    Ref<fs::File> file = TRY(file_at(subject_, number));
+    if (info_) return Ref<fs::Inode>(TRY(make_ref<FdInfo>(file_system(), subject_, number)));
+    return Ref<fs::Inode>(TRY(make_ref<FdLink>(file_system(), subject_, number, *file)));
+  }
+
+  Result<void> read_directory(fs::DirSink& sink, u64& position) override {
+    constexpr u64 kFirst = 2;
+    Ref<Task> task = TRY(task_of(subject_));
+    Ref<fs::FdTable> files = files_of(*task);
+    if (!files) return {};
+    for (;;) {
+      auto next = files->next_used(static_cast<s32>(position - kFirst));
+      if (!next.ok()) return {};
+      u64 fd = static_cast<u64>(next.value().value);
+      char storage[16];
+      TextBuffer name(storage);
+      name.udec(fd);
+      u8 type = static_cast<u8>((info_ ? abi::kS_IFREG : abi::kS_IFLNK) >> 12);
+      if (!sink.add(name.text(), ino + (fd + 1) * 4096, type, fd + kFirst + 1)) return {};
+      position = fd + kFirst + 1;
+    }
+  }
+
+ private:
+  const bool info_;
+};
+
+Result<Ref<fs::Inode>> make_fdinfo_directory(fs::FileSystem& file_system, const Node& node,
+                                             const Subject& subject) {
+  return Ref<fs::Inode>(TRY(make_ref<FdDirectory>(file_system, node, subject, true)));
+}
+
+// --- Small texts.
+
+template <const char* text>
+Result<void> show_constant(TextBuffer& out, const Subject&) {
+  out.add(text);
+  return {};
+}
+constexpr char kCgroup[] = "0::/\n";
+constexpr char kZeroLine[] = "0\n";
+constexpr char kZero[] = "0";
+constexpr char kNothing[] = "";
+constexpr char kLoginUid[] = "4294967295";
+constexpr char kPersonality[] = "00000000\n";
+constexpr char kIdMap[] = "         0          0 4294967295\n";
+constexpr char kSetgroups[] = "allow\n";
+
+// Kept for nobody: there is no killer for want of memory here.
+Result<void> store_ignored(std::string_view, const Subject&) {
+  return {};
+}
+
+Result<void> show_auxv(TextBuffer& out, const Subject& subject) {
+  TRY(process_of(subject));
+  u64 end[2] = {0, 0};
+  out.add({reinterpret_cast<const char*>(end), sizeof end});
+  return {};
+}
+
+Result<void> show_net_link(TextBuffer& out, const Subject&) {
+  out.add("../net");
+  return {};
+}
+
+// The entries of a task, and of a process: those, and `task`.
+#define TASK_NODES                                                                                         \
+  {"auxv", kSecretFile, &show_auxv}, {"cgroup", kFile, &show_constant<kCgroup>},                           \
+      {"cmdline", kFile, &show_cmdline}, {"comm", kWritable, &show_comm, nullptr, nullptr, &store_comm},   \
+      {"cwd", kLink, &show_cwd, nullptr, nullptr, nullptr, &follow_cwd},                                   \
+      {"environ", kSecretFile, &show_environ},                                                             \
+      {"exe", kLink, &show_exe, nullptr, nullptr, nullptr, &follow_exe},                                   \
+      {"fd", kSecretDirectory, nullptr, nullptr, &make_fd_directory},                                      \
+      {"fdinfo", kSecretDirectory, nullptr, nullptr, &make_fdinfo_directory},                              \
+      {"gid_map", kFile, &show_constant<kIdMap>}, {"io", kSecretFile, &show_io},                           \
+      {"limits", kFile, &show_limits}, {"loginuid", kFile, &show_constant<kLoginUid>},                     \
+      {"maps", kFile, &show_maps}, {"mountinfo", kFile, &show_mountinfo}, {"mounts", kFile, &show_mounts}, \
+      {"net", kLink, &show_net_link},                                                                      \
+      {"oom_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},                 \
+      {"oom_score", kFile, &show_constant<kZeroLine>},                                                     \
+      {"oom_score_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},           \
+      {"personality", kSecretFile, &show_constant<kPersonality>},                                          \
+      {"projid_map", kFile, &show_constant<kNothing>},                                                     \
+      {"root", kLink, &show_root, nullptr, nullptr, nullptr, &follow_root},                                \
+      {"schedstat", kFile, &show_schedstat}, {"sessionid", kFile, &show_constant<kLoginUid>},              \
+      {"setgroups", kFile, &show_constant<kSetgroups>}, {"smaps", kFile, &show_smaps},                     \
+      {"stat", kFile, &show_stat}, {"statm", kFile, &show_statm}, {"status", kFile, &show_status},         \
+      {"uid_map", kFile, &show_constant<kIdMap>}, {                                                        \
+    "wchan", kFile, &show_constant<kZero>                                                                  \
+  }
+
+constexpr Node kTaskNodes[] = {TASK_NODES, {nullptr, 0}};
+constexpr Node kProcessNodes[] = {
+    TASK_NODES, {"task", kDirectory, nullptr, nullptr, &make_task_directory}, {nullptr, 0}};
+#undef TASK_NODES
+
+constexpr Node kTaskNode = {"", kDirectory, nullptr, kTaskNodes};
+constexpr Node kProcessNode = {"", kDirectory, nullptr, kProcessNodes};
+
+// --- /proc/PID/task.
+class TaskDirectory final : public PseudoInode {
+ public:
+  using PseudoInode::PseudoInode;
+
+  Result<Ref<fs::Inode>> lookup(std::string_view name) override {
+    u64 tid;
+    if (!parse_number(name, &tid) || tid >= kPidMax) return Errno::NOENT;
+    Ref<Task> task = processes().find_task(static_cast<s32>(tid));
+    if (!task || task->pid() != subject_.pid) return Errno::NOENT;
+    return make_node_inode(file_system(), kTaskNode, {subject_.pid, task->tid});
+  }
+
+  Result<void> read_directory(fs::DirSink& sink, u64& position) override {
+    Ref<Process> process = TRY(process_of(subject_));
+    s32 after = position <= 2 ? 0 : static_cast<s32>(position - 2);
+    for (;;) {
+      Ref<Task> task = processes().next_task(*process, after);
+      if (!task) return {};
+      after = task->tid;
+      char storage[16];
+      TextBuffer name(storage);
+      name.dec(after);
+      u64 next = static_cast<u64>(after) + 2;
+      if (!sink.add(name.text(), ino + next, abi::kS_IFDIR >> 12, next)) return {};
+      position = next;
+    }
+  }
+};
+
+}  // namespace
+
+Result<Ref<fs::Inode>> make_fd_directory(fs::FileSystem& file_system, const Node& node,
+                                         const Subject& subject) {
+  return Ref<fs::Inode>(TRY(make_ref<FdDirectory>(file_system, node, subject, false)));
+}
+
+Result<Ref<fs::Inode>> make_task_directory(fs::FileSystem& file_system, const Node& node,
+                                           const Subject& subject) {
+  return Ref<fs::Inode>(TRY(make_ref<TaskDirectory>(file_system, node, subject)));
+}
+
+Result<Ref<fs::Inode>> make_process_directory(fs::FileSystem& file_system, s32 pid) {
+  s32 id = pid;
+  if (!processes().find_process(pid)) {
+    // A thread's id leads to its process, though no listing shows it.
+    Ref<Task> task = processes().find_task(pid);
+    if (!task) return Errno::NOENT;
+    id = task->pid();
+  }
+  return make_node_inode(file_system, kProcessNode, {id, 0});
+}
+
+}  // namespace teacup::pseudo

@@ -1,0 +1,118 @@
+// /sys: what programs ask it for, which is how many processors there are.
+#include "fs/filesystem.h"
+#include "kernel/base/arena_header.h"
+#include "kernel/pseudo/pseudo_inode.h"
+
+namespace teacup::pseudo {
+
+namespace {
+
+constexpr u32 kSysfsMagic = 0x62656572;
+constexpr u32 kFile = abi::kS_IFREG | 0444;
+constexpr u32 kDirectory = abi::kS_IFDIR | 0555;
+
+Result<void> show_processors(TextBuffer& out, const Subject&) {
+  out.add('0');
+  if (arena().cpu_count > 1) out.add('-').udec(arena().cpu_count - 1);
+  out.add('\n');
+  return {};
+}
+Result<void> show_none(TextBuffer& out, const Subject&) {
+  out.add('\n');
+  return {};
+}
+template <const char* text>
+Result<void> show_line(TextBuffer& out, const Subject&) {
+  out.add(text).add('\n');
+  return {};
+}
+constexpr char kThp[] = "always [madvise] never";
+constexpr char kOne[] = "1";
+constexpr char kZero[] = "0";
+constexpr char kPmdSize[] = "2097152";
+
+constexpr Node kNoNodes[] = {{nullptr, 0}};
+constexpr Node kTopologyNodes[] = {{"core_id", kFile, &show_line<kZero>},
+                                   {"physical_package_id", kFile, &show_line<kZero>},
+                                   {"thread_siblings", kFile, &show_line<kOne>},
+                                   {nullptr, 0}};
+constexpr Node kOneCpuNodes[] = {
+    {"online", kFile, &show_line<kOne>}, {"topology", kDirectory, nullptr, kTopologyNodes}, {nullptr, 0}};
+constexpr Node kOneCpu = {"", kDirectory, nullptr, kOneCpuNodes};
+
+// cpu0, cpu1… beside the table.
+class CpuDirectory final : public PseudoDirectory {
+ public:
+  using PseudoDirectory::PseudoDirectory;
+
+  Result<Ref<fs::Inode>> lookup(std::string_view name) override {
+    u64 number;
+    if (name.starts_with("cpu") && parse_number(name.substr(3), &number)) {
+      if (number >= arena().cpu_count) return Errno::NOENT;
+      return make_node_inode(file_system(), kOneCpu, Subject{});
+    }
+    return PseudoDirectory::lookup(name);
+  }
+  Result<void> read_directory(fs::DirSink& sink, u64& position) override {
+    TRY(PseudoDirectory::read_directory(sink, position));
+    if (position < kFirstOwn) return {};
+    for (; position - kFirstOwn < arena().cpu_count; position++) {
+      char storage[16];
+      TextBuffer name(storage);
+      name.add("cpu").udec(position - kFirstOwn);
+      if (!sink.add(name.text(), ino + position, abi::kS_IFDIR >> 12, position + 1)) return {};
+    }
+    return {};
+  }
+};
+
+Result<Ref<fs::Inode>> make_cpus(fs::FileSystem& file_system, const Node& node, const Subject& subject) {
+  return Ref<fs::Inode>(TRY(make_ref<CpuDirectory>(file_system, node, subject)));
+}
+
+constexpr Node kCpuNodes[] = {{"kernel_max", kFile, &show_line<kZero>}, {"offline", kFile, &show_none},
+                              {"online", kFile, &show_processors},      {"possible", kFile, &show_processors},
+                              {"present", kFile, &show_processors},     {nullptr, 0}};
+constexpr Node kNodeZeroNodes[] = {{"cpulist", kFile, &show_processors}, {nullptr, 0}};
+constexpr Node kNodeNodes[] = {{"has_cpu", kFile, &show_line<kZero>},
+                               {"node0", kDirectory, nullptr, kNodeZeroNodes},
+                               {"online", kFile, &show_line<kZero>},
+                               {"possible", kFile, &show_line<kZero>},
+                               {nullptr, 0}};
+constexpr Node kSystemNodes[] = {{"cpu", kDirectory, nullptr, kCpuNodes, &make_cpus},
+                                 {"node", kDirectory, nullptr, kNodeNodes},
+                                 {nullptr, 0}};
+constexpr Node kDeviceNodes[] = {{"system", kDirectory, nullptr, kSystemNodes}, {nullptr, 0}};
+constexpr Node kThpNodes[] = {
+    {"enabled", kFile, &show_line<kThp>}, {"hpage_pmd_size", kFile, &show_line<kPmdSize>}, {nullptr, 0}};
+constexpr Node kMmNodes[] = {{"transparent_hugepage", kDirectory, nullptr, kThpNodes}, {nullptr, 0}};
+constexpr Node kKernelNodes[] = {{"mm", kDirectory, nullptr, kMmNodes}, {nullptr, 0}};
+constexpr Node kFsNodes[] = {{"cgroup", kDirectory, nullptr, kNoNodes}, {nullptr, 0}};
+constexpr Node kClassNodes[] = {{"net", kDirectory, nullptr, kNoNodes}, {nullptr, 0}};
+constexpr Node kRootNodes[] = {
+    {"block", kDirectory, nullptr, kNoNodes},    {"bus", kDirectory, nullptr, kNoNodes},
+    {"class", kDirectory, nullptr, kClassNodes}, {"devices", kDirectory, nullptr, kDeviceNodes},
+    {"fs", kDirectory, nullptr, kFsNodes},       {"kernel", kDirectory, nullptr, kKernelNodes},
+    {"module", kDirectory, nullptr, kNoNodes},   {nullptr, 0}};
+constexpr Node kRootNode = {"", kDirectory, nullptr, kRootNodes};
+
+class SysFileSystem final : public fs::FileSystem {
+ public:
+  SysFileSystem() : FileSystem("sysfs", kSysfsMagic) {}
+  Result<Ref<fs::Inode>> root() override { return make_node_inode(*this, kRootNode, Subject{}); }
+  bool caches_names() const override { return false; }
+};
+
+Result<Ref<fs::FileSystem>> mount_sysfs(std::string_view, std::string_view) {
+  return Ref<fs::FileSystem>(TRY(make_ref<SysFileSystem>()));
+}
+
+constexpr fs::FileSystemType kSysfsType = {"sysfs", &mount_sysfs};
+
+}  // namespace
+
+void register_sysfs() {
+  fs::register_file_system(kSysfsType);
+}
+
+}  // namespace teacup::pseudo

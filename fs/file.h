@@ -25,10 +25,13 @@ class Path;
 
 // What a memory mapping of a file is made of, for kernel/mm: ranges of host objects (the arena or an image).
 struct MapPiece {
-  int fd;           // kArenaFd, or kFirstImageFd + n
+  int fd;           // kArenaFd, kFirstImageFd + n, or kAnonymousPiece
   u64 host_offset;  // page aligned
   u64 length;       // bytes, page aligned
 };
+
+// A whole mapping that is anonymous memory (/dev/zero).
+inline constexpr int kAnonymousPiece = -1;
 
 // Takes directory entries from readdir; returns false when it has no room for this one (it is then offered
 // again).

@@ -102,7 +102,7 @@ Result<u64> AddressSpace::map(u64 hint, u64 length, int prot, int flags, Ref<fs:
     fs::MapPiece first{};
     size_t count = TRY(mapping.file->map_pieces(mapping.offset, request.length,
                                                 mapping.shared && mapping.file->writable(), {&first, 1}));
-    if (count > 0 && first.fd < 0) mapping.file = nullptr;  // /dev/zero: anonymous memory
+    if (count > 0 && first.fd == fs::kAnonymousPiece) mapping.file = nullptr;
   }
   if (mapping.file) {
     find_text(request);

@@ -27,6 +27,12 @@ class ZeroFile final : public NullFile {
     if (full_) return Errno::NOSPC;
     return from.remaining();
   }
+  // zero(4): anonymous memory. The other one is not for mapping.
+  Result<size_t> map_pieces(u64, u64 length, bool, std::span<fs::MapPiece> pieces) override {
+    if (full_) return Errno::NODEV;
+    pieces[0] = {fs::kAnonymousPiece, 0, length};
+    return size_t{1};
+  }
 
  private:
   bool full_;

@@ -45,8 +45,8 @@ class ExitStatus(unittest.TestCase):
             self.assertEqual(result.out, "")
         self.check(125, run("true", options=["--bogus"]))
 
-    def test_missing_workdir_and_user_are_named(self):
-        self.assertIn("/no/dir", self.check(125, run("true", options=["-w", "/no/dir"])).err)
+    def test_impossible_workdir_and_user_are_named(self):
+        self.assertIn("/etc/passwd", self.check(125, run("true", options=["-w", "/etc/passwd"])).err)
         self.assertIn("nosuchuser", self.check(125, run("true", options=["-u", "nosuchuser"])).err)
 
     def test_machine_ends_with_its_first_process(self):

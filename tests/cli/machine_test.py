@@ -13,7 +13,8 @@ class Environment(unittest.TestCase):
     PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
     def environment(self, **settings):
-        return dict(line.split("=", 1) for line in run("env", **settings).out.splitlines())
+        return dict(line.split("=", 1) if "=" in line else (line, None)
+                    for line in run("env", **settings).out.splitlines())
 
     def test_defaults(self):
         found = self.environment(env={"PATH": os.environ["PATH"], "SECRET": "x", "LANG": "de_DE"})
@@ -23,8 +24,9 @@ class Environment(unittest.TestCase):
         self.assertEqual(found, {})
 
     def test_variables(self):
-        found = self.environment(options=["-e", "A=1 2", "-e", "MINE", "-e", "PATH=/bin:/usr/bin"],
+        found = self.environment(options=["-e", "A=1 2", "-e", "MINE", "-e", "GONE", "-e", "PATH=/bin:/usr/bin"],
                                  env=dict(os.environ, MINE="yes"))
+        self.assertNotIn("GONE", found)
         self.assertEqual((found["A"], found["MINE"], found["PATH"]), ("1 2", "yes", "/bin:/usr/bin"))
 
     def test_home_follows_the_user(self):
@@ -44,6 +46,9 @@ class Environment(unittest.TestCase):
     def test_workdir(self):
         self.assertEqual(run("pwd").out, "/\n")
         self.assertEqual(run("pwd", options=["-w", "/usr/bin"]).out, "/usr/bin\n")
+
+    def test_workdir_is_made_if_missing(self):
+        self.assertEqual(run("pwd", options=["-w", "/new/folder"]).out, "/new/folder\n")
 
     def test_hostname(self):
         result = shell("hostname; cat /etc/hostname; uname -n; echo $HOSTNAME", options=["--hostname", "cup.example"])

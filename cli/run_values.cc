@@ -168,15 +168,12 @@ std::optional<CliError> image_problem(const std::string& image) {
                                image.ends_with(".erofs") || image.ends_with(".ext4") ||
                                image.ends_with(".img");
   if (error == ENOENT && !looks_like_path) {
-    return CliError{
-        "there is no file or directory " + quoted(image) + ", and teacup pulls from no registry",
-        std::string(what_it_is) +
-            "\n  To make one: 'scripts/images base' builds build/images/base.erofs from Debian packages;"
-            "\n  from docker: 'docker export $(docker create " +
-            image +
-            ") | tar -x -C DIR', then 'teacup run DIR CMD'\n  (or 'mkfs.erofs NAME.erofs DIR', then 'teacup "
-            "run "
-            "NAME.erofs CMD')."};
+    return CliError{"there is no file or directory " + quoted(image) + ", and teacup pulls from no registry",
+                    std::string(what_it_is) +
+                        "\n  To make one of Debian packages: scripts/images base, then 'teacup run "
+                        "build/images/base.erofs CMD'."
+                        "\n  To make one of docker's: docker export $(docker create " +
+                        image + ") | teacup pack - NAME.erofs"};
   }
   return CliError{"image " + quoted(image) + " cannot be opened: " + std::strerror(error), what_it_is};
 }

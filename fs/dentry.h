@@ -46,6 +46,8 @@ class Dentry : public RefCounted<Dentry> {
  private:
   friend class Dcache;
   Dentry() = default;
+  // Gives up a reference; true if it was the last: the caller then releases.
+  bool drop_is_last() const { return drop(); }
   const char* name_data() const {
     return name_length_ <= kInlineName ? inline_name_ : long_name_.load(std::memory_order_relaxed);
   }

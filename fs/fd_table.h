@@ -66,6 +66,10 @@ class FdTable : public RefCounted<FdTable> {
     bool cloexec;
   };
 
+  Result<void> reserve(u64 needed);
+  template <typename Wanted>
+  void close_if(s32 from, Wanted wanted);
+
   Mutex lock_{LockRank::kFdTable};
   HeapArray<Slot> slots_;
   s32 first_free_ = 0;  // no lower slot is free

@@ -87,6 +87,8 @@ class File : public RefCounted<File> {
   // returned).
   virtual Result<size_t> read(IoDest& to, u64 offset);
   virtual Result<size_t> write(IoSource& from, u64 offset);
+  // O_APPEND of a seekable file: at its end; `end` is where the position then is.
+  virtual Result<size_t> append(IoSource& from, u64& end);
   virtual bool seekable() const { return false; }
   virtual Result<u64> seek(s64 offset, int whence);  // ESPIPE
   // For seekable files: the position under its lock, so that read() of a shared description is atomic
@@ -126,6 +128,11 @@ class File : public RefCounted<File> {
   // of the file the pieces stop. `shared_writable`: the mapping may write to the file (the inode must own its
   // pages: copy-up). Returns how many pieces were stored. ENODEV: cannot be mapped.
   virtual Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable, std::span<MapPiece> pieces);
+
+  // fcntl(F_SETOWN, F_SETSIG): kept and told, though no SIGIO is ever sent.
+  std::atomic<s32> owner{0};
+  std::atomic<s32> owner_type{0};
+  std::atomic<s32> owner_signal{0};
 
   ListNode epoll_items;  // next: the first item of an epoll that watches it (fs/epoll.cc)
 

@@ -40,6 +40,7 @@ class FsContext : public RefCounted<FsContext> {
 
   Mutex lock_{LockRank::kFdTable};
   Place root_, working_directory_;
+  std::atomic<u32> version_{0};  // odd while a place changes: for the walk without references
   std::atomic<u32> umask_{022};
 };
 

@@ -101,7 +101,8 @@ class Inode : public RefCounted<Inode> {
   Ref<Attachment> attachment;  // under lock: FIFO, bound socket
   Ref<Attachment> text;        // under lock: kernel/mm's patched text
   Ref<Attachment> marks;       // under lock: inotify
-  FileLocks& locks();          // made at first use; panics never: falls back to ENOLCK inside
+  FileLocks& locks();          // POSIX, OFD and flock(2) locks; made at the first use
+  bool has_locks() const { return locks_.load(std::memory_order_acquire) != nullptr; }
 
   virtual Result<void> stat(abi::Stat& stat);
   // Attributes a caller may set, already checked; sets ctime. EPERM, EROFS.

@@ -43,7 +43,6 @@ enum ResolveFlag : u32 {
   kNoSymlinks = 32,
   kBeneath = 64,
   kInRoot = 128,
-  kRealIds = 256,  // search permission by real ids (access(2))
 };
 
 // Where `path` leads, starting at `start` (null: the working directory; a path from "/" starts at the root).

@@ -3,6 +3,7 @@
 // when they return.
 #pragma once
 
+#include "fs/access.h"
 #include "fs/filesystem.h"
 #include "fs/path.h"
 #include "kernel/abi/boot.h"
@@ -14,12 +15,11 @@ namespace teacup::fs {
 // /etc/hosts and /etc/hostname.
 void vfs_start();
 Result<void> fs_start(const abi::BootConfig& config);
+// Why fs_start() failed, for the user; null if it did not.
+const char* fs_start_problem();
 Path root_path();
 
 // --- Access. `may`: kMayRead | kMayWrite | kMayExecute (4, 2, 1, as in a mode).
-inline constexpr u32 kMayRead = 4;
-inline constexpr u32 kMayWrite = 2;
-inline constexpr u32 kMayExecute = 1;
 Result<void> check_access(const Inode& inode, const Credentials& credentials, u32 may);  // EACCES
 // The same with the mount's flags: EROFS for writing.
 Result<void> check_access(const Path& path, const Credentials& credentials, u32 may);

@@ -21,8 +21,7 @@ class RefCounted {
 
   void ref() const { count_.fetch_add(1, std::memory_order_relaxed); }
   void unref() const {
-    if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      T::destroy(const_cast<T*>(static_cast<const T*>(this)));
+    if (drop()) T::destroy(const_cast<T*>(static_cast<const T*>(this)));
   }
   // For caches that hold no count of their own: takes a reference unless the object is already dying.
   bool try_ref() const {
@@ -33,6 +32,10 @@ class RefCounted {
     return false;
   }
   u32 ref_count() const { return count_.load(std::memory_order_relaxed); }
+
+ protected:
+  // Gives up a reference without destroying: true if it was the last. For chains that would recurse.
+  bool drop() const { return count_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
 
  private:
   mutable std::atomic<u32> count_{1};

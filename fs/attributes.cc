@@ -1,0 +1,160 @@
+// Permission checks and calls that change attributes: chmod(2), chown(2), utimensat(2), truncate(2); and
+// notifications.
+#include "fs/access.h"
+#include "fs/vfs.h"
+#include "fs/vfs_state.h"
+
+namespace teacup::fs {
+
+Result<void> check_access(const Inode& inode, const Credentials& credentials, u32 may) {
+  if (!may_access(inode, credentials, may)) return Errno::ACCES;
+  return {};
+}
+
+Result<void> check_access(const Path& path, const Credentials& credentials, u32 may) {
+  Inode& inode = path.inode();
+  if ((may & kMayWrite) != 0 && path.mount().read_only()) {
+    u32 type = inode.type();
+    if (type == abi::kS_IFREG || type == abi::kS_IFDIR || type == abi::kS_IFLNK) return Errno::ROFS;
+  }
+  if (inode.is_regular() && may == kMayExecute && (path.mount().flags.load() & kMountNoExec) != 0) {
+    return Errno::ACCES;
+  }
+  return check_access(inode, credentials, may);
+}
+
+bool is_owner_or_capable(const Inode& inode, const Credentials& credentials) {
+  return inode.uid == credentials.fsuid || credentials.has(abi::kCAP_FOWNER);
+}
+
+Result<void> change_mode(const Caller& caller, const Path& path, u32 mode) {
+  if (path.mount().read_only()) return Errno::ROFS;
+  Inode& inode = path.inode();
+  const Credentials& credentials = caller.credentials;
+  if (!is_owner_or_capable(inode, credentials)) return Errno::PERM;
+  if (inode.is_symlink()) return Errno::NOTSUP;
+  if (!credentials.in_group(inode.gid) && !credentials.has(abi::kCAP_FSETID)) {
+    mode &= ~static_cast<u32>(abi::kS_ISGID);
+  }
+  AttributeChange change;
+  change.mask = kSetMode;
+  change.mode = mode & 07777;
+  TRY(inode.set_attributes(change));
+  notify_path(path, abi::kIN_ATTRIB);
+  return {};
+}
+
+Result<void> change_owner(const Caller& caller, const Path& path, u32 uid, u32 gid) {
+  if (path.mount().read_only()) return Errno::ROFS;
+  Inode& inode = path.inode();
+  const Credentials& credentials = caller.credentials;
+  AttributeChange change;
+  if (uid != kKeepId) {
+    if (!credentials.has(abi::kCAP_CHOWN) && (credentials.fsuid != inode.uid || uid != inode.uid)) {
+      return Errno::PERM;
+    }
+    change.mask |= kSetUid;
+    change.uid = uid;
+  }
+  if (gid != kKeepId) {
+    if (!credentials.has(abi::kCAP_CHOWN) &&
+        (credentials.fsuid != inode.uid || (gid != inode.gid && !credentials.in_group(gid)))) {
+      return Errno::PERM;
+    }
+    change.mask |= kSetGid;
+    change.gid = gid;
+  }
+  // chown(2): set-user-id and set-group-id of an executable go, whoever asks.
+  if (!inode.is_directory() && (inode.mode & (abi::kS_ISUID | abi::kS_ISGID)) != 0) {
+    u32 mode = inode.mode & 07777 & ~static_cast<u32>(abi::kS_ISUID);
+    if ((mode & abi::kS_IXGRP) != 0) mode &= ~static_cast<u32>(abi::kS_ISGID);
+    change.mask |= kSetMode;
+    change.mode = mode;
+  }
+  TRY(inode.set_attributes(change));
+  notify_path(path, abi::kIN_ATTRIB);
+  return {};
+}
+
+Result<void> change_times(const Caller& caller, const Path& path, TimeChange atime, TimeChange mtime) {
+  if (atime.kind == TimeChange::kOmit && mtime.kind == TimeChange::kOmit) return {};
+  if (path.mount().read_only()) return Errno::ROFS;
+  Inode& inode = path.inode();
+  bool both_now = atime.kind == TimeChange::kNow && mtime.kind == TimeChange::kNow;
+  if (!is_owner_or_capable(inode, caller.credentials)) {
+    if (!both_now) return Errno::PERM;
+    TRY(check_access(inode, caller.credentials, kMayWrite));
+  }
+  AttributeChange change;
+  abi::Timespec now = timestamp_now();
+  if (atime.kind != TimeChange::kOmit) {
+    change.mask |= kSetAtime;
+    change.atime = atime.kind == TimeChange::kNow ? now : atime.time;
+  }
+  if (mtime.kind != TimeChange::kOmit) {
+    change.mask |= kSetMtime;
+    change.mtime = mtime.kind == TimeChange::kNow ? now : mtime.time;
+  }
+  TRY(inode.set_attributes(change));
+  notify_path(path, abi::kIN_ATTRIB);
+  return {};
+}
+
+Result<void> truncate_path(const Caller& caller, const Path& path, u64 size) {
+  Inode& inode = path.inode();
+  if (inode.is_directory()) return Errno::ISDIR;
+  if (!inode.is_regular()) return Errno::INVAL;
+  TRY(check_access(path, caller.credentials, kMayWrite));
+  if (inode.writers.load() < 0) return Errno::TXTBSY;
+  TRY(inode.truncate(size));
+  drop_privilege_bits(inode, caller.credentials);
+  notify_path(path, abi::kIN_MODIFY);
+  return {};
+}
+
+void drop_privilege_bits(Inode& inode, const Credentials& credentials) {
+  if ((inode.mode & (abi::kS_ISUID | abi::kS_ISGID)) == 0 || credentials.has(abi::kCAP_FSETID)) return;
+  if (!inode.is_regular()) return;
+  u32 mode = inode.mode & 07777 & ~static_cast<u32>(abi::kS_ISUID);
+  if ((mode & abi::kS_IXGRP) != 0) mode &= ~static_cast<u32>(abi::kS_ISGID);
+  if (mode == (inode.mode & 07777)) return;
+  AttributeChange change;
+  change.mask = kSetMode;
+  change.mode = mode;
+  static_cast<void>(inode.set_attributes(change));
+}
+
+void notify_path(const Path& path, u32 mask, u32 cookie) {
+  auto notify = fs_hooks().notify;
+  if (notify == nullptr) return;
+  Inode& inode = path.inode();
+  // The parent may change under us: then whether it is watched is read from memory that is still an inode's,
+  // or was one; and asked again properly.
+  Dentry* parent = path.dentry().parent();
+  Inode* parent_inode = parent != nullptr ? parent->inode() : nullptr;
+  bool own = (inode.watch_mask.load(std::memory_order_relaxed) & mask) != 0;
+  bool parents =
+      parent_inode != nullptr && (parent_inode->watch_mask.load(std::memory_order_relaxed) & mask) != 0;
+  if (!own && !parents) return;
+  u32 shown = mask | (inode.is_directory() ? abi::kIN_ISDIR : 0);
+  if (parents && (mask & (abi::kIN_DELETE_SELF | abi::kIN_MOVE_SELF)) == 0) {
+    Ref<Dentry> counted;
+    char name[256];
+    size_t length;
+    if (dcache().parent_and_name(path.dentry(), counted, name, length)) {
+      notify(*counted->inode(), shown, cookie, {name, length});
+    }
+  }
+  if (own) notify(inode, shown, cookie, {});
+}
+
+void notify_entry(Inode& directory, std::string_view name, u32 mask, u32 cookie) {
+  if ((directory.watch_mask.load(std::memory_order_relaxed) & mask) == 0) return;
+  if (auto notify = fs_hooks().notify; notify != nullptr) notify(directory, mask, cookie, name);
+}
+
+u32 next_notify_cookie() {
+  return vfs_state().next_cookie.fetch_add(1);
+}
+
+}  // namespace teacup::fs

@@ -1,0 +1,334 @@
+// Problem: path walks are most of what programs ask of a file system, from many processes at once, and the
+// cache must shrink while they walk. Alternatives: a lock per bucket and a count per step (two locked
+// operations a component, and shared lines bounce between cores); epochs (a process killed from outside would
+// hold them back). Choice: one sequence number for all changes that take something away (unhash, move,
+// mount); additions need none. A walk reads the number, follows pointers without counting, and counts only
+// its end; if the number moved meanwhile it goes again, with counts. Dentries come from a pool of their own
+// and are never anything else, so what a walk reads from one being freed is wrong but readable.
+//
+// Locks: kDentry, for all changes. References are dropped after it: the last one takes it again.
+#include "fs/dcache.h"
+
+#include "fs/vfs_state.h"
+#include "kernel/base/memory.h"
+
+namespace teacup::fs {
+
+namespace {
+
+// Without the hash's own reference nobody finds it; with only that one, nobody uses it.
+constexpr u32 kOnlyCached = 1;
+constexpr u64 kMaxDentries = 1 << 20;
+
+}  // namespace
+
+u32 name_hash(std::string_view name) {
+  u64 hash = name.size() * 0x9e3779b97f4a7c15;
+  size_t i = 0;
+  for (; i + 8 <= name.size(); i += 8) {
+    u64 word;
+    __builtin_memcpy(&word, name.data() + i, 8);
+    hash = (hash ^ word) * 0x9fb21c651e98df25;
+    hash ^= hash >> 32;
+  }
+  u64 rest = 0;
+  for (; i < name.size(); i++) rest = rest << 8 | static_cast<u8>(name[i]);
+  hash = (hash ^ rest) * 0x9fb21c651e98df25;
+  return static_cast<u32>(hash >> 32);
+}
+
+void Dentry::destroy(Dentry* dentry) {
+  vfs_state().dcache.release(dentry);
+}
+
+Result<void> Dcache::start() {
+  PageRun run = TRY(allocate_run(kBuckets * sizeof(*buckets_) / kPageSize));
+  buckets_ = reinterpret_cast<std::atomic<Dentry*>*>(run.address());
+  return {};
+}
+
+std::atomic<Dentry*>& Dcache::bucket(const Dentry& parent, u32 hash) const {
+  u64 mixed = (reinterpret_cast<u64>(&parent) >> 6) * 0x9e3779b97f4a7c15 ^ hash * u64{0x9fb21c651e98df25};
+  return buckets_[mixed >> 40 & (kBuckets - 1)];
+}
+
+Result<Dentry*> Dcache::allocate() {
+  LockGuard guard(lock_);
+  if (pool_ == nullptr) {
+    static_assert(sizeof(Dentry) <= 128);
+    constexpr u64 kSize = 128;
+    PageRun run = TRY(allocate_run(kPagesForPool));
+    for (u64 at = run.bytes(); at >= kSize; at -= kSize) {
+      auto* dentry = reinterpret_cast<Dentry*>(run.address() + at - kSize);
+      dentry->next_.store(pool_, std::memory_order_relaxed);
+      pool_ = dentry;
+    }
+  }
+  Dentry* dentry = pool_;
+  pool_ = dentry->next_.load(std::memory_order_relaxed);
+  count_.fetch_add(1, std::memory_order_relaxed);
+  return dentry;
+}
+
+Result<Dentry*> Dcache::allocate_named(Dentry* parent, std::string_view name, Inode* inode) {
+  char* long_name = nullptr;
+  if (name.size() > Dentry::kInlineName) {
+    long_name = static_cast<char*>(heap_allocate(name.size()));
+    if (long_name == nullptr) return Errno::NOMEM;
+    memcpy(long_name, name.data(), name.size());
+  }
+  auto allocated = allocate();
+  if (!allocated.ok()) {
+    heap_free(long_name);
+    return allocated.error();
+  }
+  auto* dentry = new (allocated.value()) Dentry;
+  dentry->hash_ = name_hash(name);
+  dentry->name_length_ = static_cast<u8>(name.size());
+  dentry->long_name_.store(long_name, std::memory_order_relaxed);
+  if (long_name == nullptr) memcpy(dentry->inline_name_, name.data(), name.size());
+  if (parent != nullptr) parent->ref();
+  dentry->parent_.store(parent, std::memory_order_relaxed);
+  if (inode != nullptr) inode->ref();
+  dentry->inode_.store(inode, std::memory_order_relaxed);
+  return dentry;
+}
+
+Result<Ref<Dentry>> Dcache::make_root(Ref<Inode> inode) {
+  return Ref<Dentry>::adopt(TRY(allocate_named(nullptr, {}, inode.get())));
+}
+
+Result<Ref<Dentry>> Dcache::make_uncached(Dentry& parent, std::string_view name, Ref<Inode> inode) {
+  return Ref<Dentry>::adopt(TRY(allocate_named(&parent, name, inode.get())));
+}
+
+Dentry* Dcache::find_uncounted(Dentry& parent, std::string_view name, u32 hash) const {
+  Dentry* dentry = bucket(parent, hash).load(std::memory_order_acquire);
+  // A chain that is being changed may lead astray, even in circles: the sequence tells, after a while.
+  for (u32 steps = 0; dentry != nullptr && steps < 256; steps++) {
+    if (dentry->hash_ == hash && dentry->parent() == &parent && dentry->name_length_ == name.size()) {
+      const char* data = dentry->name_data();
+      if (data != nullptr && memcmp(data, name.data(), name.size()) == 0) return dentry;
+    }
+    dentry = dentry->next_.load(std::memory_order_acquire);
+  }
+  return nullptr;
+}
+
+Dentry* Dcache::find_locked(Dentry& parent, std::string_view name, u32 hash) {
+  Dentry* dentry = bucket(parent, hash).load(std::memory_order_relaxed);
+  for (; dentry != nullptr; dentry = dentry->next_.load(std::memory_order_relaxed)) {
+    if (dentry->hash_ == hash && dentry->parent() == &parent && dentry->name() == name) return dentry;
+  }
+  return nullptr;
+}
+
+Ref<Dentry> Dcache::find(Dentry& parent, std::string_view name) {
+  u32 hash = name_hash(name);
+  u64 before = sequence();
+  if ((before & 1) == 0) {
+    Dentry* dentry = find_uncounted(parent, name, hash);
+    if (dentry == nullptr) {
+      if (unchanged(before)) return nullptr;
+    } else if (dentry->try_ref()) {
+      Ref<Dentry> found = Ref<Dentry>::adopt(dentry);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (unchanged(before)) {
+        if (!dentry->used_.load(std::memory_order_relaxed))
+          dentry->used_.store(true, std::memory_order_relaxed);
+        return found;
+      }
+    }
+  }
+  LockGuard guard(lock_);
+  return Ref<Dentry>::share(find_locked(parent, name, hash));
+}
+
+void Dcache::hash_locked(Dentry& dentry) {
+  auto& head = bucket(*dentry.parent(), dentry.hash_);
+  dentry.next_.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  dentry.hashed_.store(true, std::memory_order_release);
+  head.store(&dentry, std::memory_order_release);
+}
+
+// In a ChangeScope. The hash's reference is the caller's afterwards.
+void Dcache::unhash_locked(Dentry& dentry) {
+  std::atomic<Dentry*>* link = &bucket(*dentry.parent(), dentry.hash_);
+  for (;;) {
+    Dentry* at = link->load(std::memory_order_relaxed);
+    KERNEL_ASSERT(at != nullptr);
+    if (at == &dentry) break;
+    link = &at->next_;
+  }
+  link->store(dentry.next_.load(std::memory_order_relaxed), std::memory_order_release);
+  dentry.hashed_.store(false, std::memory_order_release);
+}
+
+Result<Ref<Dentry>> Dcache::add(Dentry& parent, std::string_view name, Ref<Inode> inode, u64 version) {
+  if (count() >= kMaxDentries) shrink(256);
+  auto fresh = Ref<Dentry>::adopt(TRY(allocate_named(&parent, name, inode.get())));
+  LockGuard guard(lock_);
+  if (parent.inode()->entries_version.load(std::memory_order_seq_cst) != version) return Errno::AGAIN;
+  if (Dentry* there = find_locked(parent, name, fresh->hash_); there != nullptr)
+    return Ref<Dentry>::share(there);
+  if (parent.is_deleted()) return fresh;
+  fresh->ref();  // the hash's
+  hash_locked(*fresh);
+  return fresh;
+}
+
+void Dcache::remove(Dentry& dentry) {
+  bool was_hashed;
+  {
+    LockGuard guard(lock_);
+    ChangeScope change(*this);
+    was_hashed = dentry.is_hashed();
+    if (was_hashed) unhash_locked(dentry);
+    dentry.deleted_.store(true, std::memory_order_release);
+  }
+  if (was_hashed) dentry.unref();
+}
+
+void Dcache::forget(Dentry& parent, std::string_view name) {
+  Dentry* dentry;
+  {
+    LockGuard guard(lock_);
+    dentry = find_locked(parent, name, name_hash(name));
+    if (dentry == nullptr) return;
+    ChangeScope change(*this);
+    unhash_locked(*dentry);
+  }
+  dentry->unref();
+}
+
+// `long_name`: memory for the name if it is long; what the dentry had before is swapped into it.
+void Dcache::rename_locked(Dentry& dentry, Dentry& parent, std::string_view name, char* long_name) {
+  dentry.long_name_.store(long_name, std::memory_order_relaxed);
+  memcpy(long_name != nullptr ? long_name : dentry.inline_name_, name.data(), name.size());
+  dentry.name_length_ = static_cast<u8>(name.size());
+  dentry.hash_ = name_hash(name);
+  dentry.parent_.store(&parent, std::memory_order_release);
+}
+
+void Dcache::move(Dentry& dentry, Dentry& new_parent, std::string_view new_name, Dentry* victim) {
+  char* long_name = nullptr;
+  if (new_name.size() > Dentry::kInlineName) {
+    long_name = static_cast<char*>(heap_allocate(new_name.size()));
+    if (long_name == nullptr) {
+      // The names are the file system's; the cache may just forget. Holders see it as deleted.
+      remove(dentry);
+      if (victim != nullptr) remove(*victim);
+      return;
+    }
+  }
+  Dentry* dropped = nullptr;  // whatever was cached under the new name
+  Dentry* old_parent = nullptr;
+  char* old_name = nullptr;
+  new_parent.ref();
+  {
+    LockGuard guard(lock_);
+    ChangeScope change(*this);
+    dropped = find_locked(new_parent, new_name, name_hash(new_name));
+    if (dropped == &dentry) dropped = nullptr;
+    if (dropped != nullptr) {
+      unhash_locked(*dropped);
+      if (!dropped->negative()) dropped->deleted_.store(true, std::memory_order_release);
+    }
+    if (victim != nullptr && victim != &dentry) victim->deleted_.store(true, std::memory_order_release);
+    bool was_hashed = dentry.is_hashed();
+    if (was_hashed) unhash_locked(dentry);
+    old_parent = dentry.parent();
+    old_name = dentry.long_name_.load(std::memory_order_relaxed);
+    rename_locked(dentry, new_parent, new_name, long_name);
+    if (was_hashed) hash_locked(dentry);
+  }
+  heap_free(old_name);
+  if (old_parent != nullptr) old_parent->unref();
+  if (dropped != nullptr) dropped->unref();
+}
+
+void Dcache::exchange(Dentry& a, Dentry& b) {
+  if (&a == &b) return;
+  LockGuard guard(lock_);
+  ChangeScope change(*this);
+  bool a_hashed = a.is_hashed();
+  bool b_hashed = b.is_hashed();
+  if (a_hashed) unhash_locked(a);
+  if (b_hashed) unhash_locked(b);
+  Dentry* parent = a.parent();
+  a.parent_.store(b.parent());
+  b.parent_.store(parent);
+  char* long_name = a.long_name_.load();
+  a.long_name_.store(b.long_name_.load());
+  b.long_name_.store(long_name);
+  std::swap(a.inline_name_, b.inline_name_);
+  std::swap(a.name_length_, b.name_length_);
+  std::swap(a.hash_, b.hash_);
+  if (a_hashed) hash_locked(a);
+  if (b_hashed) hash_locked(b);
+}
+
+bool Dcache::parent_and_name(Dentry& dentry, Ref<Dentry>& parent, std::span<char> name, size_t& length) {
+  Ref<Dentry> found;
+  {
+    LockGuard guard(lock_);
+    if (dentry.parent() == nullptr) return false;
+    found = Ref<Dentry>::share(dentry.parent());
+    length = dentry.name_length_;
+    KERNEL_ASSERT(length <= name.size());
+    memcpy(name.data(), dentry.name_data(), length);
+  }
+  parent = std::move(found);
+  return true;
+}
+
+u64 Dcache::shrink(u64 wanted) {
+  u64 gone = 0;
+  for (u64 visited = 0; visited < 2 * kBuckets && gone < wanted; visited++) {
+    Dentry* victims = nullptr;  // chained by next_
+    {
+      LockGuard guard(lock_);
+      std::atomic<Dentry*>& head = buckets_[hand_++ & (kBuckets - 1)];
+      if (head.load(std::memory_order_relaxed) == nullptr) continue;
+      ChangeScope change(*this);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      for (Dentry* at = head.load(std::memory_order_relaxed); at != nullptr;) {
+        Dentry* next = at->next_.load(std::memory_order_relaxed);
+        if (at->used_.load(std::memory_order_relaxed)) {
+          at->used_.store(false, std::memory_order_relaxed);
+        } else if (at->ref_count() == kOnlyCached) {
+          unhash_locked(*at);
+          at->next_.store(victims, std::memory_order_relaxed);
+          victims = at;
+        }
+        at = next;
+      }
+    }
+    while (victims != nullptr) {
+      Dentry* next = victims->next_.load(std::memory_order_relaxed);
+      victims->unref();
+      victims = next;
+      gone++;
+    }
+  }
+  return gone;
+}
+
+void Dcache::release(Dentry* dentry) {
+  // Up the tree in a loop: a deep directory must not recurse on a 64 KiB stack.
+  while (dentry != nullptr) {
+    Dentry* parent = dentry->parent_.exchange(nullptr);
+    if (Inode* inode = dentry->inode_.exchange(nullptr); inode != nullptr) inode->unref();
+    heap_free(dentry->long_name_.exchange(nullptr));
+    {
+      LockGuard guard(lock_);
+      dentry->next_.store(pool_, std::memory_order_relaxed);
+      pool_ = dentry;
+    }
+    count_.fetch_sub(1, std::memory_order_relaxed);
+    if (parent == nullptr || !parent->drop_is_last()) return;
+    dentry = parent;
+  }
+}
+
+}  // namespace teacup::fs

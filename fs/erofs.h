@@ -1,0 +1,73 @@
+// EROFS images, read in place from where every process has them mapped. Essay in erofs.cc.
+#pragma once
+
+#include "fs/erofs_format.h"
+#include "fs/image.h"
+#include "kernel/base/arena_header.h"
+
+namespace teacup::fs {
+
+class ErofsImage final : public Image {
+ public:
+  // `slot`'s mapping must live as long as the machine. UCLEAN: not EROFS, or damaged. NOTSUP: uses a feature
+  // that is not read here; `feature` then names it.
+  static Result<Ref<ErofsImage>> open(const ImageSlot& slot, const char*& feature);
+  ErofsImage(const std::byte* base, u64 size, int fd) : base_(base), size_(size), fd_(fd) {}
+
+  Result<ImageNode> root() override { return node(root_nid_); }
+  Result<ImageNode> node(u64 id) override;
+  Result<u64> lookup(u64 directory, std::string_view name) override;
+  Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
+  Result<ImageSpan> data(u64 node, u64 offset) override;
+  Result<size_t> readlink(u64 node, std::span<char> into) override;
+  Result<size_t> get_xattr(u64 node, std::string_view name, std::span<std::byte> value) override;
+  Result<size_t> list_xattrs(u64 node, std::span<char> names) override;
+  u64 node_limit() const override { return size_ / erofs::kSlot + 1; }
+  u64 total_bytes() const override { return size_; }
+
+ private:
+  struct Inode {
+    ImageNode node;
+    u32 layout;
+    u32 union_field;
+    u64 end;         // image offset behind the inode proper
+    u64 xattr_size;  // bytes of attributes that follow
+  };
+  struct Block {  // of a directory
+    const std::byte* data;
+    u32 size;
+    u32 entries;
+  };
+  struct Xattr {
+    std::string_view prefix;
+    std::string_view name;
+    std::span<const std::byte> value;
+  };
+
+  template <typename T>
+  Result<T> load(u64 offset) const;
+  Result<std::span<const std::byte>> bytes(u64 offset, u64 size) const;
+  u64 block_size() const { return u64{1} << block_bits_; }
+  Result<Inode> inode(u64 nid) const;
+  Result<ImageSpan> span_at(const Inode& inode, u64 offset) const;
+  Result<ImageSpan> chunk_span(const Inode& inode, u64 offset) const;
+  ImageSpan mapped(u64 offset, u64 length) const;
+  Result<Block> directory_block(const Inode& inode, u64 index) const;
+  Result<erofs::DirEntry> entry(const Block& block, u32 index) const;
+  Result<std::string_view> entry_name(const Block& block, u32 index) const;
+  Result<Xattr> xattr_at(u64 offset, u64 limit, u64& next) const;
+  template <typename Visit>
+  Result<bool> each_xattr(u64 node, Visit visit) const;
+
+  const std::byte* base_;
+  u64 size_;
+  int fd_;
+  u32 block_bits_ = 12;
+  u64 meta_offset_ = 0;
+  u64 xattr_offset_ = 0;
+  u64 root_nid_ = 0;
+  s64 build_time_ = 0;
+  u32 build_time_nsec_ = 0;
+};
+
+}  // namespace teacup::fs

@@ -1,0 +1,57 @@
+// What a kind of file does not do.
+#include "fs/file.h"
+
+#include "kernel/base/format.h"
+
+namespace teacup::fs {
+
+Result<size_t> File::read(IoDest&, u64) {
+  return Errno::INVAL;
+}
+Result<size_t> File::write(IoSource&, u64) {
+  return Errno::INVAL;
+}
+Result<size_t> File::append(IoSource& from, u64& end) {
+  size_t count = TRY(write(from, 0));
+  end = position + count;
+  return count;
+}
+Result<u64> File::seek(s64, int) {
+  return Errno::SPIPE;
+}
+Result<s64> File::ioctl(u32, GuestAddress) {
+  return Errno::NOTTY;
+}
+Result<void> File::stat(abi::Stat& stat) {
+  stat = {};
+  stat.mode = 0600;
+  stat.nlink = 1;
+  stat.blksize = kPageSize;
+  return {};
+}
+Result<void> File::read_directory(DirSink&) {
+  return Errno::NOTDIR;
+}
+Result<void> File::truncate(u64) {
+  return Errno::INVAL;
+}
+Result<void> File::allocate(int, u64, u64) {
+  return seekable() ? Errno::NODEV : Errno::SPIPE;
+}
+Result<s64> File::control(int, u64) {
+  return Errno::INVAL;
+}
+Result<void> File::flush(const void*) {
+  return {};
+}
+Result<Ref<File>> File::reopen(u32) {
+  return Errno::NXIO;
+}
+void File::describe(TextBuffer& text) {
+  text.add("anon_inode:[file]");
+}
+Result<size_t> File::map_pieces(u64, u64, bool, std::span<MapPiece>) {
+  return Errno::NODEV;
+}
+
+}  // namespace teacup::fs

@@ -1,0 +1,330 @@
+// Directories of the memory layer. See layer_fs.cc.
+//
+// Locks: the layer's tree lock (kInodeParent), then an inode's (kInode). The image is asked before any.
+#include "fs/layer_fs.h"
+
+namespace teacup::fs {
+
+namespace {
+
+// Positions of read_directory: the image's cursors first, then the table's entries.
+constexpr u64 kFirst = 2;
+constexpr u64 kTableBase = u64{1} << 60;
+
+u8 type_of(const Inode& inode) {
+  return static_cast<u8>(inode.type() >> 12);  // DT_* are the mode's type bits
+}
+
+}  // namespace
+
+Result<bool> LayerDirectory::below_has(std::string_view name) {
+  if (!has_below()) return false;
+  auto found = layer().image()->lookup(below(), name);
+  if (found.ok()) return true;
+  if (found.is(Errno::NOENT)) return false;
+  return found.error();
+}
+
+Result<Ref<Inode>> LayerDirectory::lookup(std::string_view name) {
+  if (has_table_.load(std::memory_order_acquire)) {
+    LockGuard guard(layer().tree_lock());
+    if (DirTable::Entry* entry = table_.find(name); entry != nullptr) {
+      if (entry->inode == nullptr) return Errno::NOENT;
+      return Ref<Inode>::share(entry->inode);
+    }
+  }
+  if (!has_below()) return Errno::NOENT;
+  u64 node = TRY(layer().image()->lookup(below(), name));
+  return layer().inode_of(node);
+}
+
+// After a change of the table, under the tree lock.
+void LayerDirectory::changed_locked() {
+  has_table_.store(true, std::memory_order_release);
+  {
+    LockGuard guard(lock);
+    pin();
+    touch_mtime();
+    size.store(has_below() ? size.load() : table_.live() * 20 + 40);
+  }
+  entries_version.fetch_add(1, std::memory_order_seq_cst);
+}
+
+// Makes `name` stand for `inode` (null: for nothing). What it stood for in the table is the caller's to drop.
+Result<Ref<Inode>> LayerDirectory::set_entry_locked(std::string_view name, Ref<Inode> inode, bool covers) {
+  DirTable::Entry* entry = table_.find(name);
+  if (entry == nullptr) {
+    if (!inode && !covers) return Ref<Inode>();
+    TRY(table_.insert(name, std::move(inode), covers));
+    return Ref<Inode>();
+  }
+  if (!inode && !entry->covers) return table_.erase(*entry);
+  return table_.replace(*entry, std::move(inode));
+}
+
+// Whether `name` (still) stands for `expected`.
+Result<void> LayerDirectory::check_entry_locked(std::string_view name, const Inode& expected, bool covers) {
+  if (DirTable::Entry* entry = table_.find(name); entry != nullptr) {
+    if (entry->inode != &expected) return Errno::NOENT;
+    return {};
+  }
+  const auto& inode = static_cast<const LayerInode&>(expected);
+  if (!covers || !inode.has_below()) return Errno::NOENT;
+  return {};
+}
+
+Result<void> LayerDirectory::add_entry(std::string_view name, Ref<Inode> inode, bool covers) {
+  if (nlink == 0) return Errno::NOENT;  // removed while it was somebody's working directory
+  DirTable::Entry* entry = table_.find(name);
+  if (entry != nullptr ? entry->inode != nullptr : covers) return Errno::EXIST;
+  TRY(set_entry_locked(name, std::move(inode), covers));
+  changed_locked();
+  return {};
+}
+
+Result<Ref<Inode>> LayerDirectory::create(std::string_view name, const NewNode& node) {
+  bool covers = TRY(below_has(name));
+  Ref<LayerInode> inode = TRY(layer().make_inode(node));
+  LockGuard guard(layer().tree_lock());
+  TRY(add_entry(name, inode, covers));
+  if (inode->is_directory()) nlink++;
+  return Ref<Inode>(std::move(inode));
+}
+
+Result<Ref<Inode>> LayerDirectory::create_unnamed(const NewNode& node) {
+  Ref<LayerInode> inode = TRY(layer().make_inode(node));
+  inode->nlink = 0;
+  inode->linkable = true;
+  return Ref<Inode>(std::move(inode));
+}
+
+Result<void> LayerDirectory::link(std::string_view name, Inode& target) {
+  if (&target.file_system() != &file_system()) return Errno::XDEV;
+  auto& inode = static_cast<LayerInode&>(target);
+  bool covers = TRY(below_has(name));
+  LockGuard guard(layer().tree_lock());
+  if (inode.nlink == 0 && !inode.linkable) return Errno::NOENT;
+  if (inode.nlink >= 65000) return Errno::MLINK;
+  TRY(add_entry(name, Ref<Inode>::share(&target), covers));
+  LockGuard inode_guard(inode.lock);
+  inode.pin();
+  inode.nlink++;
+  inode.linkable = false;
+  inode.touch_ctime();
+  return {};
+}
+
+// Takes `name` away from `victim`, whose last name it may be.
+Result<void> LayerDirectory::remove_entry(std::string_view name, LayerInode& victim) {
+  bool covers = TRY(below_has(name));
+  Ref<Inode> old;
+  bool unpinned = false;
+  {
+    LockGuard guard(layer().tree_lock());
+    TRY(check_entry_locked(name, victim, covers));
+    old = TRY(set_entry_locked(name, Ref<Inode>(), covers));
+    bool directory = victim.is_directory();
+    {
+      LockGuard victim_guard(victim.lock);
+      victim.pin();
+      victim.nlink -= directory || victim.nlink == 0 ? victim.nlink : 1;
+      victim.touch_ctime();
+      if (victim.nlink == 0) unpinned = victim.unpin();
+    }
+    if (directory) {
+      nlink--;
+      // So that nothing that was looked up in it is cached any more.
+      victim.entries_version.fetch_add(1, std::memory_order_seq_cst);
+    }
+    changed_locked();
+  }
+  if (unpinned) victim.unref();
+  return {};
+}
+
+Result<void> LayerDirectory::unlink(std::string_view name, Inode& victim) {
+  return remove_entry(name, static_cast<LayerInode&>(victim));
+}
+
+// Stops at the first entry of the image that is still to be seen.
+class LayerDirectory::MergeSink final : public ImageDirSink {
+ public:
+  MergeSink(LayerDirectory& directory, DirSink* sink) : directory_(directory), sink_(sink) {}
+
+  bool add(std::string_view name, u64 id, u8 type, u64 next) override {
+    if (directory_.has_table_.load(std::memory_order_acquire)) {
+      LockGuard guard(directory_.layer().tree_lock());
+      if (directory_.table_.find(name) != nullptr) return true;
+    }
+    if (sink_ == nullptr || !sink_->add(name, id, type, kFirst + next)) {
+      stopped = true;
+      return false;
+    }
+    return true;
+  }
+  bool stopped = false;
+
+ private:
+  LayerDirectory& directory_;
+  DirSink* sink_;
+};
+
+// Whether anything of the image is to be seen here; `version`: of the entries when that was so.
+Result<bool> LayerDirectory::shows_below(u64& version) {
+  version = entries_version.load(std::memory_order_seq_cst);
+  if (!has_below()) return false;
+  MergeSink sink(*this, nullptr);
+  u64 cursor = 0;
+  TRY(layer().image()->read_directory(below(), sink, cursor));
+  return sink.stopped;
+}
+
+Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& victim) {
+  if (!victim.is_directory()) return Errno::NOTDIR;
+  auto& directory = static_cast<LayerDirectory&>(victim);
+  for (;;) {
+    u64 version;
+    if (TRY(directory.shows_below(version))) return Errno::NOTEMPTY;
+    {
+      LockGuard guard(layer().tree_lock());
+      if (directory.entries_version.load() != version) continue;
+      if (directory.table_.live() != 0) return Errno::NOTEMPTY;
+      // From here on nothing can be made in it.
+      if (directory.nlink == 0) return Errno::NOENT;
+    }
+    // Between the two locks an entry may be made in it: remove_entry looks again.
+    bool covers = TRY(below_has(name));
+    Ref<Inode> old;
+    bool unpinned;
+    {
+      LockGuard guard(layer().tree_lock());
+      if (directory.entries_version.load() != version) continue;
+      TRY(check_entry_locked(name, victim, covers));
+      old = TRY(set_entry_locked(name, Ref<Inode>(), covers));
+      {
+        LockGuard victim_guard(directory.lock);
+        directory.pin();
+        directory.nlink = 0;
+        directory.touch_ctime();
+        unpinned = directory.unpin();
+      }
+      directory.entries_version.fetch_add(1, std::memory_order_seq_cst);
+      nlink--;
+      changed_locked();
+    }
+    if (unpinned) directory.unref();
+    return {};
+  }
+}
+
+Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, Inode& new_parent_inode,
+                                    std::string_view new_name, Inode* victim_inode, u32 flags) {
+  if (&new_parent_inode.file_system() != &file_system()) return Errno::XDEV;
+  auto& moved = static_cast<LayerInode&>(moved_inode);
+  auto& to = static_cast<LayerDirectory&>(new_parent_inode);
+  auto* victim = static_cast<LayerInode*>(victim_inode);
+  bool exchange = (flags & abi::kRENAME_EXCHANGE) != 0;
+  bool covers_old = TRY(below_has(name));
+  bool covers_new = TRY(to.below_has(new_name));
+  Ref<Inode> old_entries[2];
+  bool unpinned = false;
+  for (;;) {
+    u64 version = 0;
+    auto* victim_directory = victim != nullptr && victim->is_directory() && !exchange
+                                 ? static_cast<LayerDirectory*>(victim)
+                                 : nullptr;
+    if (victim_directory != nullptr && TRY(victim_directory->shows_below(version))) return Errno::NOTEMPTY;
+    LockGuard guard(layer().tree_lock());
+    if (victim_directory != nullptr) {
+      if (victim_directory->entries_version.load() != version) continue;
+      if (victim_directory->table_.live() != 0) return Errno::NOTEMPTY;
+    }
+    TRY(check_entry_locked(name, moved, covers_old));
+    if (to.nlink == 0) return Errno::NOENT;
+    if (victim != nullptr) {
+      TRY(to.check_entry_locked(new_name, *victim, covers_new));
+    } else if (DirTable::Entry* entry = to.table_.find(new_name);
+               entry != nullptr ? entry->inode != nullptr : covers_new) {
+      return Errno::EXIST;
+    }
+    // The new name first: that may fail for want of memory, and then nothing has happened.
+    old_entries[0] = TRY(to.set_entry_locked(new_name, Ref<Inode>::share(&moved), covers_new));
+    auto removed = set_entry_locked(name, exchange ? Ref<Inode>::share(victim) : Ref<Inode>(), covers_old);
+    if (!removed.ok()) {
+      static_cast<void>(to.set_entry_locked(new_name, std::move(old_entries[0]), covers_new));
+      return removed.error();
+    }
+    old_entries[1] = std::move(removed).value();
+    if (&to != this && moved.is_directory()) {
+      nlink--;
+      to.nlink++;
+    }
+    if (exchange && &to != this && victim->is_directory()) {
+      to.nlink--;
+      nlink++;
+    }
+    {
+      LockGuard moved_guard(moved.lock);
+      moved.pin();
+      moved.touch_ctime();
+    }
+    if (victim != nullptr) {
+      LockGuard victim_guard(victim->lock);
+      victim->pin();
+      victim->touch_ctime();
+      if (!exchange) {
+        victim->nlink -= victim->is_directory() || victim->nlink == 0 ? victim->nlink : 1;
+        if (victim->nlink == 0) unpinned = victim->unpin();
+      }
+    }
+    if (victim_directory != nullptr) {
+      to.nlink--;
+      victim_directory->entries_version.fetch_add(1, std::memory_order_seq_cst);
+    }
+    changed_locked();
+    if (&to != this) to.changed_locked();
+    break;
+  }
+  if (unpinned) victim->unref();
+  return {};
+}
+
+Result<void> LayerDirectory::read_directory(DirSink& sink, u64& position) {
+  if (position < kTableBase) {
+    if (has_below()) {
+      MergeSink merge(*this, &sink);
+      u64 cursor = position <= kFirst ? 0 : position - kFirst;
+      auto result = layer().image()->read_directory(below(), merge, cursor);
+      position = kFirst + cursor;
+      TRY(result);
+      if (merge.stopped) return {};
+    }
+    position = kTableBase;
+  }
+  if (!has_table_.load(std::memory_order_acquire)) return {};
+  for (;;) {
+    // A counted inode and a copy of the name: the sink may touch guest memory, so no lock is held then.
+    char name[256];
+    size_t length;
+    u64 ino;
+    u8 type;
+    u64 at;
+    {
+      LockGuard guard(layer().tree_lock());
+      DirTable::Entry* entry = table_.at_or_after(position - kTableBase);
+      if (entry == nullptr) return {};
+      length = entry->name_length;
+      __builtin_memcpy(name, entry->text(), length);
+      ino = entry->inode->ino;
+      type = type_of(*entry->inode);
+      at = kTableBase + entry->position;
+    }
+    if (!sink.add({name, length}, ino, type, at + 1)) {
+      position = at;
+      return {};
+    }
+    position = at + 1;
+  }
+}
+
+}  // namespace teacup::fs

@@ -1,0 +1,264 @@
+// Problem: the guest sees a read-only image as a file system it can write to. Alternatives: a union of two
+// file systems, as overlayfs has it, with inodes in each, copy-up of whole files, and marks in the upper one
+// for what was renamed or removed below (redirects, opaque directories; a file's identity changes as it is
+// copied). Choice: one file system, whose inodes live in memory and may have a node below that says what they
+// were born as. So attributes are always the inode's own (changing them copies nothing); content is looked up
+// page by page, in memory, then below; a directory's entries are looked up in its table, then below; renaming
+// anything, a directory of the image too, moves an entry in tables; hard links of the image are one inode,
+// found by its node's number; and inode numbers never change. An inode that does not differ from its node is
+// only a cache entry and goes when nobody uses it; one that differs is pinned until its last name goes.
+//
+// Locks: tree_lock (kInodeParent) for directory tables and link counts of what they name, then an inode's own
+// (kInode) for attributes; nodes_lock (kInodeChild) for the table of inodes by node. No lock is held while
+// the image is asked, and references are dropped after all locks.
+#include "fs/layer_fs.h"
+
+#include "fs/layer_regular.h"
+#include "fs/vfs_state.h"
+#include "kernel/base/memory.h"
+
+namespace teacup::fs {
+
+Result<Ref<LayerFs>> LayerFs::create(const char* type, u32 magic, Ref<Image> image, u32 root_mode) {
+  Ref<LayerFs> layer = TRY(make_ref<LayerFs>(type, magic, std::move(image)));
+  if (layer->image_) {
+    PageRun run = TRY(allocate_run(kBuckets * sizeof(LayerInode*) / kPageSize));
+    layer->nodes_ = reinterpret_cast<LayerInode**>(run.address());
+    layer->next_ino_.store(layer->image_->node_limit());
+    ImageNode root = TRY(layer->image_->root());
+    if ((root.mode & abi::kS_IFMT) != abi::kS_IFDIR) return Errno::UCLEAN;
+    layer->root_ = TRY(layer->inode_of(root.id));
+  } else {
+    NewNode node;
+    node.mode = abi::kS_IFDIR | (root_mode & 07777);
+    layer->root_ = TRY(layer->make_inode(node));
+    layer->root_->nlink = 2;
+  }
+  // The root holds its file system, and this holds the root: a layer that is unmounted is told (umount).
+  return layer;
+}
+
+LayerFs::LayerFs(const char* type, u32 magic, Ref<Image> image)
+    : FileSystem(type, magic), image_(std::move(image)) {}
+
+LayerFs::~LayerFs() {
+  if (nodes_ != nullptr) {
+    u64 offset = reinterpret_cast<u64>(nodes_) - kArenaBase;
+    release_run(PageRun{offset, kBuckets * sizeof(LayerInode*) / kPageSize});
+  }
+}
+
+Result<void> LayerFs::statfs(abi::Statfs& statfs) {
+  TRY(FileSystem::statfs(statfs));
+  u64 below = image_ ? (image_->total_bytes() + kPageSize - 1) / kPageSize : 0;
+  u64 limit = std::min(budget_.limit, limit_pages());
+  u64 used = budget_.limit != ~u64{0} ? budget_.used.load() : committed_pages();
+  statfs.blocks = limit + below;
+  statfs.bfree = statfs.bavail = used < limit ? limit - used : 0;
+  statfs.files = limit * 4;
+  u64 count = inodes.load();
+  statfs.ffree = count < statfs.files ? statfs.files - count : 0;
+  return {};
+}
+
+Result<Ref<LayerInode>> LayerFs::make_from(const ImageNode& node) {
+  switch (node.mode & abi::kS_IFMT) {
+    case abi::kS_IFREG:
+      return Ref<LayerInode>(TRY(make_ref<LayerRegular>(*this, node)));
+    case abi::kS_IFDIR:
+      return Ref<LayerInode>(TRY(make_ref<LayerDirectory>(*this, node)));
+    case abi::kS_IFLNK:
+      return Ref<LayerInode>(TRY(make_ref<LayerSymlink>(*this, node)));
+    case abi::kS_IFCHR:
+    case abi::kS_IFBLK:
+    case abi::kS_IFIFO:
+    case abi::kS_IFSOCK:
+      return make_ref<LayerInode>(*this, node);
+    default:
+      return Errno::UCLEAN;
+  }
+}
+
+Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
+  LayerInode*& bucket = nodes_[node * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
+  auto find_locked = [&]() -> LayerInode* {
+    for (LayerInode* at = bucket; at != nullptr; at = at->next_) {
+      if (at->below_ == node && at->try_ref()) return at;
+    }
+    return nullptr;
+  };
+  {
+    LockGuard guard(nodes_lock_);
+    if (LayerInode* found = find_locked(); found != nullptr) return Ref<Inode>::adopt(found);
+  }
+  ImageNode info = TRY(image_->node(node));
+  Ref<LayerInode> fresh = TRY(make_from(info));
+  LayerInode* found;
+  {
+    LockGuard guard(nodes_lock_);
+    found = find_locked();
+    if (found == nullptr) {
+      fresh->next_ = bucket;
+      bucket = fresh.get();
+      return Ref<Inode>(std::move(fresh));
+    }
+  }
+  return Ref<Inode>::adopt(found);
+}
+
+void LayerFs::forget(LayerInode& inode) {
+  LayerInode*& bucket = nodes_[inode.below_ * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
+  LockGuard guard(nodes_lock_);
+  for (LayerInode** link = &bucket; *link != nullptr; link = &(*link)->next_) {
+    if (*link != &inode) continue;
+    *link = inode.next_;
+    return;
+  }
+}
+
+Result<Ref<LayerInode>> LayerFs::make_inode(const NewNode& node) {
+  u64 ino = next_ino();
+  Ref<LayerInode> inode;
+  switch (node.mode & abi::kS_IFMT) {
+    case abi::kS_IFREG:
+      inode = TRY(make_ref<LayerRegular>(*this, ino, node.mode));
+      break;
+    case abi::kS_IFDIR:
+      inode = TRY(make_ref<LayerDirectory>(*this, ino, node.mode));
+      inode->nlink = 2;
+      break;
+    case abi::kS_IFLNK: {
+      Ref<LayerSymlink> link = TRY(make_ref<LayerSymlink>(*this, ino, node.mode));
+      TRY(link->set_target(node.target));
+      inode = std::move(link);
+      break;
+    }
+    default:
+      inode = TRY(make_ref<LayerInode>(*this, ino, node.mode));
+      inode->rdev = node.rdev;
+  }
+  inode->uid = node.uid;
+  inode->gid = node.gid;
+  inode->atime = inode->mtime = inode->ctime = inode->btime = timestamp_now();
+  return inode;
+}
+
+LayerInode::LayerInode(LayerFs& layer, u64 ino_, u32 mode_) : Inode(layer, ino_, mode_), own_xattrs_(true) {
+  layer.inodes.fetch_add(1, std::memory_order_relaxed);
+}
+
+LayerInode::LayerInode(LayerFs& layer, const ImageNode& node)
+    : Inode(layer, node.id, node.mode), below_(node.id), own_xattrs_(false) {
+  uid = node.uid;
+  gid = node.gid;
+  nlink = node.nlink;
+  rdev = node.rdev;
+  size.store(node.size);
+  atime = mtime = ctime = btime = node.mtime;
+  layer.inodes.fetch_add(1, std::memory_order_relaxed);
+}
+
+LayerFs& LayerInode::layer() const {
+  return static_cast<LayerFs&>(file_system());
+}
+
+void LayerInode::pin() {
+  if (!has_below() || nlink == 0) return;
+  if (!pinned_.exchange(true)) ref();
+}
+
+bool LayerInode::unpin() {
+  return pinned_.exchange(false);
+}
+
+void LayerInode::last_reference() {
+  layer().inodes.fetch_sub(1, std::memory_order_relaxed);
+  if (has_below()) layer().forget(*this);
+  delete this;
+}
+
+Result<void> LayerInode::set_attributes(const AttributeChange& change) {
+  {
+    LockGuard guard(lock);
+    pin();
+  }
+  return Inode::set_attributes(change);
+}
+
+Result<size_t> LayerInode::get_xattr(std::string_view name, std::span<std::byte> value) {
+  if (!own_xattrs_.load(std::memory_order_acquire)) return layer().image()->get_xattr(below_, name, value);
+  LockGuard guard(lock);
+  return xattrs_.get(name, value);
+}
+
+Result<size_t> LayerInode::list_xattrs(std::span<char> names) {
+  if (!own_xattrs_.load(std::memory_order_acquire)) return layer().image()->list_xattrs(below_, names);
+  LockGuard guard(lock);
+  return xattrs_.list(names);
+}
+
+// Copies the image's attributes up, once. Two at once copy the same.
+Result<void> LayerInode::own_xattrs() {
+  if (own_xattrs_.load(std::memory_order_acquire)) return {};
+  Image& image = *layer().image();
+  size_t size = TRY(image.list_xattrs(below_, {}));
+  HeapArray<char> names = TRY(HeapArray<char>::create(size));
+  HeapArray<std::byte> value = TRY(HeapArray<std::byte>::create(abi::kXATTR_SIZE_MAX));
+  if (size > 0) size = TRY(image.list_xattrs(below_, {names.data(), names.size()}));
+  size_t at = 0;
+  while (at < size) {
+    std::string_view name(names.data() + at);
+    at += name.size() + 1;
+    size_t length = TRY(image.get_xattr(below_, name, {value.data(), value.size()}));
+    LockGuard guard(lock);
+    if (own_xattrs_.load()) return {};
+    TRY(xattrs_.set(name, {value.data(), length}, 0));
+  }
+  LockGuard guard(lock);
+  pin();
+  own_xattrs_.store(true, std::memory_order_release);
+  return {};
+}
+
+Result<void> LayerInode::set_xattr(std::string_view name, std::span<const std::byte> value, u32 flags) {
+  TRY(own_xattrs());
+  LockGuard guard(lock);
+  TRY(xattrs_.set(name, value, flags));
+  touch_ctime();
+  return {};
+}
+
+Result<void> LayerInode::remove_xattr(std::string_view name) {
+  TRY(own_xattrs());
+  LockGuard guard(lock);
+  TRY(xattrs_.remove(name));
+  touch_ctime();
+  return {};
+}
+
+Result<void> LayerSymlink::set_target(std::string_view target) {
+  target_ = TRY(HeapArray<char>::create(target.size()));
+  memcpy(target_.data(), target.data(), target.size());
+  size.store(target.size());
+  return {};
+}
+
+Result<size_t> LayerSymlink::readlink(std::span<char> into) {
+  if (has_below()) return layer().image()->readlink(below(), into);
+  size_t length = std::min(into.size(), target_.size());
+  memcpy(into.data(), target_.data(), length);
+  return length;
+}
+
+// What an image format does not do.
+Result<size_t> Image::fetch(u64, u64, std::span<std::byte>) {
+  return Errno::IO;
+}
+Result<size_t> Image::get_xattr(u64, std::string_view, std::span<std::byte>) {
+  return Errno::NODATA;
+}
+Result<size_t> Image::list_xattrs(u64, std::span<char>) {
+  return size_t{0};
+}
+
+}  // namespace teacup::fs

@@ -1,0 +1,126 @@
+// LayerFs: the memory layer: a file system that takes all writes, over a read-only image or over nothing
+// (then it is a tmpfs). Essay in layer_fs.cc.
+#pragma once
+
+#include "fs/dir_table.h"
+#include "fs/filesystem.h"
+#include "fs/image.h"
+#include "fs/page_store.h"
+#include "fs/xattrs.h"
+
+namespace teacup::fs {
+
+class LayerFs;
+
+// What all inodes of the layer have: a node below (or none), and whether it differs from it.
+class LayerInode : public Inode {
+ public:
+  LayerInode(LayerFs& layer, u64 ino, u32 mode);
+  LayerInode(LayerFs& layer, const ImageNode& below);
+
+  LayerFs& layer() const;
+  bool has_below() const { return below_ != kNoNode; }
+  u64 below() const { return below_; }
+  // It differs from what is below, so it must stay in memory until its last name goes. Under lock or the tree
+  // lock.
+  void pin();
+  // Its last name went. True: the caller drops a reference, after all locks.
+  [[nodiscard]] bool unpin();
+
+  Result<void> set_attributes(const AttributeChange& change) override;
+  Result<size_t> get_xattr(std::string_view name, std::span<std::byte> value) override;
+  Result<void> set_xattr(std::string_view name, std::span<const std::byte> value, u32 flags) override;
+  Result<void> remove_xattr(std::string_view name) override;
+  Result<size_t> list_xattrs(std::span<char> names) override;
+
+  // Made by O_TMPFILE: may be given a name though it has none.
+  bool linkable = false;
+
+ protected:
+  static constexpr u64 kNoNode = ~u64{0};
+  void last_reference() override;
+
+ private:
+  friend class LayerFs;
+  Result<void> own_xattrs();
+
+  u64 below_ = kNoNode;
+  LayerInode* next_ = nullptr;  // in the layer's table of nodes
+  std::atomic<bool> pinned_{false};
+  std::atomic<bool> own_xattrs_;  // xattrs_ counts, not the image's
+  Xattrs xattrs_;
+};
+
+class LayerDirectory final : public LayerInode {
+ public:
+  using LayerInode::LayerInode;
+
+  Result<Ref<Inode>> lookup(std::string_view name) override;
+  Result<Ref<Inode>> create(std::string_view name, const NewNode& node) override;
+  Result<void> link(std::string_view name, Inode& target) override;
+  Result<void> unlink(std::string_view name, Inode& victim) override;
+  Result<void> remove_directory(std::string_view name, Inode& victim) override;
+  Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent, std::string_view new_name,
+                      Inode* victim, u32 flags) override;
+  Result<void> read_directory(DirSink& sink, u64& position) override;
+  Result<Ref<Inode>> create_unnamed(const NewNode& node) override;
+
+ private:
+  class MergeSink;
+  Result<bool> below_has(std::string_view name);
+  Result<void> check_entry_locked(std::string_view name, const Inode& expected, bool covers);
+  Result<Ref<Inode>> set_entry_locked(std::string_view name, Ref<Inode> inode, bool covers);
+  Result<void> add_entry(std::string_view name, Ref<Inode> inode, bool covers);
+  Result<void> remove_entry(std::string_view name, LayerInode& victim);
+  Result<bool> shows_below(u64& version);
+  void changed_locked();
+
+  DirTable table_;
+  std::atomic<bool> has_table_{false};
+};
+
+class LayerSymlink final : public LayerInode {
+ public:
+  using LayerInode::LayerInode;
+  Result<void> set_target(std::string_view target);
+  Result<size_t> readlink(std::span<char> into) override;
+
+ private:
+  HeapArray<char> target_;
+};
+
+class LayerFs final : public FileSystem {
+ public:
+  // `image` may be null.
+  static Result<Ref<LayerFs>> create(const char* type, u32 magic, Ref<Image> image, u32 root_mode = 0755);
+  LayerFs(const char* type, u32 magic, Ref<Image> image);
+  ~LayerFs() override;
+
+  Result<Ref<Inode>> root() override { return root_; }
+  Result<void> statfs(abi::Statfs& statfs) override;
+
+  Image* image() const { return image_.get(); }
+  PageBudget& budget() { return budget_; }
+  Mutex& tree_lock() { return tree_lock_; }
+  // The inode of a node of the image; the one there is, if there is one.
+  Result<Ref<Inode>> inode_of(u64 node);
+  Result<Ref<LayerInode>> make_inode(const NewNode& node);
+  void forget(LayerInode& inode);
+
+  std::atomic<u64> inodes{0};
+
+ private:
+  static constexpr u64 kBuckets = 1 << 14;
+  Result<Ref<LayerInode>> make_from(const ImageNode& node);
+
+  Ref<Image> image_;
+  PageBudget budget_;
+  // All changes of directory tables: one lock, so that a rename needs no order among directories. Held for
+  // a few hundred nanoseconds, never across a look-up in the image.
+  Mutex tree_lock_{LockRank::kInodeParent};
+  Mutex nodes_lock_{LockRank::kInodeChild};
+  LayerInode** nodes_ = nullptr;
+  Ref<Inode> root_;
+};
+
+}  // namespace teacup::fs

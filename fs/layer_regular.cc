@@ -1,0 +1,439 @@
+// Content of a page: what pages_ has; else what the image has, below below_end_; else zeros. Bytes of a page
+// behind the end of the file are zeros, always, but for what a shared mapping writes there: that is cleared
+// when the file grows over it.
+//
+// Locks: kInode for all changes. Reading takes none: pages stay where they are, and a page that appears while
+// it is read holds what was read before.
+#include "fs/layer_regular.h"
+
+#include <algorithm>
+
+#include "kernel/base/memory.h"
+
+namespace teacup::fs {
+
+namespace {
+constexpr u64 kMaxSize = 0x7fff'ffff'ffff'f000;
+constexpr u64 kFetchWindow = 256 * KiB;  // read ahead from images that have to be asked
+
+constexpr u64 page_of(u64 offset) {
+  return offset >> kPageShift;
+}
+constexpr u64 pages_for(u64 bytes) {
+  return (bytes + kPageSize - 1) >> kPageShift;
+}
+}  // namespace
+
+LayerRegular::LayerRegular(LayerFs& layer, u64 ino_, u32 mode_)
+    : LayerInode(layer, ino_, mode_), pages_(layer.budget()) {}
+
+LayerRegular::LayerRegular(LayerFs& layer, const ImageNode& node)
+    : LayerInode(layer, node), pages_(layer.budget()), below_end_(node.size) {}
+
+Result<void> LayerRegular::stat(abi::Stat& stat) {
+  TRY(Inode::stat(stat));
+  u64 below_pages = pages_for(std::min(size.load(), below_end()));
+  stat.blocks = static_cast<s64>(std::max(pages_.count(), below_pages) * (kPageSize / 512));
+  return {};
+}
+
+// The first run is made for the file as it is known to become.
+u64 LayerRegular::end_hint(u64 needed) const {
+  return std::max(pages_for(size.load(std::memory_order_relaxed)), needed);
+}
+
+// Makes sure that what the image has of [offset, offset + length) is in memory, where it cannot be looked at
+// in place. The pages stay clean: they hold what the image holds.
+Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
+  if (!has_below() || !layer().image()->needs_fetch() || length == 0) return {};
+  Image& image = *layer().image();
+  u64 end = offset + std::min(length, kMaxSize - offset);
+  for (;;) {
+    u64 limit = std::min(end, below_end());
+    if (offset >= limit) return {};
+    u64 page = pages_.next(page_of(offset), pages_for(limit), false);
+    if (page >= pages_for(limit)) return {};
+    offset = page * kPageSize;
+    ImageSpan span = TRY(image.data(below(), offset));
+    if (span.kind != ImageSpan::kFetch) {
+      offset = align_up(offset + span.length, kPageSize);
+      continue;
+    }
+    u64 window = std::min(kFetchWindow, below_end() - offset);
+    u64 count = pages_.stretch(page, pages_for(window)).pages;
+    PageRun scratch = TRY(allocate_run(count));
+    auto fetched =
+        image.fetch(below(), offset, {reinterpret_cast<std::byte*>(scratch.address()), scratch.bytes()});
+    Result<void> stored;
+    if (fetched.ok()) {
+      LockGuard guard(lock);
+      for (u64 i = 0; i < count && stored.ok(); i++) {
+        if (pages_.find(page + i) != nullptr || (page + i) * kPageSize >= below_end()) continue;
+        auto memory = pages_.make(page + i, end_hint(page + count));
+        if (!memory.ok()) {
+          stored = memory.error();
+          break;
+        }
+        u64 valid = std::min<u64>(kPageSize, below_end() - (page + i) * kPageSize);
+        memcpy(memory.value(), reinterpret_cast<void*>(scratch.address() + i * kPageSize), valid);
+        pages_.publish(page + i);
+      }
+    }
+    release_run(scratch);
+    TRY(fetched);
+    TRY(stored);
+    offset += count * kPageSize;
+  }
+}
+
+// Copies what the image has of a page into `memory`, from byte `from` of the page on.
+Result<void> LayerRegular::fill_from_below(u64 page, std::byte* memory, size_t from) {
+  u64 start = page * kPageSize;
+  u64 limit = std::min(below_end(), start + kPageSize);
+  u64 at = start + from;
+  while (at < limit) {
+    ImageSpan span = TRY(layer().image()->data(below(), at));
+    u64 length = std::min(span.length, limit - at);
+    // kFetch: prefetch() has brought the page, unless it was removed since, for good.
+    if (span.kind == ImageSpan::kMapped) memcpy(memory + (at - start), span.data, length);
+    if (span.kind == ImageSpan::kHole) memset(memory + (at - start), 0, length);
+    at += length;
+  }
+  return {};
+}
+
+// The page, in memory: copied up if it was not.
+Result<std::byte*> LayerRegular::own_page_locked(u64 page) {
+  if (std::byte* there = pages_.find(page); there != nullptr) return there;
+  std::byte* memory = TRY(pages_.make(page, end_hint(page + 1)));
+  // A page that cannot be read from the image is charged for and reads as zeros; the error is told.
+  auto filled = fill_from_below(page, memory, 0);
+  pages_.publish(page);
+  TRY(filled);
+  if (has_observers() && page * kPageSize < below_end()) notify_observers(page * kPageSize, kPageSize);
+  return memory;
+}
+
+void LayerRegular::content_changed_locked() {
+  pin();
+  version.fetch_add(1, std::memory_order_release);
+  touch_mtime();
+}
+
+// `size` bytes that are in no page of ours, from the image or zeros.
+Result<size_t> LayerRegular::read_absent(IoDest& to, u64 offset, size_t size_) {
+  u64 limit = below_end();
+  if (offset >= limit) return to.put_zeros(size_);
+  ImageSpan span = TRY(layer().image()->data(below(), offset));
+  size_t length = static_cast<size_t>(std::min<u64>({span.length, limit - offset, size_}));
+  if (span.kind == ImageSpan::kMapped) return to.put(span.data, length);
+  return to.put_zeros(length);
+}
+
+Result<size_t> LayerRegular::read(IoDest& to, u64 offset) {
+  u64 end = size.load(std::memory_order_acquire);
+  if (offset >= end || to.remaining() == 0) return size_t{0};
+  u64 wanted = std::min<u64>(to.remaining(), end - offset);
+  TRY(prefetch(offset, wanted));
+  size_t done = 0;
+  while (done < wanted) {
+    u64 at = offset + done;
+    u64 inside = at & (kPageSize - 1);
+    PageStore::Stretch stretch = pages_.stretch(page_of(at), pages_for(inside + wanted - done));
+    size_t length = static_cast<size_t>(std::min(wanted - done, stretch.pages * kPageSize - inside));
+    auto copied =
+        stretch.data != nullptr ? to.put(stretch.data + inside, length) : read_absent(to, at, length);
+    if (!copied.ok()) {
+      if (done > 0) return done;
+      return copied.error();
+    }
+    done += copied.value();
+    // Less than asked: the guest's buffer ends here, or the image's span does.
+    if (copied.value() < length && stretch.data != nullptr) break;
+    if (copied.value() == 0) break;
+  }
+  return done;
+}
+
+// The file is about to grow beyond `end`, its size: what a mapping wrote behind it is not to appear.
+void LayerRegular::clear_tail_locked(u64 end) {
+  u64 inside = end & (kPageSize - 1);
+  if (inside == 0) return;
+  if (std::byte* memory = pages_.find(page_of(end)); memory != nullptr) {
+    memset(memory + inside, 0, kPageSize - inside);
+  }
+}
+
+Result<size_t> LayerRegular::write_locked(IoSource& from, u64 offset) {
+  size_t done = 0;
+  Errno error = Errno::OK;
+  u64 last_page = pages_for(offset + from.remaining());
+  while (from.remaining() > 0) {
+    u64 at = offset + done;
+    u64 page = page_of(at);
+    u64 inside = at & (kPageSize - 1);
+    PageStore::Stretch stretch = pages_.stretch(page, pages_for(inside + from.remaining()));
+    bool fresh = stretch.data == nullptr;
+    size_t length = std::min<size_t>(from.remaining(), (fresh ? 1 : stretch.pages) * kPageSize - inside);
+    std::byte* memory = stretch.data;
+    if (fresh) {
+      auto made = pages_.make(page, end_hint(last_page));
+      if (!made.ok()) {
+        error = made.error();
+        break;
+      }
+      memory = made.value();
+      bool whole = inside == 0 && length == kPageSize;
+      if (!whole && page * kPageSize < below_end()) {
+        if (auto filled = fill_from_below(page, memory, 0); !filled.ok()) error = filled.error();
+      }
+    }
+    auto copied = error == Errno::OK ? from.take(memory + inside, length) : Result<size_t>(error);
+    size_t count = copied.ok() ? copied.value() : 0;
+    if (fresh) {
+      if (count < length && inside == 0 && length == kPageSize && page * kPageSize < below_end()) {
+        static_cast<void>(fill_from_below(page, memory, count));
+      }
+      pages_.publish(page);
+      if (has_observers() && page * kPageSize < below_end()) notify_observers(page * kPageSize, kPageSize);
+    }
+    done += count;
+    if (!copied.ok()) error = copied.error();
+    if (count < length) break;
+  }
+  if (done == 0 && error != Errno::OK) return error;
+  return done;
+}
+
+Result<size_t> LayerRegular::write(IoSource& from, u64 offset, bool append, u64& end) {
+  if (has_below() && layer().image()->needs_fetch()) {
+    u64 start = append ? size.load() : offset;
+    TRY(prefetch(page_down(start), from.remaining() + 2 * kPageSize));
+  }
+  LockGuard guard(lock);
+  u64 old_size = size.load(std::memory_order_relaxed);
+  if (append) offset = old_size;
+  if (offset >= kMaxSize || from.remaining() > kMaxSize - offset) return Errno::FBIG;
+  if (offset > old_size) clear_tail_locked(old_size);
+  size_t count = TRY(write_locked(from, offset));
+  end = offset + count;
+  if (count > 0) {
+    if (end > old_size) {
+      size.store(end, std::memory_order_release);
+      if (has_observers()) notify_observers(page_down(old_size), end - page_down(old_size));
+    }
+    content_changed_locked();
+  }
+  return count;
+}
+
+Result<void> LayerRegular::truncate(u64 new_size) {
+  if (new_size > kMaxSize) return Errno::FBIG;
+  if (has_below() && (new_size & (kPageSize - 1)) != 0) TRY(prefetch(page_down(new_size), kPageSize));
+  LockGuard guard(lock);
+  u64 old_size = size.load();
+  if (new_size < old_size) {
+    size.store(new_size, std::memory_order_release);
+    below_end_.store(std::min(below_end(), new_size), std::memory_order_release);
+    pages_.remove(pages_for(new_size), pages_for(kMaxSize));
+    clear_tail_locked(new_size);
+    if (has_observers()) notify_observers(page_down(new_size), page_up(old_size) - page_down(new_size));
+  } else if (new_size > old_size) {
+    clear_tail_locked(old_size);
+    size.store(new_size, std::memory_order_release);
+    if (has_observers()) notify_observers(page_down(old_size), page_up(new_size) - page_down(old_size));
+  }
+  content_changed_locked();
+  return {};
+}
+
+// Makes [start, end) read as zeros.
+Result<void> LayerRegular::zero_locked(u64 start, u64 end, bool keep_pages) {
+  while (start < end) {
+    u64 page = page_of(start);
+    u64 inside = start & (kPageSize - 1);
+    u64 length = std::min(end - start, kPageSize - inside);
+    bool shows_below = page * kPageSize < below_end();
+    if (length == kPageSize && !shows_below && !keep_pages) {
+      // Whole pages up to the last: just not there.
+      u64 last = page_of(end);
+      pages_.remove(page, last);
+      start = last * kPageSize;
+      continue;
+    }
+    if (shows_below || keep_pages || pages_.find(page) != nullptr) {
+      std::byte* memory = pages_.find(page);
+      if (memory == nullptr) {
+        if (length == kPageSize) {
+          memory = TRY(pages_.make(page, end_hint(page + 1)));
+          pages_.publish(page);
+          if (has_observers()) notify_observers(page * kPageSize, kPageSize);
+          start += length;
+          continue;
+        }
+        memory = TRY(own_page_locked(page));
+      }
+      memset(memory + inside, 0, length);
+    }
+    start += length;
+  }
+  return {};
+}
+
+Result<void> LayerRegular::allocate(int mode, u64 offset, u64 length) {
+  constexpr int kKnown = abi::kFALLOC_FL_KEEP_SIZE | abi::kFALLOC_FL_PUNCH_HOLE | abi::kFALLOC_FL_ZERO_RANGE;
+  if ((mode & ~kKnown) != 0) return Errno::NOTSUP;
+  bool punch = (mode & abi::kFALLOC_FL_PUNCH_HOLE) != 0;
+  bool zero = (mode & abi::kFALLOC_FL_ZERO_RANGE) != 0;
+  bool keep_size = (mode & abi::kFALLOC_FL_KEEP_SIZE) != 0;
+  if (punch && (zero || !keep_size)) return Errno::NOTSUP;
+  if (offset > kMaxSize || length > kMaxSize - offset) return Errno::FBIG;
+  u64 end = offset + length;
+  if (has_below()) {
+    TRY(prefetch(page_down(offset), kPageSize));
+    TRY(prefetch(page_down(end), kPageSize));
+  }
+  LockGuard guard(lock);
+  u64 old_size = size.load();
+  if (punch || zero) {
+    TRY(zero_locked(offset, punch ? std::min(end, page_up(old_size)) : std::min(end, old_size), false));
+  }
+  if (!punch) {
+    u64 last = keep_size ? std::min(end, old_size) : end;
+    // All or nothing: pages that must be made, first.
+    u64 needed = 0;
+    for (u64 page = page_of(offset); page < pages_for(last);) {
+      PageStore::Stretch stretch = pages_.stretch(page, pages_for(last) - page);
+      if (stretch.data == nullptr) needed += stretch.pages;
+      page += stretch.pages;
+    }
+    if (!layer().budget().take(needed)) return Errno::NOSPC;
+    layer().budget().give(needed);
+    if (!keep_size && end > old_size) clear_tail_locked(old_size);
+    for (u64 page = page_of(offset); page < pages_for(last); page++) {
+      if (page * kPageSize < below_end() || pages_.find(page) != nullptr) continue;
+      TRY(pages_.make(page, end_hint(pages_for(last))));
+      pages_.publish(page);
+    }
+    if (!keep_size && end > old_size) {
+      size.store(end, std::memory_order_release);
+      if (has_observers()) notify_observers(page_down(old_size), end - page_down(old_size));
+    }
+  }
+  content_changed_locked();
+  return {};
+}
+
+Result<u64> LayerRegular::seek_data(u64 offset, bool hole) {
+  u64 end = size.load();
+  if (offset >= end) return Errno::NXIO;
+  while (offset < end) {
+    u64 page = page_of(offset);
+    PageStore::Stretch stretch = pages_.stretch(page, pages_for(end) - page);
+    u64 stop = (page + stretch.pages) * kPageSize;
+    bool is_hole = stretch.data == nullptr;
+    if (is_hole && offset < below_end()) {
+      ImageSpan span = TRY(layer().image()->data(below(), offset));
+      is_hole = span.kind == ImageSpan::kHole;
+      stop = std::min({stop, offset + span.length, below_end()});
+    }
+    if (is_hole == hole) return offset;
+    offset = stop;
+  }
+  if (hole) return end;
+  return Errno::NXIO;
+}
+
+// Pieces of the image itself, as long as the pages are whole, aligned, and none is in memory. Stops (and says
+// so by fewer pieces) where that ends; `usable` false: not even the first page.
+Result<size_t> LayerRegular::map_below(u64 offset, u64 length, std::span<MapPiece> pieces, bool& usable) {
+  size_t count = 0;
+  u64 end = std::min(offset + length, page_down(below_end()));
+  while (offset < end && count < pieces.size()) {
+    PageStore::Stretch stretch = pages_.stretch(page_of(offset), page_of(end - offset));
+    if (stretch.data != nullptr) break;
+    ImageSpan span = TRY(layer().image()->data(below(), offset));
+    if (span.kind != ImageSpan::kMapped || !is_aligned(span.host_offset, kPageSize)) break;
+    u64 whole = page_down(std::min({span.length, end - offset, stretch.pages * kPageSize}));
+    if (whole == 0) break;
+    if (count > 0 && pieces[count - 1].fd == span.fd &&
+        pieces[count - 1].host_offset + pieces[count - 1].length == span.host_offset) {
+      pieces[count - 1].length += whole;
+    } else {
+      pieces[count++] = MapPiece{span.fd, span.host_offset, whole};
+    }
+    offset += whole;
+  }
+  usable = count > 0;
+  return count;
+}
+
+// Pieces of our own runs; what is below is copied up for them.
+Result<size_t> LayerRegular::map_own(u64 offset, u64 length, bool shared_writable,
+                                     std::span<MapPiece> pieces) {
+  size_t count = 0;
+  u64 page = page_of(offset);
+  u64 end = pages_for(offset + length);
+  while (page < end && count < pieces.size()) {
+    PageStore::Place place = TRY(pages_.place(page, end - page, end_hint(end)));
+    for (u64 i = 0; i < place.pages; i++) {
+      if (pages_.find(page + i) != nullptr) continue;
+      if ((page + i) * kPageSize < below_end()) {
+        TRY(own_page_locked(page + i));
+      } else if (shared_writable) {
+        // May be written without our seeing it: counts as data from now on.
+        TRY(pages_.make(page + i, end_hint(end)));
+        pages_.publish(page + i);
+      }
+    }
+    if (count > 0 && pieces[count - 1].host_offset + pieces[count - 1].length == place.offset) {
+      pieces[count - 1].length += place.pages * kPageSize;
+    } else {
+      pieces[count++] = MapPiece{kArenaFd, place.offset, place.pages * kPageSize};
+    }
+    page += place.pages;
+  }
+  return count;
+}
+
+Result<size_t> LayerRegular::map_pieces(u64 offset, u64 length, bool shared_writable,
+                                        std::span<MapPiece> pieces) {
+  u64 end = page_up(size.load());
+  if (offset >= end) return size_t{0};
+  length = std::min(length, end - offset);
+  TRY(prefetch(offset, length));
+  LockGuard guard(lock);
+  if (!shared_writable && offset < below_end()) {
+    bool usable;
+    size_t count = TRY(map_below(offset, length, pieces, usable));
+    u64 covered = 0;
+    for (size_t i = 0; i < count; i++) covered += pieces[i].length;
+    if (covered == length || count == pieces.size()) return count;
+    // The rest: one page of the image that cannot be mapped (its last, mostly), or pages in memory.
+    u64 at = offset + covered;
+    u64 stop = offset + length;
+    // Only as far as the image cannot be mapped again.
+    u64 next = page_of(at) + 1;
+    while (next * kPageSize < stop) {
+      u64 from = next * kPageSize;
+      if (from >= page_down(below_end())) {
+        next = page_of(stop);
+        break;
+      }
+      if (pages_.find(next) == nullptr) {
+        ImageSpan span = TRY(layer().image()->data(below(), from));
+        if (span.kind == ImageSpan::kMapped && is_aligned(span.host_offset, kPageSize) &&
+            span.length >= kPageSize) {
+          break;
+        }
+      }
+      next++;
+    }
+    size_t more = TRY(map_own(at, next * kPageSize - at, false, pieces.subspan(count)));
+    return count + more;
+  }
+  if (shared_writable) pin();
+  return map_own(offset, length, shared_writable, pieces);
+}
+
+}  // namespace teacup::fs

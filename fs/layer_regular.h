@@ -1,0 +1,41 @@
+// Regular files of the memory layer: pages in memory over extents of the image. See layer_fs.cc.
+#pragma once
+
+#include "fs/layer_fs.h"
+
+namespace teacup::fs {
+
+class LayerRegular final : public LayerInode {
+ public:
+  LayerRegular(LayerFs& layer, u64 ino, u32 mode);
+  LayerRegular(LayerFs& layer, const ImageNode& below);
+
+  Result<void> stat(abi::Stat& stat) override;
+  Result<size_t> read(IoDest& to, u64 offset) override;
+  Result<size_t> write(IoSource& from, u64 offset, bool append, u64& end) override;
+  Result<void> truncate(u64 new_size) override;
+  Result<void> allocate(int mode, u64 offset, u64 length) override;
+  Result<u64> seek_data(u64 offset, bool hole) override;
+  Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
+                            std::span<MapPiece> pieces) override;
+
+ private:
+  u64 below_end() const { return below_end_.load(std::memory_order_acquire); }
+  u64 end_hint(u64 needed) const;
+  Result<void> prefetch(u64 offset, u64 length);
+  Result<void> fill_from_below(u64 page, std::byte* memory, size_t from);
+  Result<std::byte*> own_page_locked(u64 page);
+  Result<size_t> read_absent(IoDest& to, u64 offset, size_t size);
+  Result<size_t> write_locked(IoSource& from, u64 offset);
+  Result<void> zero_locked(u64 start, u64 end, bool keep_pages);
+  void clear_tail_locked(u64 end);
+  void content_changed_locked();
+  Result<size_t> map_below(u64 offset, u64 length, std::span<MapPiece> pieces, bool& usable);
+  Result<size_t> map_own(u64 offset, u64 length, bool shared_writable, std::span<MapPiece> pieces);
+
+  PageStore pages_;
+  // Content below counts up to here; truncation lowers it for good.
+  std::atomic<u64> below_end_{0};
+};
+
+}  // namespace teacup::fs

@@ -1,0 +1,188 @@
+// Mounting, and what the machine's tree is at its start.
+#include "fs/anonymous.h"
+#include "fs/erofs.h"
+#include "fs/layer_fs.h"
+#include "fs/node_file.h"
+#include "fs/tmpfs.h"
+#include "fs/vfs.h"
+#include "fs/vfs_internal.h"
+#include "fs/vfs_state.h"
+#include "fs/walk.h"
+#include "kernel/base/memory.h"
+
+namespace teacup::fs {
+
+Path root_path() {
+  VfsState& state = vfs_state();
+  return Path(state.root, Ref<Dentry>::share(&state.root->root()));
+}
+
+Result<void> mount_file_system(Ref<FileSystem> file_system, const Path& where, u32 flags) {
+  Ref<Inode> inode = TRY(file_system->root());
+  if (inode->is_directory() != where.inode().is_directory()) return Errno::NOTDIR;
+  Ref<Dentry> root = TRY(dcache().make_root(std::move(inode)));
+  MountTable& mounts = vfs_state().mounts;
+  Ref<Mount> mount = TRY(mounts.create(std::move(file_system), std::move(root), flags));
+  mounts.attach(std::move(mount), where);
+  return {};
+}
+
+Result<void> bind_mount(const Path& what, const Path& where, u32 flags) {
+  if (what.inode().is_directory() != where.inode().is_directory()) return Errno::NOTDIR;
+  MountTable& mounts = vfs_state().mounts;
+  Ref<Mount> mount = TRY(mounts.create(Ref<FileSystem>::share(&what.mount().file_system()), what.dentry_ref(),
+                                       flags | what.mount().flags.load()));
+  mounts.attach(std::move(mount), where);
+  return {};
+}
+
+Result<void> unmount(const Path& where, u32 flags) {
+  constexpr u32 kMntDetach = 2;
+  if (&where.dentry() != &where.mount().root()) return Errno::INVAL;
+  // The caller's path is a second user besides the table.
+  return vfs_state().mounts.detach(where.mount(), (flags & kMntDetach) != 0);
+}
+
+void for_each_mount(void (*visit)(void* context, Mount& mount), void* context) {
+  vfs_state().mounts.visit(visit, context);
+}
+
+Result<Ref<File>> open_unnamed(std::string_view, u32 flags) {
+  Ref<Mount> mount = vfs_state().unnamed;
+  NewNode node;
+  node.mode = abi::kS_IFREG | 0777;
+  Ref<Inode> inode = TRY(mount->root().inode()->create_unnamed(node));
+  Ref<Dentry> dentry = TRY(dcache().make_root(std::move(inode)));
+  return make_node_file(Path(std::move(mount), std::move(dentry)), flags);
+}
+
+void vfs_start() {
+  auto state = make<VfsState>();
+  KERNEL_ASSERT(state.ok());
+  set_root(Root::kVfs, state.value());
+  KERNEL_ASSERT(vfs_state().dcache.start().ok());
+  KERNEL_ASSERT(anonymous_start().ok());
+  register_tmpfs();
+}
+
+const char* fs_start_problem() {
+  return vfs_state().start_problem;
+}
+
+namespace {
+
+std::string_view boot_string(const abi::BootString& string) {
+  return {&arena_at<char>(string.offset), string.length};
+}
+
+Credentials all_powerful() {
+  Credentials credentials;
+  credentials.effective = credentials.permitted = ~u64{0};
+  return credentials;
+}
+
+Result<void> start_internal() {
+  VfsState& state = vfs_state();
+  Ref<FileSystem> memory = TRY(LayerFs::create("tmpfs", static_cast<u32>(abi::kTMPFS_MAGIC), nullptr, 0700));
+  Ref<Dentry> root = TRY(state.dcache.make_root(TRY(memory->root())));
+  state.unnamed = TRY(state.mounts.create(std::move(memory), std::move(root), 0));
+  return {};
+}
+
+Result<Ref<Image>> open_image(const abi::BootConfig& config) {
+  VfsState& state = vfs_state();
+  switch (static_cast<abi::ImageKind>(config.image_kind)) {
+    case abi::ImageKind::kErofs: {
+      const char* feature = nullptr;
+      auto image = ErofsImage::open(arena().images[0], feature);
+      if (!image.ok()) {
+        state.start_problem = feature != nullptr
+                                  ? "the EROFS image uses a feature that is not supported: make it without "
+                                    "compression, extra devices and long xattr prefixes"
+                                  : "the image is damaged: its EROFS superblock makes no sense";
+        return image.error();
+      }
+      return Ref<Image>(std::move(image).value());
+    }
+    default:
+      state.start_problem = "this kind of image is not supported";
+      return Errno::NOTSUP;
+  }
+}
+
+Result<void> ensure_directory(const Caller& caller, std::string_view path, u32 mode) {
+  auto made = make_directory(caller, nullptr, path, mode);
+  if (made.ok() || made.is(Errno::EXIST)) return {};
+  return made;
+}
+
+// Mounts a registered type; a type that nobody registered is left out.
+Result<void> mount_type(const Caller& caller, const char* type, std::string_view path, u32 flags,
+                        std::string_view data = {}) {
+  const FileSystemType* found = find_file_system(type);
+  if (found == nullptr) return {};
+  TRY(ensure_directory(caller, path, 0755));
+  Path where = TRY(resolve(caller, nullptr, path, kFollow | kDirectory));
+  Ref<FileSystem> file_system = TRY(found->mount(type, data));
+  std::string_view name = type;
+  memcpy(file_system->source, name.data(), name.size() + 1);
+  return mount_file_system(std::move(file_system), where, flags);
+}
+
+Result<void> write_file(const Caller& caller, std::string_view path, std::string_view text) {
+  Ref<File> file =
+      TRY(open_path(caller, nullptr, path, abi::kO_WRONLY | abi::kO_CREAT | abi::kO_TRUNC, 0644));
+  IoSource from(std::as_bytes(std::span(text.data(), text.size())));
+  TRY(file->write(from, 0));
+  return {};
+}
+
+Result<void> write_host_files(const Caller& caller, std::string_view hostname) {
+  TRY(ensure_directory(caller, "/etc", 0755));
+  char storage[512];
+  TextBuffer text(storage);
+  text.add("127.0.0.1\tlocalhost\n127.0.1.1\t").add(hostname);
+  text.add("\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+  TRY(write_file(caller, "/etc/hosts", text.text()));
+  text.clear();
+  text.add(hostname).add("\n");
+  return write_file(caller, "/etc/hostname", text.text());
+}
+
+}  // namespace
+
+Result<void> fs_start(const abi::BootConfig& config) {
+  VfsState& state = vfs_state();
+  TRY(start_internal());
+  Ref<Image> image = TRY(open_image(config));
+  auto layer = LayerFs::create("overlay", static_cast<u32>(abi::kOVERLAYFS_SUPER_MAGIC), std::move(image));
+  if (!layer.ok()) {
+    state.start_problem = "the image is damaged: its root directory cannot be read";
+    return layer.error();
+  }
+  Ref<FileSystem> root_fs = std::move(layer).value();
+  memcpy(root_fs->source, "overlay", 8);
+  Ref<Dentry> root = TRY(state.dcache.make_root(TRY(root_fs->root())));
+  state.root = TRY(state.mounts.create(std::move(root_fs), std::move(root), 0));
+  state.mounts.add_root(state.root);
+
+  Ref<FsContext> context = TRY(FsContext::create());
+  Credentials credentials = all_powerful();
+  Caller caller{*context, credentials};
+  constexpr u32 kPlain = kMountNoSuid | kMountNoDev | kMountNoExec;
+  state.start_problem = "the machine's own file systems could not be mounted";
+  TRY(mount_type(caller, "proc", "/proc", kPlain));
+  TRY(mount_type(caller, "sysfs", "/sys", kPlain));
+  TRY(mount_type(caller, "devtmpfs", "/dev", kMountNoSuid));
+  TRY(mount_type(caller, "devpts", "/dev/pts", kMountNoSuid | kMountNoExec));
+  TRY(mount_type(caller, "tmpfs", "/dev/shm", kMountNoSuid | kMountNoDev, "mode=1777"));
+  TRY(ensure_directory(caller, "/tmp", 01777));
+  Path tmp = TRY(resolve(caller, nullptr, "/tmp", kFollow));
+  if ((tmp.inode().mode & 07777) != 01777) TRY(change_mode(caller, tmp, 01777));
+  std::string_view hostname = boot_string(config.hostname);
+  if (!hostname.empty()) TRY(write_host_files(caller, hostname));
+  state.start_problem = nullptr;
+  return {};
+}
+
+}  // namespace teacup::fs

@@ -1,0 +1,30 @@
+// Open regular files and directories of any file system: File over an Inode's functions. Other open files of
+// something with a name (devices, FIFOs) derive from NodeFile too, for path, inode and stat.
+#pragma once
+
+#include "fs/file.h"
+#include "fs/path.h"
+
+namespace teacup::fs {
+
+class NodeFile : public File {
+ public:
+  NodeFile(const Path& path, u32 flags) : File(flags), path_(path) {}
+  ~NodeFile() override;
+
+  Result<void> stat(abi::Stat& stat) override { return path_.inode().stat(stat); }
+  Inode* inode() override { return &path_.inode(); }
+  const Path* path() override { return &path_; }
+  Result<void> flush(const void* owner) override;
+  // Counted as a writer of the inode (ETXTBSY); given back when the file goes.
+  void set_counted_writer() { counted_writer_ = true; }
+
+ private:
+  Path path_;
+  bool counted_writer_ = false;
+};
+
+// Also for O_PATH, whatever the inode's type.
+Result<Ref<File>> make_node_file(const Path& path, u32 flags);
+
+}  // namespace teacup::fs

@@ -1,0 +1,215 @@
+// Problem: a file's pages must be found fast, grow without copying, stay where they are once mapped, be
+// mapped with few host mappings, and cost nothing where the file is sparse. Alternatives: a radix tree of
+// single pages (a host mapping a page), one reserved run a file (8 TiB of arena is not that much), a run that
+// is copied as it grows (moves). Choice: runs of geometric sizes. The first is as large as the file is known
+// to become when its first page is made; each further one doubles the file, up to 1 GiB; from there on runs
+// of 1 GiB, made where the file has pages. So 20 runs reach 1 GiB, page to run is a few shifts, and
+// sequential growth wastes only address space: runs are sparse.
+//
+// Readers take no lock: a run, once published, stays until the file goes; a bit for each page says whether it
+// is there. Punching gives memory back to the host under the owner's lock, which the host never waits for.
+#include "fs/page_store.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "kernel/base/memory.h"
+#include "kernel/frame/heap.h"
+
+namespace teacup::fs {
+
+namespace {
+constexpr u64 kZeroByHand = 16;  // up to so many pages zeroing is cheaper than the host call
+constexpr u64 kLargestRun = u64{1} << 18;
+}  // namespace
+
+bool PageBudget::take(u64 pages) {
+  u64 now = used.fetch_add(pages, std::memory_order_relaxed) + pages;
+  if (now <= limit && commit_pages(pages)) return true;
+  used.fetch_sub(pages, std::memory_order_relaxed);
+  return false;
+}
+
+void PageBudget::give(u64 pages) {
+  used.fetch_sub(pages, std::memory_order_relaxed);
+  uncommit_pages(pages);
+}
+
+PageStore::~PageStore() {
+  if (!started_.load()) return;
+  drop_run(first_);
+  Table* table = table_.load();
+  if (table != nullptr) {
+    for (u64 i = 0; i < table->size; i++) {
+      Run* run = table->runs()[i].load();
+      if (run == nullptr) continue;
+      drop_run(*run);
+      destroy(run);
+    }
+  }
+  while (table != nullptr) {
+    Table* older = table->older;
+    heap_free(table);
+    table = older;
+  }
+  budget_.give(count_.load());
+}
+
+void PageStore::drop_run(Run& run) {
+  if (run.offset != 0) release_run(PageRun{run.offset, run.pages}, run.used);
+  if (run.bits != nullptr) heap_free(run.bits);
+}
+
+PageStore::Spot PageStore::spot(u64 page) const {
+  u64 base = u64{1} << base_order_;
+  if (page < base) return {0, 0, base};
+  if (page < kLargestRun) {
+    u64 k = static_cast<u64>(std::bit_width(page >> base_order_));
+    u64 start = base << (k - 1);
+    return {k, start, start};
+  }
+  return {kLargestRunOrder + (page >> kLargestRunOrder), page & ~(kLargestRun - 1), kLargestRun};
+}
+
+PageStore::Run* PageStore::run_at(u64 index) const {
+  if (index == 0) return &first_;
+  Table* table = table_.load(std::memory_order_acquire);
+  if (table == nullptr || index >= table->size) return nullptr;
+  return table->runs()[index].load(std::memory_order_acquire);
+}
+
+Result<void> PageStore::fill_run(Run& run, u64 pages) {
+  std::atomic<u64>* bits = nullptr;
+  if (pages > 64) {
+    bits = static_cast<std::atomic<u64>*>(heap_allocate(pages / 8));
+    if (bits == nullptr) return Errno::NOSPC;
+  }
+  auto memory = allocate_run(pages);
+  if (!memory.ok()) {
+    heap_free(bits);
+    return Errno::NOSPC;
+  }
+  run.bits = bits;
+  run.pages = pages;
+  run.offset = memory.value().offset;
+  return {};
+}
+
+Result<PageStore::Run*> PageStore::make_run(const Spot& spot) {
+  if (spot.index == 0) {
+    if (first_.offset == 0) TRY(fill_run(first_, spot.pages));
+    return &first_;
+  }
+  if (Run* run = run_at(spot.index); run != nullptr) return run;
+  Table* table = table_.load();
+  if (table == nullptr || spot.index >= table->size) {
+    u64 size = std::max<u64>(std::bit_ceil(spot.index + 1), 8);
+    auto* larger = static_cast<Table*>(heap_allocate(sizeof(Table) + size * sizeof(std::atomic<Run*>)));
+    if (larger == nullptr) return Errno::NOSPC;
+    larger->older = table;
+    larger->size = size;
+    for (u64 i = 0; table != nullptr && i < table->size; i++)
+      larger->runs()[i].store(table->runs()[i].load());
+    table_.store(larger, std::memory_order_release);
+    table = larger;
+  }
+  auto made = teacup::make<Run>();
+  if (!made.ok()) return Errno::NOSPC;
+  if (auto filled = fill_run(*made.value(), spot.pages); !filled.ok()) {
+    destroy(made.value());
+    return filled.error();
+  }
+  table->runs()[spot.index].store(made.value(), std::memory_order_release);
+  return made.value();
+}
+
+PageStore::Stretch PageStore::stretch(u64 page, u64 max) const {
+  if (!started_.load(std::memory_order_acquire)) return {nullptr, max};
+  Spot at = spot(page);
+  u64 inside = page - at.start;
+  max = std::min(max, at.pages - inside);
+  Run* run = run_at(at.index);
+  if (run == nullptr || run->offset == 0) return {nullptr, max};
+  bool there = run->has(inside);
+  u64 count = 1;
+  while (count < max && run->has(inside + count) == there) count++;
+  if (!there) return {nullptr, count};
+  return {reinterpret_cast<std::byte*>(kArenaBase + run->offset + inside * kPageSize), count};
+}
+
+Result<std::byte*> PageStore::make(u64 page, u64 end_hint) {
+  Place there = TRY(place(page, 1, end_hint));
+  if (!budget_.take(1)) return Errno::NOSPC;
+  count_.fetch_add(1, std::memory_order_relaxed);
+  return reinterpret_cast<std::byte*>(kArenaBase + there.offset);
+}
+
+void PageStore::publish(u64 page) {
+  Spot at = spot(page);
+  Run* run = run_at(at.index);
+  u64 inside = page - at.start;
+  run->used = std::max(run->used, inside + 1);
+  run->word(inside).fetch_or(u64{1} << (inside % 64), std::memory_order_release);
+}
+
+Result<PageStore::Place> PageStore::place(u64 page, u64 max, u64 end_hint) {
+  if (!started_.load()) {
+    u64 first = std::max<u64>(std::min(end_hint, kLargestRun), 1);
+    if (page < kLargestRun) first = std::max(first, page < 16 ? page + 1 : 1);
+    base_order_ = static_cast<u64>(std::bit_width(first - 1));
+    // The order is read by readers only after this.
+    TRY(fill_run(first_, u64{1} << base_order_));
+    started_.store(true, std::memory_order_release);
+  }
+  Spot at = spot(page);
+  Run* run = TRY(make_run(at));
+  u64 inside = page - at.start;
+  return Place{run->offset + inside * kPageSize, std::min(max, at.pages - inside)};
+}
+
+u64 PageStore::next(u64 page, u64 end, bool there) const {
+  while (page < end) {
+    Stretch found = stretch(page, end - page);
+    if ((found.data != nullptr) == there) return page;
+    page += found.pages;
+  }
+  return end;
+}
+
+void PageStore::remove(u64 first, u64 end) {
+  if (!started_.load()) return;
+  // Runs far behind the last one are not there: no need to look at each page number up to the largest.
+  Table* table = table_.load();
+  u64 last_index = table != nullptr ? table->size - 1 : 0;
+  while (first < end) {
+    Spot at = spot(first);
+    if (at.index > last_index) return;
+    u64 stop = std::min(end, at.start + at.pages);
+    Run* run = run_at(at.index);
+    if (run == nullptr || run->offset == 0) {
+      first = stop;
+      continue;
+    }
+    stop = std::min(stop, at.start + run->used);
+    while (first < stop) {
+      Stretch found = stretch(first, stop - first);
+      if (found.data != nullptr) {
+        u64 inside = first - at.start;
+        for (u64 i = 0; i < found.pages; i++) {
+          run->word(inside + i).fetch_and(~(u64{1} << ((inside + i) % 64)), std::memory_order_release);
+        }
+        if (found.pages <= kZeroByHand) {
+          memset(found.data, 0, found.pages * kPageSize);
+        } else {
+          punch_run(PageRun{run->offset, run->pages}, inside, found.pages);
+        }
+        count_.fetch_sub(found.pages, std::memory_order_relaxed);
+        budget_.give(found.pages);
+      }
+      first += found.pages;
+    }
+    first = std::min(end, at.start + at.pages);
+  }
+}
+
+}  // namespace teacup::fs

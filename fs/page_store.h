@@ -1,0 +1,92 @@
+// PageStore: the pages of one memory file, in arena runs that never move while the file lives, so that they
+// can be mapped. Essay in page_store.cc.
+//
+// Locks: none of its own. find() and stretch() may be called by anybody at any time; the rest under the
+// owner's lock.
+#pragma once
+
+#include <atomic>
+
+#include "kernel/base/result.h"
+#include "kernel/frame/pages.h"
+
+namespace teacup::fs {
+
+// A limit on pages, of one file system (tmpfs's size=), on top of the machine's.
+struct PageBudget {
+  std::atomic<u64> used{0};
+  u64 limit = ~u64{0};
+
+  bool take(u64 pages);
+  void give(u64 pages);
+};
+
+class PageStore {
+ public:
+  explicit PageStore(PageBudget& budget) : budget_(budget) {}
+  ~PageStore();
+
+  struct Stretch {
+    std::byte* data;  // null: these pages are not there
+    u64 pages;
+  };
+  // Pages from `page` on, at most `max` (> 0), that are all there and lie one after another, or are all
+  // absent.
+  Stretch stretch(u64 page, u64 max) const;
+  std::byte* find(u64 page) const { return stretch(page, 1).data; }
+
+  // Memory for an absent page, all zeros and charged for; found by others once publish() was called.
+  // `end_hint`: pages the file is known to need, for the size of the first run. ENOSPC.
+  Result<std::byte*> make(u64 page, u64 end_hint);
+  void publish(u64 page);
+  // Pages [first, end) are absent afterwards, their memory zeros.
+  void remove(u64 first, u64 end);
+  // Arena offset of `page` and how many pages (at most `max`) follow in one piece, there or not. ENOSPC.
+  struct Place {
+    u64 offset;
+    u64 pages;
+  };
+  Result<Place> place(u64 page, u64 max, u64 end_hint);
+  // The first page in [page, end) that is there (or is not); `end` if none.
+  u64 next(u64 page, u64 end, bool there) const;
+  u64 count() const { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Run {
+    u64 offset = 0;
+    u64 pages = 0;
+    u64 used = 0;                      // pages from the start that were ever there
+    std::atomic<u64>* bits = nullptr;  // null: inline_bits
+    std::atomic<u64> inline_bits{0};
+
+    std::atomic<u64>& word(u64 page) { return bits != nullptr ? bits[page / 64] : inline_bits; }
+    bool has(u64 page) { return (word(page).load(std::memory_order_acquire) >> (page % 64) & 1) != 0; }
+  };
+  struct Table {
+    Table* older;
+    u64 size;
+    // As many pointers follow.
+    std::atomic<Run*>* runs() { return reinterpret_cast<std::atomic<Run*>*>(this + 1); }
+  };
+  struct Spot {
+    u64 index;  // 0: first_
+    u64 start;  // page
+    u64 pages;
+  };
+  static constexpr u64 kLargestRunOrder = 18;  // 1 GiB
+
+  Spot spot(u64 page) const;
+  Run* run_at(u64 index) const;
+  Result<Run*> make_run(const Spot& spot);
+  Result<void> fill_run(Run& run, u64 pages);
+  void drop_run(Run& run);
+
+  PageBudget& budget_;
+  std::atomic<u64> count_{0};
+  u64 base_order_ = 0;
+  std::atomic<bool> started_{false};
+  mutable Run first_;
+  std::atomic<Table*> table_{nullptr};
+};
+
+}  // namespace teacup::fs

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace teacup::fs {
+
+void register_tmpfs();
+
+}  // namespace teacup::fs

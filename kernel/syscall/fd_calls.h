@@ -1,0 +1,50 @@
+// Calls on descriptors: reading and writing, positions, dup(2), fcntl(2), locks, ioctl(2), syncing.
+#pragma once
+
+#include "kernel/abi/fs.h"
+#include "kernel/base/result.h"
+#include "kernel/uaccess/guest.h"
+
+namespace teacup {
+
+class Task;
+
+Result<size_t> sys_read(Task& task, Fd fd, GuestOut<std::byte> buffer, size_t count);
+Result<size_t> sys_write(Task& task, Fd fd, GuestIn<std::byte> buffer, size_t count);
+Result<size_t> sys_pread64(Task& task, Fd fd, GuestOut<std::byte> buffer, size_t count, s64 offset);
+Result<size_t> sys_pwrite64(Task& task, Fd fd, GuestIn<std::byte> buffer, size_t count, s64 offset);
+Result<size_t> sys_readv(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count);
+Result<size_t> sys_writev(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count);
+Result<size_t> sys_preadv(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, s64 offset);
+Result<size_t> sys_pwritev(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, s64 offset);
+Result<size_t> sys_preadv2(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, s64 offset,
+                           u64 offset_high, u32 flags);
+Result<size_t> sys_pwritev2(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, s64 offset,
+                            u64 offset_high, u32 flags);
+Result<size_t> sys_sendfile(Task& task, Fd out, Fd in, GuestInOut<s64> offset, size_t count);
+Result<size_t> sys_copy_file_range(Task& task, Fd in, GuestInOut<s64> in_offset, Fd out,
+                                   GuestInOut<s64> out_offset, size_t count, u32 flags);
+
+Result<u64> sys_lseek(Task& task, Fd fd, s64 offset, int whence);
+Result<void> sys_ftruncate(Task& task, Fd fd, s64 size);
+Result<void> sys_fallocate(Task& task, Fd fd, int mode, s64 offset, s64 length);
+Result<void> sys_fadvise64(Task& task, Fd fd, s64 offset, s64 length, int advice);
+Result<void> sys_readahead(Task& task, Fd fd, s64 offset, size_t count);
+Result<void> sys_fsync(Task& task, Fd fd);
+Result<void> sys_fdatasync(Task& task, Fd fd);
+Result<void> sys_sync_file_range(Task& task, Fd fd, s64 offset, s64 length, u32 flags);
+Result<void> sys_syncfs(Task& task, Fd fd);
+Result<void> sys_sync(Task& task);
+
+Result<void> sys_close(Task& task, Fd fd);
+Result<void> sys_close_range(Task& task, u32 first, u32 last, u32 flags);
+Result<Fd> sys_dup(Task& task, Fd fd);
+Result<Fd> sys_dup2(Task& task, Fd fd, Fd at);
+Result<Fd> sys_dup3(Task& task, Fd fd, Fd at, u32 flags);
+Result<s64> sys_fcntl(Task& task, Fd fd, int command, u64 argument);
+Result<void> sys_flock(Task& task, Fd fd, int operation);
+Result<s64> sys_ioctl(Task& task, Fd fd, u32 command, GuestAddress argument);
+Result<size_t> sys_getdents64(Task& task, Fd fd, GuestOut<std::byte> buffer, u32 size);
+Result<size_t> sys_getdents(Task& task, Fd fd, GuestOut<std::byte> buffer, u32 size);
+
+}  // namespace teacup

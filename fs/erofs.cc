@@ -37,14 +37,6 @@ constexpr Feature kRefused[] = {
 
 }  // namespace
 
-template <typename T>
-Result<T> ErofsImage::load(u64 offset) const {
-  auto from = TRY(bytes(offset, sizeof(T)));
-  T value;
-  memcpy(&value, from.data(), sizeof(T));
-  return value;
-}
-
 Result<std::span<const std::byte>> ErofsImage::bytes(u64 offset, u64 size) const {
   if (offset > size_ || size > size_ - offset) return Errno::UCLEAN;
   return std::span<const std::byte>(base_ + offset, size);

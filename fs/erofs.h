@@ -4,6 +4,7 @@
 #include "fs/erofs_format.h"
 #include "fs/image.h"
 #include "kernel/base/arena_header.h"
+#include "kernel/base/memory.h"
 
 namespace teacup::fs {
 
@@ -69,5 +70,13 @@ class ErofsImage final : public Image {
   s64 build_time_ = 0;
   u32 build_time_nsec_ = 0;
 };
+
+template <typename T>
+Result<T> ErofsImage::load(u64 offset) const {
+  auto from = TRY(bytes(offset, sizeof(T)));
+  T value;
+  memcpy(&value, from.data(), sizeof(T));
+  return value;
+}
 
 }  // namespace teacup::fs

@@ -268,10 +268,9 @@ class Runner:
     def guest(self, program, cases, whole):
         args = self.args
         choose = self.arguments(cases, whole)
-        folder = os.path.join(self.folder, args.kind)
         prefix = ["taskset", "-c", args.taskset] if args.taskset else []
         teacup = args.teacup or os.path.join(args.build, "teacup")
-        base = prefix + [teacup, "run", "--mode", args.mode] + args.option + ["-v", f"{folder}:/t", find_image(args), "--", f"/t/{program}"]
+        base = prefix + [teacup, "run", "--mode", args.mode] + args.option + ["-v", f"{self.folder}:/t", find_image(args), "--", f"/t/{args.kind}/{program}"]
         return run_cases(lambda left: base + choose(left), cases, args.limit, dict(os.environ), True, args.total)
 
     def note(self, where, program, cases, outcomes, native):

@@ -12,7 +12,7 @@ std::string option_column(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) column += "-" + name + ", ";
   if (option.get_snames().empty()) column += "    ";
   for (const std::string& name : option.get_lnames()) column += "--" + name;
-  const std::string value = option.get_option_text();
+  const std::string& value = option.get_option_text();
   if (!value.empty() && value[0] != '[') column += ' ';
   return column + value;
 }

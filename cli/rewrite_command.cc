@@ -18,7 +18,6 @@ namespace {
 
 using rewrite::Bytes;
 using rewrite::Disassembler;
-using rewrite::NetReason;
 using rewrite::Prepared;
 using rewrite::Site;
 
@@ -185,7 +184,7 @@ class Report {
         std::snprintf(byte, sizeof byte, "%02x ", code[at + i]);
         hex += byte;
       }
-      std::printf("        %#12llx  %-32s %s\n", static_cast<unsigned long long>(address + at), hex.c_str(),
+      std::printf("        %#12llx  %-32s %s\n", static_cast<unsigned long long>(address) + at, hex.c_str(),
                   text.c_str());
       at += length;
     }

@@ -102,9 +102,9 @@ Bytes encode_xattrs(const Node& node) {
   if (node.xattrs.empty()) return bytes;
   append(bytes, XattrHeader{});
   for (const auto& [name, value] : node.xattrs) {
-    const auto* prefix = std::find_if(std::begin(kPrefixes), std::end(kPrefixes), [&](const Prefix& p) {
-      return p.whole ? name == p.text : name.starts_with(p.text);
-    });
+    const auto* prefix = std::find_if(
+        std::begin(kPrefixes), std::end(kPrefixes),
+        [&name = name](const Prefix& p) { return p.whole ? name == p.text : name.starts_with(p.text); });
     if (prefix == std::end(kPrefixes)) {
       throw Error("extended attribute " + name + " is in a namespace EROFS does not have");
     }

@@ -66,8 +66,9 @@ bool in_arena(u64 offset, u64 length) {
 
 }  // namespace
 
-Broker::Broker(const MachineOptions& options, HostFiles& host_files, const Image& image)
-    : options_(options), host_files_(host_files), image_(image) {}
+Broker::Broker(const MachineOptions& options, HostFiles& host_files, const Image& image,
+               importer::Importer* importer)
+    : options_(options), host_files_(host_files), image_(image), importer_(importer) {}
 
 Broker::~Broker() = default;
 
@@ -121,7 +122,8 @@ void Broker::on_signal(int signal) {
   if (arena().ended.load() != 0) machine_gone_.store(true);
 }
 
-// ^Z where the terminal is not the guest's (a pipeline): the whole machine stops with teacup, and goes on with it.
+// ^Z where the terminal is not the guest's (a pipeline): the whole machine stops with teacup, and goes on
+// with it.
 void Broker::stand_still() {
   terminal_.pause();
   ::kill(-machine_, SIGSTOP);
@@ -137,6 +139,7 @@ void Broker::reap() {
     int status = 0;
     pid_t pid = waitpid(-1, &status, WNOHANG | __WALL);
     if (pid <= 0) return;
+    if (importer_ != nullptr && pid == importer_->pid()) continue;
     if (pid == machine_) {
       machine_gone_.store(true);
       continue;
@@ -206,6 +209,9 @@ void Broker::handle(u32 slot, const Request& request) {
     case abi::RingOp::kPrepare:
       workers_.add([this, slot, request] { answer(slot, serve_prepare(image_, request.args)); });
       break;
+    case abi::RingOp::kImporter:
+      workers_.add([this, slot, request] { answer(slot, import(request.args)); });
+      break;
     case abi::RingOp::kHostFile:
       answer(slot, host_files_.serve(args));
       break;
@@ -232,6 +238,17 @@ void Broker::free_slot(u32 index) {
     ring.free_word.fetch_add(1, std::memory_order_seq_cst);
     wake_word(&ring.free_word, 1);
   }
+}
+
+// args: request offset, size, response offset, size. The request is copied out first: its asker may change it
+// meanwhile.
+s64 Broker::import(const u64 (&args)[6]) {
+  constexpr u64 kLongestRequest = sizeof(abi::ImporterRequest) + 4096;
+  if (importer_ == nullptr) return -ENOSYS;
+  if (args[1] > kLongestRequest || !in_arena(args[0], args[1]) || !in_arena(args[2], args[3])) return -EINVAL;
+  const std::byte* asked = &arena_at<std::byte>(args[0]);
+  std::vector<std::byte> request(asked, asked + args[1]);
+  return importer_->serve(request, {&arena_at<std::byte>(args[2]), args[3]});
 }
 
 // Only a live child of ours can be kicked: the pid comes from the arena.

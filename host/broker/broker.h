@@ -20,6 +20,7 @@
 #include "host/broker/streams.h"
 #include "host/broker/terminal.h"
 #include "host/broker/work_queue.h"
+#include "host/importer/importer.h"
 #include "host/launch/image.h"
 #include "host/launch/machine_options.h"
 #include "kernel/abi/ring.h"
@@ -28,7 +29,9 @@ namespace teacup::host {
 
 class Broker {
  public:
-  Broker(const MachineOptions& options, HostFiles& host_files, const Image& image);
+  // `importer` is null for images that need none.
+  Broker(const MachineOptions& options, HostFiles& host_files, const Image& image,
+         importer::Importer* importer);
   ~Broker();
 
   // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
@@ -48,6 +51,7 @@ class Broker {
   void handle(u32 slot, const Request& request);
   void answer(u32 slot, s64 result);
   void free_slot(u32 slot);
+  s64 import(const u64 (&args)[6]);
   void kick(u64 pid, u64 tid);
   void message(u64 offset, u64 length);
   void reap();
@@ -59,6 +63,7 @@ class Broker {
   const MachineOptions& options_;
   HostFiles& host_files_;
   const Image& image_;
+  importer::Importer* importer_;
   pid_t machine_ = 0;
   int trace_fd_ = -1;
   int stats_fd_ = -1;

@@ -51,6 +51,8 @@ std::string advice(const std::string& head) {
 Image open_image(const std::string& path) {
   Image image;
   image.fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Never one of the standard descriptors, should the caller have closed those.
+  if (image.fd >= 0 && image.fd < kFirstImageFd) image.fd = fcntl(image.fd, F_DUPFD_CLOEXEC, kFirstImageFd);
   if (image.fd < 0) throw LaunchError("cannot open image " + path + ": " + errno_text(errno));
   struct stat status {};
   fstat(image.fd, &status);

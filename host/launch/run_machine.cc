@@ -15,6 +15,7 @@
 
 #include "host/broker/broker.h"
 #include "host/broker/host_files.h"
+#include "host/importer/importer.h"
 #include "host/launch/arena.h"
 #include "host/launch/error.h"
 #include "host/launch/host_check.h"
@@ -128,13 +129,25 @@ void describe_image(const Image& image) {
   if (image.kind == abi::ImageKind::kHostDirectory) return;
   if (page_up(image.size) > kImageEnd - kImageBase) throw LaunchError("the image is larger than 4 TiB");
   header.image_count = 1;
-  header.images[0] = {image.kind == abi::ImageKind::kErofs || image.size > 0 ? kImageBase : 0, image.size,
-                      static_cast<u32>(kFirstImageFd), static_cast<u32>(image.kind)};
+  header.images[0] = {kImageBase, image.size, static_cast<u32>(kFirstImageFd), static_cast<u32>(image.kind)};
+}
+
+// For images that a library has to parse: its process is started first, while there is nothing to inherit.
+std::unique_ptr<importer::Importer> start_importer(const std::string& path, const Image& image) {
+  if (image.kind != abi::ImageKind::kImporter) return nullptr;
+  int fds[] = {image.fd};
+  std::string error;
+  auto importer = importer::Importer::start(fds, error);
+  if (importer == nullptr) throw LaunchError("cannot start the process that reads " + path + ": " + error);
+  std::string problem = importer->problem(0);
+  if (!problem.empty()) throw LaunchError("cannot use image " + path + ": " + problem);
+  return importer;
 }
 
 int run(const MachineOptions& options) {
   check_host();
   Image image = open_image(options.image);
+  std::unique_ptr<importer::Importer> importer = start_importer(options.image, image);
   Arena arena = Arena::create();
   HostFiles host_files;
   ArenaHeader& header = teacup::arena();
@@ -148,7 +161,7 @@ int run(const MachineOptions& options) {
   write_config(arena, options, image, host_files);
   std::vector<int> image_fds;
   if (image.kind != abi::ImageKind::kHostDirectory) image_fds.push_back(image.fd);
-  Broker broker(options, host_files, image);
+  Broker broker(options, host_files, image, importer.get());
   broker.prepare();
   pid_t machine = start_template(arena, image_fds);
   return broker.serve(machine);

@@ -22,8 +22,6 @@ extern "C" void host_signal_handler(int signal, abi::SigInfo* info, abi::UContex
 
 namespace {
 
-constexpr u64 kMaximalFdCount = kFirstImageFd + kMaxImages;
-
 s64 call(u64 number, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0) {
   return host_call(number, a, b, c, d, e, f);
 }

@@ -12,7 +12,7 @@ set(TEACUP_WARNINGS -Wall -Wextra -Wpedantic -Werror)
 # that reaches such an address without 64-bit immediates everywhere. Hidden visibility keeps a GOT, which would be
 # writable, out of it.
 set(TEACUP_FREESTANDING -ffreestanding -fno-exceptions -fno-rtti -fno-stack-protector -fno-threadsafe-statics
-    -fno-asynchronous-unwind-tables -fpie -fvisibility=hidden -mno-red-zone -fcf-protection=none
+    -fno-asynchronous-unwind-tables -fno-strict-aliasing -fpie -fvisibility=hidden -mno-red-zone -fcf-protection=none
     -fno-omit-frame-pointer -include ${PROJECT_SOURCE_DIR}/kernel/base/visibility.h)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND TEACUP_FREESTANDING -mgeneral-regs-only)

@@ -1,9 +1,14 @@
 #include "host/broker/prepare.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <new>
+#include <span>
 #include <vector>
 
 #include "kernel/abi/prepare.h"
@@ -50,9 +55,23 @@ bool read_image(int fd, u64 offset, std::byte* into, u64 length) {
   return true;
 }
 
+struct Free {
+  void operator()(void* block) const { std::free(block); }
+};
+using Buffer = std::unique_ptr<std::byte, Free>;
+
+// In huge pages where the host has them, and not written to: a compiler's 30 MB take 8 000 faults otherwise.
+Buffer allocate(u64 size) {
+  constexpr u64 kHuge = 2 * MiB;
+  u64 whole = align_up(std::max<u64>(size, 1), kHuge);
+  Buffer buffer(static_cast<std::byte*>(std::aligned_alloc(kHuge, whole)));
+  if (!buffer) throw std::bad_alloc();
+  madvise(buffer.get(), whole, MADV_HUGEPAGE);
+  return buffer;
+}
+
 // The file's bytes, from its pieces. A copy: the guest can change the arena while the rewriter reads.
-s64 read_file(const Image& image, const Request& request, std::vector<std::byte>& file) {
-  file.resize(request.input.file_size);
+s64 read_file(const Image& image, const Request& request, std::span<std::byte> file) {
   u64 at = 0;
   for (const abi::PreparePiece& piece : request.pieces) {
     if (at == file.size()) break;
@@ -75,7 +94,8 @@ s64 prepare(const Image& image, const u64 (&args)[6]) {
   Request request;
   u64 output = args[2], room = args[3];
   if (!copy_request(args[0], args[1], request) || !is_run(output, room)) return -EINVAL;
-  std::vector<std::byte> file;
+  Buffer buffer = allocate(request.input.file_size);
+  std::span<std::byte> file(buffer.get(), request.input.file_size);
   if (s64 error = read_file(image, request, file); error != 0) return error;
   rewrite::Options options;
   options.patch_cpuid = (request.input.flags & abi::kPrepareCpuid) != 0;

@@ -209,6 +209,7 @@ class AddressSpace : public RefCounted<AddressSpace> {
   void account_locked(const Mapping& mapping, s64 sign);
   // --- object.cc
   bool attach_text_locked(Mapping& mapping);
+  Result<void> map_text_locked(const Mapping& mapping);
   void detach_text_locked(const Text& text, u64 object_base);
   void clear_trampolines_locked(u64 start, u64 end);
   void drop_unused_trampolines_locked();

@@ -22,9 +22,7 @@ bool is_object(const Mapping& mapping, const Text& text, u64 base) {
 // cannot be done here, nothing has changed.
 bool AddressSpace::attach_text_locked(Mapping& mapping) {
   const Text& text = *mapping.text;
-  auto frames = text.frames(mapping.offset, mapping.length());
-  if (!frames) return false;
-  mapping.object_base = mapping.start - frames->object_offset;
+  mapping.object_base = mapping.start - text.object_offset(mapping.offset);
   mapping.backed_end = mapping.end;
   u64 length = text.trampoline_length();
   u64 start = mapping.object_base + text.trampoline_offset();
@@ -48,13 +46,31 @@ bool AddressSpace::attach_text_locked(Mapping& mapping) {
     trampolines.kind = MappingKind::kTrampolines;
     mappings_.insert(std::move(trampolines));
   }
-  if (gate::map_file(mapping.start, mapping.length(), static_cast<int>(mapping.prot), false, kArenaFd,
-                     frames->arena_offset)
-          .ok()) {
-    return true;
-  }
+  if (map_text_locked(mapping).ok()) return true;
   if (!present) drop_unused_trampolines_locked();
   return false;
+}
+
+// Patched frames where there are, the file's own pages between.
+Result<void> AddressSpace::map_text_locked(const Mapping& mapping) {
+  for (u64 at = mapping.start; at < mapping.end;) {
+    u64 offset = mapping.offset + (at - mapping.start);
+    const Text::Patched* patched = mapping.text->patched_from(offset);
+    if (patched != nullptr && patched->low <= offset) {
+      u64 length = std::min(mapping.end - at, patched->high - offset);
+      TRY(gate::map_file(at, length, static_cast<int>(mapping.prot), false, kArenaFd,
+                         patched->run.offset + (offset - patched->low)));
+      at += length;
+      continue;
+    }
+    u64 length = mapping.end - at;
+    if (patched != nullptr) length = std::min(length, patched->low - offset);
+    Mapping plain = mapping.slice(at, at + length);
+    TRY(host_map_file_locked(plain));
+    if (plain.backed_end < plain.end) return Errno::IO;
+    at = plain.end;
+  }
+  return {};
 }
 
 // Maps the object's text from the file again. What the guest had written to its text is lost with it.

@@ -48,6 +48,8 @@ bool wait_until(WaitQueue& queue, Attempt attempt) {
   }
 }
 
+constexpr u64 kWorthAMapping = MiB;
+
 struct Segment {
   u64 low;
   u64 high;
@@ -70,22 +72,17 @@ class TextMaker {
     TRY(ask());
     count();
     if (!text_->view().patched() || text_->view().segments().size() > Text::kMaxSegments) return Ref<Text>();
+    for (const abi::PreparedSegment& segment : text_->view().segments()) {
+      if (segment.file_offset + segment.file_size > size_) return Ref<Text>();
+      choose_ranges(segment);
+    }
     u64 pages = text_->trampoline_length() / kPageSize;
-    auto segments = text_->view().segments();
-    bool has_patch[Text::kMaxSegments] = {};
-    for (size_t i = 0; i < segments.size(); i++) {
-      if (segments[i].file_offset + segments[i].file_size > size_) return Ref<Text>();
-      Segment range = pages_of(segments[i]);
-      for (const abi::PreparedPatch& patch : text_->view().patches()) {
-        has_patch[i] = has_patch[i] || lies_in(patch, range);
-      }
-      if (has_patch[i]) pages += (range.high - range.low) / kPageSize;
+    for (u32 i = 0; i < text_->patched_count_; i++) {
+      pages += (text_->patched_[i].high - text_->patched_[i].low) / kPageSize;
     }
     if (!commit_pages(pages)) return Errno::NOMEM;
     text_->committed_ = pages;
-    for (size_t i = 0; i < segments.size(); i++) {
-      if (has_patch[i]) TRY(fill(i));
-    }
+    for (u32 i = 0; i < text_->patched_count_; i++) TRY(fill(text_->patched_[i]));
     text_->trampolines_ = TRY(allocate_run(text_->trampoline_length() / kPageSize));
     auto code = text_->view().trampolines();
     memcpy(reinterpret_cast<void*>(text_->trampolines_.address()), code.data(), code.size());
@@ -105,8 +102,23 @@ class TextMaker {
     stats.sites_left.fetch_add(text_->header().net_sites, std::memory_order_relaxed);
   }
 
-  static bool lies_in(const abi::PreparedPatch& patch, const Segment& range) {
-    return patch.file_offset >= range.low && patch.file_offset + patch.length <= range.high;
+  // Adds the ranges of the segment's pages that are to be copied.
+  void choose_ranges(const abi::PreparedSegment& segment) {
+    Segment all = pages_of(segment);
+    Text::Patched* open = nullptr;
+    for (const abi::PreparedPatch& patch : text_->view().patches()) {
+      u64 low = page_down(patch.file_offset), high = page_up(patch.file_offset + patch.length);
+      if (low < all.low || high > all.high) continue;
+      bool has_room = text_->patched_count_ < Text::kMaxPatched;
+      if (open == nullptr && !has_room) return;
+      if (open == nullptr || (low > open->high + kWorthAMapping && has_room)) {
+        u64 start = open == nullptr && low - all.low < kWorthAMapping ? all.low : low;
+        open = &text_->patched_[text_->patched_count_++];
+        *open = {start, high, {}};
+      }
+      open->high = std::max(open->high, high);
+    }
+    if (open != nullptr && all.high - open->high < kWorthAMapping) open->high = all.high;
   }
 
   // Room in a sparse run costs address space only, so both buffers are sized for the worst.
@@ -157,16 +169,14 @@ class TextMaker {
     }
   }
 
-  // The segment's pages, with the patches that lie in them.
-  Result<void> fill(size_t index) {
-    Segment range = pages_of(text_->view().segments()[index]);
-    PageRun& run = text_->segments_[index];
-    run = TRY(allocate_run((range.high - range.low) / kPageSize));
+  // The file's pages, with the patches that lie in them.
+  Result<void> fill(Text::Patched& range) {
+    range.run = TRY(allocate_run((range.high - range.low) / kPageSize));
     u64 length = std::min(size_, range.high) - range.low;
-    auto* bytes = reinterpret_cast<u8*>(run.address());
+    auto* bytes = reinterpret_cast<u8*>(range.run.address());
     if (!read_exactly(file_, range.low, bytes, length)) return Errno::IO;
     for (const abi::PreparedPatch& patch : text_->view().patches()) {
-      if (!lies_in(patch, range)) continue;
+      if (patch.file_offset < range.low || patch.file_offset + patch.length > range.high) continue;
       auto patched = text_->view().bytes_of(patch);
       memcpy(bytes + (patch.file_offset - range.low), patched.data(), patched.size());
     }
@@ -183,31 +193,39 @@ void Text::destroy(Text* text) {
 }
 
 Text::~Text() {
-  for (PageRun& run : segments_) release_run(run);
+  for (Patched& range : patched_) release_run(range.run);
   release_run(trampolines_);
   release_run(blob_, blob_pages_);
   uncommit_pages(committed_);
 }
 
-u64 Text::covered(u64 file_offset, u64 length) const {
-  auto segments = view().segments();
-  for (size_t i = 0; i < segments.size(); i++) {
-    Segment range = pages_of(segments[i]);
-    if (segments_[i].empty() || file_offset < range.low || file_offset >= range.high) continue;
-    return std::min(length, range.high - file_offset);
+const abi::PreparedSegment* Text::segment_at(u64 file_offset) const {
+  for (const abi::PreparedSegment& segment : view().segments()) {
+    Segment range = pages_of(segment);
+    if (file_offset >= range.low && file_offset < range.high) return &segment;
   }
-  return 0;
+  return nullptr;
 }
 
-std::optional<Text::Frames> Text::frames(u64 file_offset, u64 length) const {
-  auto segments = view().segments();
-  for (size_t i = 0; i < segments.size(); i++) {
-    Segment range = pages_of(segments[i]);
-    if (segments_[i].empty() || file_offset < range.low || file_offset + length > range.high) continue;
-    return Frames{segments_[i].offset + (file_offset - range.low),
-                  segments[i].offset + (file_offset - segments[i].file_offset)};
+u64 Text::covered(u64 file_offset, u64 length) const {
+  const abi::PreparedSegment* segment = segment_at(file_offset);
+  if (segment == nullptr) return 0;
+  Segment range = pages_of(*segment);
+  const Patched* patched = patched_from(range.low);
+  if (patched == nullptr || patched->low >= range.high) return 0;
+  return std::min(length, range.high - file_offset);
+}
+
+u64 Text::object_offset(u64 file_offset) const {
+  const abi::PreparedSegment* segment = segment_at(file_offset);
+  return segment == nullptr ? 0 : segment->offset + (file_offset - segment->file_offset);
+}
+
+const Text::Patched* Text::patched_from(u64 file_offset) const {
+  for (u32 i = 0; i < patched_count_; i++) {
+    if (patched_[i].high > file_offset) return &patched_[i];
   }
-  return std::nullopt;
+  return nullptr;
 }
 
 Ref<Text> text_of(fs::File& file) {

@@ -1,6 +1,11 @@
 // Text: the patched text of one executable file, prepared once and shared by every process that maps it
-// (DESIGN 5). Holds the blob that the broker's rewriter made (kernel/abi/prepared.h), the frames of each
-// executable segment with the patches laid over them, and the frames of the trampolines.
+// (DESIGN 5). Holds the blob that the broker's rewriter made (kernel/abi/prepared.h), frames for the parts of
+// the executable segments that have patches, and the frames of the trampolines.
+//
+// How much to copy: patched pages alone would cost every process a host mapping (3 us) for each and for what
+// lies between them; whole segments would cost a large program without many sites (a compiler: 20 MB) its
+// size in memory and 2.5 us a page once. So patches less than a megabyte apart share a range, and what is
+// left of a segment before and behind goes with it if it is less than that: libc's text is one range.
 //
 // The cache is keyed by inode and content version: the entry hangs on the inode, and one whose version is
 // stale is replaced. Two processes that prepare the same file at once: one does it, the other waits.
@@ -28,26 +33,34 @@ class Text : public RefCounted<Text> {
   u64 trampoline_length() const { return page_up(header().trampoline_size); }
   u64 trampoline_run() const { return trampolines_.offset; }
 
-  // How many bytes from file_offset on (of length) have patched frames; 0: none, or not from there on.
+  // How many bytes from file_offset on (of length) lie in an executable segment that has patches; 0: none, or
+  // not from there on.
   u64 covered(u64 file_offset, u64 length) const;
-  // The frames that stand for [file_offset, +length) of the file (page aligned): an arena offset, and the
-  // object offset of the first byte. Nothing unless one executable segment holds the whole range.
-  struct Frames {
-    u64 arena_offset;
-    u64 object_offset;
+  // Object offset of a byte that is covered.
+  u64 object_offset(u64 file_offset) const;
+  // Pages with patches: file offsets, and the frames that stand for them.
+  struct Patched {
+    u64 low = 0;
+    u64 high = 0;
+    PageRun run;
   };
-  std::optional<Frames> frames(u64 file_offset, u64 length) const;
+  // The first such range that ends above file_offset; null behind the last.
+  const Patched* patched_from(u64 file_offset) const;
 
  private:
   friend class TextMaker;
 
   static constexpr u32 kMaxSegments = 8;
+  static constexpr u32 kMaxPatched = 16;
+
+  const abi::PreparedSegment* segment_at(u64 file_offset) const;
 
   PageRun blob_;
   u64 blob_pages_ = 0;  // of it in use
   PageRun trampolines_;
-  PageRun segments_[kMaxSegments];  // empty for one without patches
-  u64 committed_ = 0;               // pages
+  Patched patched_[kMaxPatched];  // by file offset
+  u32 patched_count_ = 0;
+  u64 committed_ = 0;  // pages
   std::optional<abi::PreparedView> view_;
 };
 

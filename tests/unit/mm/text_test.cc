@@ -183,6 +183,40 @@ TEST_F(TextTest, ReadersOfTheFileDoNotCauseWork) {
   EXPECT_EQ(broker_.answered, 0);
 }
 
+// Between patches that lie far apart the file's own pages stay.
+TEST_F(TextTest, DistantPatchesAreCopiedApart) {
+  constexpr u64 kText = 8 * MiB, kFirst = 2 * MiB, kSecond = 6 * MiB;
+  std::vector<std::byte> content(kText, std::byte{0x90});
+  abi::ElfHeader header{};
+  header.magic = abi::kElfMagic;
+  header.elf_class = abi::kELFCLASS64;
+  header.data = abi::kELFDATA2LSB;
+  header.ident_version = 1;
+  header.type = abi::kET_DYN;
+  header.machine = abi::kEM_X86_64;
+  header.version = 1;
+  header.phoff = header.ehsize = sizeof(header);
+  header.phentsize = sizeof(abi::ElfProgramHeader);
+  header.phnum = 1;
+  abi::ElfProgramHeader load{abi::kPT_LOAD, abi::kPF_R | abi::kPF_X, 0, 0, 0, kText, kText, kPage};
+  std::memcpy(content.data(), &header, sizeof(header));
+  std::memcpy(content.data() + sizeof(header), &load, sizeof(load));
+  const u8 getpid[] = {0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3};
+  for (u64 at : {kFirst, kSecond}) std::memcpy(content.data() + at, getpid, sizeof(getpid));
+  auto file = open_test_file(file_system_, content, abi::kO_RDONLY);
+  Ref<Text> text = text_of(*file);
+  ASSERT_TRUE(text);
+  ASSERT_EQ(text->view().patches().size(), 2U);
+  EXPECT_EQ(text->patched_from(0)->low, kFirst);
+  EXPECT_EQ(text->patched_from(kFirst + kPage)->low, kSecond);
+  EXPECT_EQ(text->patched_from(kSecond + kPage), nullptr);
+  u64 base = space_->map(0, kText, kReadExecute, kPrivate, file, 0).value();
+  EXPECT_NE(std::memcmp(reinterpret_cast<void*>(base + kFirst), getpid, sizeof(getpid)), 0);
+  EXPECT_NE(std::memcmp(reinterpret_cast<void*>(base + kSecond), getpid, sizeof(getpid)), 0);
+  EXPECT_EQ(byte(base + 4 * MiB), 0x90);
+  EXPECT_EQ(shape(base), "0-2048 r-xp");
+}
+
 TEST_F(TextTest, TrapModePatchesNothing) {
   ASSERT_TRUE(text_cache_start(false).ok());
   EXPECT_FALSE(text_of(*file_));

@@ -62,6 +62,7 @@ bool ElfObject::read_segments(u64 table, u16 count, std::string& message) {
   for (u16 i = 0; i < count; i++) {
     Elf64_Phdr header = *load<Elf64_Phdr>(headers, i * sizeof(Elf64_Phdr));
     if (header.p_type == PT_GNU_EH_FRAME) eh_frame_header_ = header.p_vaddr;
+    if (header.p_type == PT_INTERP) interpreted_ = true;
     if (header.p_type == PT_DYNAMIC) dynamic = part(header.p_offset, header.p_filesz);
     if (header.p_type != PT_LOAD || header.p_memsz == 0) continue;
     bool sound = header.p_filesz <= header.p_memsz && header.p_offset <= file_.size() &&
@@ -126,6 +127,8 @@ void ElfObject::read_sections(u64 table, u16 count, u16 names) {
                          .type = header.sh_type,
                          .link = header.sh_link,
                          .vaddr = header.sh_addr,
+                         .size = header.sh_size,
+                         .code = (header.sh_flags & SHF_EXECINSTR) != 0,
                          .bytes = in_file ? part(header.sh_offset, header.sh_size) : Bytes{}});
   }
 }
@@ -135,6 +138,16 @@ const Segment* ElfObject::segment_at(u64 vaddr) const {
     if (vaddr >= segment.vaddr && vaddr < segment.end()) return &segment;
   }
   return nullptr;
+}
+
+bool ElfObject::may_be_code(u64 vaddr) const {
+  bool any = false;
+  for (const Section& section : sections_) {
+    if (!section.code) continue;
+    any = true;
+    if (vaddr - section.vaddr < section.size) return true;
+  }
+  return !any;
 }
 
 Bytes ElfObject::from(u64 vaddr) const {

@@ -49,6 +49,7 @@ class ElfObject {
 
   const std::vector<Segment>& segments() const { return segments_; }  // all PT_LOADs, by address
   bool relocatable() const { return relocatable_; }  // ET_DYN: absolute addresses have relocations
+  bool self_contained() const { return !relocatable_ && !interpreted_; }  // static, at fixed addresses
   u64 base() const { return page_down(segments_.front().vaddr); }
   u64 end() const { return page_up(segments_.back().end()); }
   u64 entry() const { return entry_; }
@@ -63,6 +64,10 @@ class ElfObject {
     const Segment* segment = segment_at(vaddr);
     return segment && segment->executable;
   }
+
+  // Whether the section headers, where there are any, call an address code. (Some linkers put all data into
+  // the one executable segment.)
+  bool may_be_code(u64 vaddr) const;
 
   u64 eh_frame_header() const { return eh_frame_header_; }  // its address, 0 without one
   // The value of a dynamic tag, 0 without it.
@@ -89,6 +94,8 @@ class ElfObject {
     u32 type;
     u32 link;
     u64 vaddr;
+    u64 size;
+    bool code;
     Bytes bytes;
   };
 
@@ -99,6 +106,7 @@ class ElfObject {
   u64 entry_ = 0;
   u64 eh_frame_header_ = 0;
   bool relocatable_ = false;
+  bool interpreted_ = false;
 };
 
 }  // namespace teacup::rewrite

@@ -58,7 +58,8 @@ std::vector<u64> read_go_functions(const ElfObject& object) {
     std::vector<u64> entries = parse(object, object.section(name));
     if (!entries.empty()) return entries;
   }
-  if (object.has_sections()) return {};  // what it lacks there it does not have
+  // Linking with C code may have merged it into another section, but leaves the build information.
+  if (object.has_sections() && object.section(".go.buildinfo").empty()) return {};
   for (const Segment& segment : object.segments()) {
     if (segment.executable) continue;
     Bytes bytes = object.from(segment.vaddr);

@@ -58,6 +58,7 @@ class Preparation {
 
   // Is it an instruction? If so, it goes to found_.
   void decide(const Segment& segment, u64 address, abi::PreparedSiteKind kind) {
+    if (!object_.may_be_code(address)) return;
     Found found;
     found.site.address = address;
     found.site.kind = kind;
@@ -113,11 +114,15 @@ class Preparation {
   }
 
   // Without an unwind table, unwinders (libgcc's, gdb's) know a signal frame by the bytes that its return
-  // address points at: `mov $15, %eax ; syscall` must stay.
+  // address points at: `mov $15, %eax ; syscall` must stay. Nobody unwinds so through Go, which has its own
+  // ways, nor where everything is in one file that has no unwind tables at all.
   bool unwinders_know(const Region& region, u64 site) const {
     if (region.function.signal_frame) return false;
     u64 begin = std::max(object_.segment_at(site)->vaddr, site - std::min<u64>(site, 7));
-    return isa::is_signal_return(object_.at(begin, site - begin));
+    if (!isa::is_signal_return(object_.at(begin, site - begin))) return false;
+    if (object_.self_contained() && functions_->unwind().size() == 0) return false;
+    const std::vector<u64>& go = functions_->go_functions();
+    return go.empty() || site < go.front() || site >= go.back();
   }
 
   void plan() {

@@ -13,7 +13,9 @@
 //   - in a non-relocatable executable, every word of data and every immediate that is an address there;
 //   - landing pads of exceptions, symbols, entry points, beginnings of functions.
 //
-// All but the first work on raw bytes and err on the side of seeing targets where there are none.
+// Those that work on raw bytes see targets where there are none. One inside an instruction of a function that
+// decodes from end to end is such, and is left out; all others count. (Real code does jump into instructions,
+// behind a lock prefix for one, so decoded branches always count.)
 #include "rewrite/targets.h"
 
 #include <elf.h>
@@ -42,6 +44,7 @@ class Finder {
     add_relocations();
     if (!object_.relocatable()) add_absolute();
     add_functions();
+    add_guesses();
     targets_.seal();
     return std::move(targets_);
   }
@@ -50,13 +53,27 @@ class Finder {
   void add(u64 address) {
     if (wanted_.may_hold(address)) targets_.add(address);
   }
+  void guess(u64 address) {
+    if (wanted_.may_hold(address)) guesses_.push_back(address);
+  }
+
+  void add_guesses() {
+    std::sort(guesses_.begin(), guesses_.end());
+    guesses_.erase(std::unique(guesses_.begin(), guesses_.end()), guesses_.end());
+    for (u64 address : guesses_) {
+      if (object_.from(address).empty()) continue;
+      const Region& region = code_.at(address);
+      bool whole = region.function.certain() && region.complete();
+      if (!whole || region.index_of(address)) targets_.add(address);
+    }
+  }
 
   void add_decoded(u64 site) {
     const Segment& segment = *object_.segment_at(site);
     u64 begin = std::max(segment.vaddr, site - std::min(site, kNear));
     u64 end = std::min(segment.file_end(), site + kNear);
     for (const Region* region : code_.around(begin, end)) {
-      if (!region->function.certain()) {
+      if (!region->complete()) {
         add_possible_short_branches(std::max(begin, region->function.begin),
                                     std::min(end, region->function.end));
       }
@@ -88,7 +105,7 @@ class Finder {
     Bytes bytes = object_.from(begin);
     Instruction in;
     for (u64 i = 0; i + 1 < bytes.size() && begin + i < end; i++) {
-      if (isa::decode(bytes.subspan(i, 2), begin + i, in) && in.branch_field == 1) add(in.target);
+      if (isa::decode(bytes.subspan(i, 2), begin + i, in) && in.branch_field == 1) guess(in.target);
     }
   }
 
@@ -98,7 +115,7 @@ class Finder {
       if (!segment.executable) continue;
       isa::find_references(object_.from(segment.vaddr), segment.vaddr, wanted_, found, taken);
     }
-    targets_.add_all(found);
+    guesses_.insert(guesses_.end(), found.begin(), found.end());
     std::sort(taken.begin(), taken.end());
     taken.erase(std::unique(taken.begin(), taken.end()), taken.end());
     for (size_t i = 0; i < taken.size(); i++) {
@@ -115,7 +132,7 @@ class Finder {
       if (!entry) return;
       u64 target = table + static_cast<u64>(s64{*entry});
       if (!object_.is_text(target)) return;
-      if (target >= begin && target < end) add(target);
+      if (target >= begin && target < end) guess(target);
     }
   }
 
@@ -173,7 +190,7 @@ class Finder {
     for (u64 i = 0; i + 8 <= bytes.size(); i += 4) {
       u64 value;
       std::memcpy(&value, bytes.data() + i, 8);
-      if (value - low < span && wanted_.may_hold(value)) targets_.add(value);
+      if (value - low < span) guess(value);
     }
   }
 
@@ -200,6 +217,7 @@ class Finder {
   CodeMap& code_;
   AddressSet wanted_;
   Targets targets_;
+  std::vector<u64> guesses_;
   std::set<u64> seen_;
 };
 

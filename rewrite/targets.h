@@ -10,9 +10,6 @@ namespace teacup::rewrite {
 class Targets {
  public:
   void add(u64 address) { addresses_.push_back(address); }
-  void add_all(const std::vector<u64>& addresses) {
-    addresses_.insert(addresses_.end(), addresses.begin(), addresses.end());
-  }
   // Call once, after the last add().
   void seal();
   // Is there a target in [begin, end)?

@@ -11,7 +11,8 @@ namespace teacup::rewrite {
 namespace {
 
 constexpr u64 kNearestStart = 24;
-constexpr u64 kFurthestStart = 72;
+constexpr u64 kFurthestStart = 112;
+constexpr u64 kSettling = 20;
 constexpr u64 kResynchronisedLength = 512;
 // Longer gaps are text of which nothing is known, not padding or a few functions without unwind tables.
 constexpr u64 kLongestGap = 1 * MiB;
@@ -72,8 +73,9 @@ CodeMap::Votes CodeMap::vote(u64 address) const {
   if (address - segment.vaddr < kFurthestStart) return votes;
   Bytes bytes = object_.from(address - kFurthestStart);
   Instruction in;
-  for (u64 start = 0; start <= kFurthestStart - kNearestStart; start++) {
-    u64 at = start;
+  votes.agreed = ~u64{1};
+  for (u64 back = kFurthestStart; back >= kNearestStart; back--) {
+    u64 at = kFurthestStart - back;
     u64 near = 0;  // bit i: a boundary i bytes before the site
     while (at < kFurthestStart && isa::decode(bytes.subspan(at), 0, in)) {
       if (kFurthestStart - at < 64) near |= u64{1} << (kFurthestStart - at);
@@ -81,17 +83,22 @@ CodeMap::Votes CodeMap::vote(u64 address) const {
     }
     if (at > kFurthestStart) votes.passed++;
     if (at != kFurthestStart) continue;  // it ran into what is no instruction, or past the site
-    votes.agreed = votes.arrived++ ? votes.agreed & near : near;
+    votes.arrived++;
+    u64 settled = back - kSettling;  // from there on it has fallen into step, if ever
+    votes.agreed &= near | (settled < 63 ? ~u64{0} << (settled + 1) : 0);
   }
   return votes;
+}
+
+bool CodeMap::in_step(const Votes& votes) {
+  return votes.arrived >= (kFurthestStart - kNearestStart) / 3 && votes.passed * 8 <= votes.arrived;
 }
 
 const Region* CodeMap::resynchronised(u64 address) {
   if (auto found = resynchronised_.find(address); found != resynchronised_.end()) return found->second.get();
   std::unique_ptr<Region>& slot = resynchronised_[address];
   Votes votes = vote(address);
-  if (votes.arrived < (kFurthestStart - kNearestStart) / 2 || votes.passed * 8 > votes.arrived)
-    return nullptr;
+  if (!in_step(votes)) return nullptr;
   u64 begin = address - (votes.agreed ? 63 - static_cast<u64>(std::countl_zero(votes.agreed)) : 0);
   const Segment& segment = *object_.segment_at(address);
   u64 end = std::min(begin + kResynchronisedLength, segment.file_end());

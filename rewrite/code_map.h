@@ -35,9 +35,11 @@ class CodeMap {
   struct Votes {
     unsigned arrived = 0;
     unsigned passed = 0;
-    u64 agreed = 0;  // bit i: all that arrived have a boundary i bytes before it
+    u64 agreed = 0;  // bit i: all that arrived, and could know, have a boundary i bytes before it
   };
   Votes vote(u64 address) const;
+  // Do enough of them arrive for an instruction to begin there?
+  static bool in_step(const Votes& votes);
   // The region an instruction at an address of unknown surroundings can be relied on in: decoded from several
   // places before it that all arrive at it. Nothing when they do not agree.
   const Region* resynchronised(u64 address);

@@ -10,7 +10,7 @@ namespace teacup::rewrite {
 namespace {
 
 // How many instructions before a site of doubtful standing may load its number.
-constexpr size_t kNumberDistance = 10;
+constexpr size_t kNumberDistance = 16;
 // How far a trampoline may be shifted so that no displacement happens to spell a site.
 constexpr u64 kMostShift = 64;
 
@@ -66,32 +66,29 @@ class Preparation {
       functions_.emplace(object_);
       code_.emplace(object_, *functions_);
     }
-    if (!functions_->unwind().find(address)) {
+    bool unwound = functions_->unwind().find(address).has_value();
+    CodeMap::Votes votes;
+    if (!unwound) {
       // Looking up symbols means sorting them. Most matches are operands, which this tells faster.
-      CodeMap::Votes votes = code_->vote(address);
+      votes = code_->vote(address);
       if (votes.passed > votes.arrived) return;
     }
     const Region& region = code_->at(address);
     std::optional<size_t> index = region.index_of(address);
     if (index && region.code[*index].site != kind) return;
+    found.region = &region;
     if (region.function.certain()) {
       if (!index && region.decoded_end > address) return;  // inside another instruction
-      found.region = &region;
+      if (!index) found.site.reason = NetReason::kDoubtful;
+    } else if (index) {
+      // No function, but code decodes up to here: a site if it is in step and loads a number.
+      if (!CodeMap::in_step(votes) || !loads_number(region, *index)) index.reset();
     }
-    if (!index || !region.function.certain()) {
-      // Nobody says that this is code. It must decode in step from many starts, and load a number.
+    if (!index) {
       const Region* nearby = code_->resynchronised(address);
-      std::optional<size_t> there = nearby ? nearby->index_of(address) : std::nullopt;
-      bool likely = there && nearby->code[*there].site == kind && loads_number(*nearby, *there);
-      if (!likely) return;
-      // Inside a function that does not decode up to here, even so.
-      if (region.function.certain()) found.site.reason = NetReason::kDoubtful;
-      if (!index) {
-        found.region = nearby;
-        index = there;
-      } else {
-        found.region = &region;
-      }
+      index = nearby ? nearby->index_of(address) : std::nullopt;
+      if (!index || nearby->code[*index].site != kind || !loads_number(*nearby, *index)) return;
+      found.region = nearby;
     }
     found.index = *index;
     if (segment.writable) {
@@ -104,11 +101,18 @@ class Preparation {
     found_.push_back(std::move(found));
   }
 
-  static bool loads_number(const Region& region, size_t index) {
-    for (size_t back = 1; back <= std::min(index, kNumberDistance); back++) {
-      const Instruction& in = region.code[index - back];
-      if (!in.falls_through()) return false;
-      if (in.sets_number) return true;
+  // Is the number of a system call put in its register on the way to it, straight or by a branch in sight?
+  static bool loads_number(const Region& region, size_t index, bool follow = true) {
+    const std::vector<Instruction>& code = region.code;
+    size_t first = index;
+    while (first > 0 && index - first < kNumberDistance && code[first - 1].falls_through()) {
+      if (code[--first].sets_number) return true;
+    }
+    if (!follow) return false;
+    for (size_t i = 0; i < code.size(); i++) {
+      bool arrives = code[i].is_direct_branch() && code[i].flow != Flow::kCall &&
+                     code[i].target >= code[first].address && code[i].target <= code[index].address;
+      if (arrives && loads_number(region, i, false)) return true;
     }
     return false;
   }

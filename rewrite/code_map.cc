@@ -110,15 +110,15 @@ const Region* CodeMap::resynchronised(u64 address) {
   return slot.get();
 }
 
-std::vector<const Region*> CodeMap::around(u64 begin, u64 end) {
+std::vector<const Region*> CodeMap::around(u64 address, u64 distance) {
   std::vector<const Region*> regions;
-  const Segment* segment = object_.segment_at(begin);
-  if (!segment) return regions;
-  end = std::min(end, segment->file_end());
-  for (u64 address = begin; address < end;) {
-    const Region& region = at(address);
+  const Segment& segment = *object_.segment_at(address);
+  u64 begin = address - std::min(distance, address - segment.vaddr);
+  u64 end = std::min(address + distance, segment.file_end());
+  for (u64 at = begin; at < end;) {
+    const Region& region = this->at(at);
     regions.push_back(&region);
-    address = std::max(region.function.end, address + 1);
+    at = std::max(region.function.end, at + 1);
   }
   return regions;
 }

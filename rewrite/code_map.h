@@ -43,8 +43,8 @@ class CodeMap {
   // The region an instruction at an address of unknown surroundings can be relied on in: decoded from several
   // places before it that all arrive at it. Nothing when they do not agree.
   const Region* resynchronised(u64 address);
-  // All regions that overlap [begin, end), clipped to the text segment that holds `begin`.
-  std::vector<const Region*> around(u64 begin, u64 end);
+  // All regions less than `distance` bytes from an address of text, within its segment.
+  std::vector<const Region*> around(u64 address, u64 distance);
   Bytes bytes(const Instruction& instruction) const {
     return object_.at(instruction.address, instruction.length);
   }

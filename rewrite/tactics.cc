@@ -138,9 +138,12 @@ std::optional<Draft> short_jump_to_padding(const SiteContext& context) {
   Draft draft{.tactic = abi::kTacticShortJump, .window = only_site(context)};
   if (!free_for_window(context, site.address, site.end())) return std::nullopt;
   bool reachable = true;
-  for (const Region* region :
-       context.code.around(site.address - std::min(site.address, kShortReach), site.address + kShortReach)) {
+  for (const Region* region : context.code.around(site.address, kShortReach)) {
     if (region->function.certain()) reachable = true;
+    if (!region->complete()) {
+      reachable = true;
+      continue;
+    }
     for (size_t i = region->first_after(site.address - std::min(site.address, kShortReach));
          i < region->code.size(); i++) {
       const Instruction& in = region->code[i];
@@ -161,6 +164,8 @@ std::optional<Draft> short_jump_to_padding(const SiteContext& context) {
 }
 
 std::optional<Draft> evict_neighbours(const SiteContext& context) {
+  // What looks like instructions between functions may be data, or padding that a real entry follows.
+  if (!context.region.function.certain() || !context.region.complete()) return std::nullopt;
   const std::vector<Instruction>& code = context.region.code;
   const Instruction& site = context.site();
   if (!free_for_window(context, site.address, site.end())) return std::nullopt;

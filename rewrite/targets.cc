@@ -70,9 +70,9 @@ class Finder {
 
   void add_decoded(u64 site) {
     const Segment& segment = *object_.segment_at(site);
-    u64 begin = std::max(segment.vaddr, site - std::min(site, kNear));
+    u64 begin = site - std::min(site - segment.vaddr, kNear);
     u64 end = std::min(segment.file_end(), site + kNear);
-    for (const Region* region : code_.around(begin, end)) {
+    for (const Region* region : code_.around(site, kNear)) {
       if (!region->complete()) {
         add_possible_short_branches(std::max(begin, region->function.begin),
                                     std::min(end, region->function.end));

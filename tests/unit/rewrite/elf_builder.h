@@ -1,4 +1,5 @@
-// Small ELF files for tests: one executable segment of given bytes, read-only data, symbols.
+// Small ELF files for tests: one executable segment of given bytes, read-only data, symbols, and if asked for
+// relocations and unwind tables.
 #pragma once
 
 #include <elf.h>
@@ -7,6 +8,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernel/base/types.h"
@@ -36,6 +38,15 @@ class ElfBuilder {
     symbols_.push_back({name, begin, end - begin, STT_FUNC});
   }
   void label(std::string name, u64 at) { symbols_.push_back({name, at, 0, STT_NOTYPE}); }
+  // A relocation that writes down the address `target` (R_X86_64_RELATIVE).
+  void relocation(u64 target) {
+    relocations_.push_back({data_address(), R_X86_64_RELATIVE, static_cast<s64>(target)});
+  }
+  // An FDE for [begin, end); `lsda` is the address of its exception table, 0 for none. Call when the text is
+  // complete.
+  void frame(u64 begin, u64 end, u64 lsda = 0, bool signal_frame = false) {
+    frames_.push_back({begin, end, lsda, signal_frame});
+  }
   u64 data_address() const { return bias + kText + page_up(text.size()); }
 
   std::vector<std::byte> build() const {
@@ -49,8 +60,17 @@ class ElfBuilder {
     append(text.data(), text.size());
     file.resize(page_up(file.size()));
     u64 data_at = append(data.data(), data.size());
+    Elf64_Dyn dynamic[3] = {};
+    dynamic[0] = {DT_RELA, {data_address() + data.size()}};
+    dynamic[1] = {DT_RELASZ, {relocations_.size() * sizeof(Elf64_Rela)}};
+    append(relocations_.data(), dynamic[1].d_un.d_val);
+    u64 unwind_address = data_address() + (file.size() - data_at);
+    std::vector<u8> unwind = unwind_table();
+    u64 unwind_at = append(unwind.data(), unwind.size());
+    u64 data_size = file.size() - data_at;
+    u64 dynamic_at = append(dynamic, sizeof dynamic);
 
-    std::string names("\0", 1);
+    std::string names(".\0.eh_frame\0", 12);
     std::vector<Elf64_Sym> symbols(1);
     for (const Named& named : symbols_) {
       Elf64_Sym symbol{};
@@ -62,11 +82,16 @@ class ElfBuilder {
       names += named.name + '\0';
       symbols.push_back(symbol);
     }
-    std::vector<Elf64_Shdr> sections(3);
+    std::vector<Elf64_Shdr> sections(4);
     sections[1].sh_type = SHT_SYMTAB;
     sections[1].sh_link = 2;
     sections[1].sh_size = symbols.size() * sizeof(Elf64_Sym);
     sections[1].sh_offset = append(symbols.data(), sections[1].sh_size);
+    sections[3].sh_type = SHT_PROGBITS;
+    sections[3].sh_name = 2;
+    sections[3].sh_addr = unwind_address;
+    sections[3].sh_offset = unwind_at;
+    sections[3].sh_size = unwind.size();
     sections[2].sh_type = SHT_STRTAB;
     sections[2].sh_size = names.size();
     sections[2].sh_offset = append(names.data(), names.size());
@@ -79,21 +104,59 @@ class ElfBuilder {
     header.e_machine = EM_X86_64;
     header.e_phoff = sizeof header;
     header.e_phentsize = sizeof(Elf64_Phdr);
-    header.e_phnum = data.empty() ? 1 : 2;
+    header.e_phnum = data_size == 0 ? 1 : 3;
+    header.e_shstrndx = 2;
     header.e_shentsize = sizeof(Elf64_Shdr);
     header.e_shnum = static_cast<u16>(sections.size());
     header.e_shoff = append(sections.data(), sections.size() * sizeof(Elf64_Shdr));
     std::memcpy(file.data(), &header, sizeof header);
-    Elf64_Phdr segments[2] = {};
+    Elf64_Phdr segments[3] = {};
     segments[0] = {PT_LOAD,      text_flags,  kText,       bias + kText,
                    bias + kText, text.size(), text.size(), kPageSize};
-    segments[1] = {PT_LOAD,        PF_R,        data_at,     data_address(),
-                   data_address(), data.size(), data.size(), kPageSize};
+    segments[1] = {PT_LOAD, PF_R, data_at, data_address(), data_address(), data_size, data_size, kPageSize};
+    segments[2] = {PT_DYNAMIC, PF_R, dynamic_at, 0, 0, sizeof dynamic, sizeof dynamic, 8};
     std::memcpy(file.data() + sizeof header, segments, sizeof segments);
     return file;
   }
 
  private:
+  struct Frame {
+    u64 begin;
+    u64 end;
+    u64 lsda;
+    bool signal_frame;
+  };
+  // A CIE (absolute pointers throughout) and an FDE for each frame.
+  std::vector<u8> unwind_table() const {
+    std::vector<u8> out;
+    auto put = [&](const auto& value) {
+      auto* bytes = reinterpret_cast<const u8*>(&value);
+      out.insert(out.end(), bytes, bytes + sizeof value);
+    };
+    for (const Frame& frame : frames_) {
+      u32 cie = static_cast<u32>(out.size());
+      put(u32{20});  // length
+      put(u32{0});
+      put(u8{1});
+      for (char c : frame.signal_frame ? std::string_view("zLRS\0", 5) : std::string_view("zLR\0\0", 5))
+        put(c);
+      if (!frame.signal_frame) out.pop_back();
+      for (u8 byte : {1, 0x78, 16, 2, 0, 0})
+        put(byte);  // alignments, return address, length of: L and R absolute
+      while (out.size() - cie < 24) put(u8{0});
+      u32 fde = static_cast<u32>(out.size());
+      put(u32{4 + 16 + 1 + 8 + 3});
+      put(fde + 4 - cie);
+      put(frame.begin);
+      put(frame.end - frame.begin);
+      put(u8{8});
+      put(frame.lsda);
+      while (out.size() - fde < 36) put(u8{0});
+    }
+    if (!frames_.empty()) put(u32{0});
+    return out;
+  }
+
   struct Named {
     std::string name;
     u64 value;
@@ -101,6 +164,8 @@ class ElfBuilder {
     u8 type;
   };
   std::vector<Named> symbols_;
+  std::vector<Elf64_Rela> relocations_;
+  std::vector<Frame> frames_;
 };
 
 }  // namespace teacup::test

@@ -4,19 +4,15 @@
 #pragma once
 
 #include "fs/file.h"
+#include "fs/path.h"
 #include "kernel/abi/net.h"
 #include "kernel/frame/heap.h"
-
-namespace teacup::fs {
-class FsContext;
-}
 
 namespace teacup::net {
 
 // Who calls: paths are resolved for, and credentials recorded from.
 struct Caller {
-  const fs::FsContext& fs;
-  const Credentials& credentials;
+  const fs::Caller& names;
   abi::UCred identity;  // the thread group's pid, effective ids
 };
 
@@ -27,12 +23,10 @@ struct Address {
   u16 family() const { return length < 2 ? u16{0} : static_cast<u16>(bytes[0] | bytes[1] << 8); }
 };
 
-// Files and credentials that travel with data (unix(7), SCM_RIGHTS, SCM_CREDENTIALS).
+// Files that travel with data (unix(7), SCM_RIGHTS). Credentials are in the requests.
 class Ancillary : public RefCounted<Ancillary> {
  public:
   static void destroy(Ancillary* ancillary);
-  bool has_credentials = false;
-  abi::UCred credentials{};
   HeapArray<fs::File*> files;  // counted references
   ~Ancillary();
 };
@@ -42,12 +36,15 @@ struct SendRequest {
   u32 flags = 0;  // MSG_*
   const Address* to = nullptr;
   Ref<Ancillary> ancillary;  // may be null
+  bool has_sender = false;   // SCM_CREDENTIALS was given (and checked): `sender` counts
+  abi::UCred sender{};
 };
 struct ReceiveRequest {
   IoDest* data = nullptr;
   u32 flags = 0;             // MSG_* asked for
   u32 out_flags = 0;         // MSG_TRUNC, MSG_EOR
   Address from;              // sender's address, length 0 if it has none
+  abi::UCred sender{};       // who sent it
   Ref<Ancillary> ancillary;  // what came with the data
   size_t full_length = 0;    // a datagram's length before truncation
 };
@@ -73,6 +70,7 @@ class Socket : public fs::File {
   u64 receive_timeout = 0;
   u64 send_timeout = 0;
   virtual bool pass_credentials() const { return false; }
+  virtual int type() const = 0;  // SOCK_STREAM…
 };
 
 Socket* socket_of(fs::File& file);  // null for other files

@@ -11,6 +11,7 @@
 #include "kernel/pseudo/pty.h"
 #include "kernel/pseudo/state.h"
 #include "kernel/task/processes.h"
+#include "net/unix.h"
 
 namespace teacup::pseudo {
 
@@ -20,6 +21,7 @@ void pseudo_start() {
   set_root(Root::kPseudo, created.value());
   fs::pipes_start();
   fs::epoll_start();
+  net::net_start();
   fs::FsHooks hooks = fs::fs_hooks();
   hooks.open_fifo = &fs::open_fifo;
   fs::set_fs_hooks(hooks);

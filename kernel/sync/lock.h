@@ -26,6 +26,7 @@ enum class LockRank : u8 {
   kInodeChild,   // a second inode of the same kind (address order)
   kFileLocks,
   kDentry,
+  kSocketNames,  // the machine's abstract socket names
   kSocket,
   kSocketPeer,
   kPipe,

@@ -1,0 +1,21 @@
+// AF_UNIX sockets (unix(7)): stream, datagram and sequenced packets, with names in the file tree and
+// abstract ones. Differs from Linux: descriptors in flight that only refer to one another are not collected.
+//
+// Locks: the table of abstract names' (kSocketNames), alone; endpoints' (unix_endpoint.h).
+#pragma once
+
+#include "net/socket.h"
+
+namespace teacup::net {
+
+// Creates the machine's table of names. Once.
+void net_start();
+
+// flags: O_NONBLOCK. EPROTONOSUPPORT, ESOCKTNOSUPPORT.
+Result<Ref<Socket>> make_unix_socket(int type, int protocol, u32 flags);
+struct SocketPair {
+  Ref<Socket> first, second;
+};
+Result<SocketPair> make_unix_pair(const Caller& caller, int type, int protocol, u32 flags);
+
+}  // namespace teacup::net

@@ -1,0 +1,508 @@
+// Data are a list of messages in the heap, streams' too: a stream's reader runs over the borders, except
+// where descriptors or credentials came along, which belong to the bytes they were sent with. A sender's room
+// is measured by what waits at the receiver. A stream has one sender, whose queue is woken when bytes are
+// taken; others that found no room leave a Waiter at the receiver.
+#include "net/unix_endpoint.h"
+
+#include <algorithm>
+
+namespace teacup::net {
+
+namespace {
+
+constexpr u32 kReadEvents = abi::kPOLLIN | abi::kPOLLRDNORM;
+constexpr u32 kWriteEvents = abi::kPOLLOUT | abi::kPOLLWRNORM | abi::kPOLLWRBAND;
+constexpr size_t kStreamPiece = 32 * KiB - sizeof(Message);
+
+// Messages that were taken off a queue under its lock, and go once it is dropped.
+void chain(Message*& first, Message& message) {
+  message.chain = first;
+  first = &message;
+}
+void drop_chain(Message* message) {
+  while (message != nullptr) {
+    Message* next = message->chain;
+    Message::destroy(message);
+    message = next;
+  }
+}
+
+bool same_sender(const abi::UCred& a, const abi::UCred& b) {
+  return a.pid == b.pid && a.uid == b.uid && a.gid == b.gid;
+}
+
+}  // namespace
+
+Result<Message*> Message::create(size_t size) {
+  void* block = heap_allocate(sizeof(Message) + size);
+  if (block == nullptr) return Errno::NOMEM;
+  auto* message = new (block) Message;
+  message->size = static_cast<u32>(size);
+  message->taken = 0;
+  message->chain = nullptr;
+  return message;
+}
+
+void Message::destroy(Message* message) {
+  teacup::destroy(message);
+}
+
+Result<Ref<Endpoint>> Endpoint::create(int type) {
+  return make_ref<Endpoint>(type);
+}
+
+Endpoint::~Endpoint() {
+  while (Message* message = messages_.pop_front()) Message::destroy(message);
+}
+
+Ref<Endpoint> Endpoint::peer() {
+  LockGuard guard(lock_);
+  return peer_;
+}
+
+Ref<Name> Endpoint::name() {
+  LockGuard guard(lock_);
+  return name_;
+}
+
+Errno Endpoint::take_error() {
+  LockGuard guard(lock_);
+  return std::exchange(error_, Errno::OK);
+}
+
+u64 Endpoint::queued_bytes() {
+  LockGuard guard(lock_);
+  if (is_stream()) return bytes_;
+  Message* first = messages_.front();
+  return first != nullptr ? first->size : 0;
+}
+
+u64 Endpoint::outgoing_bytes() {
+  Ref<Endpoint> target = peer();
+  if (!target) return 0;
+  LockGuard guard(target->lock_);
+  return target->bytes_;
+}
+
+// --- Connections.
+
+void Endpoint::close() {
+  Message* dropped = nullptr;
+  Ref<Endpoint> peer;
+  Ref<Name> name;
+  Endpoint* pending;
+  bool unread;
+  {
+    LockGuard guard(lock_);
+    closed_ = receive_shut_ = send_shut_ = true;
+    unread = !messages_.empty();
+    while (Message* message = messages_.pop_front()) chain(dropped, *message);
+    bytes_ = count_ = 0;
+    peer = std::move(peer_);
+    name = std::move(name_);
+    pending = std::exchange(pending_first_, nullptr);
+    pending_last_ = nullptr;
+    pending_count_ = 0;
+  }
+  // What was never accepted is reset.
+  while (pending != nullptr) {
+    Ref<Endpoint> one = Ref<Endpoint>::adopt(pending);
+    pending = std::exchange(one->pending_next_, nullptr);
+    Ref<Endpoint> client = one->peer();
+    one->close();
+    if (client) client->peer_closed(true);
+  }
+  if (peer && !is_datagram()) peer->peer_closed(unread);
+  wake_waiters();
+  queue.wake_all();
+  drop_chain(dropped);
+}
+
+void Endpoint::peer_closed(bool reset) {
+  Ref<Endpoint> gone;
+  {
+    LockGuard guard(lock_);
+    receive_shut_ = send_shut_ = true;
+    if (reset) error_ = Errno::CONNRESET;
+    gone = std::move(peer_);
+  }
+  queue.wake_all();
+}
+
+void Endpoint::peer_shut(bool reading, bool writing) {
+  {
+    LockGuard guard(lock_);
+    if (reading) send_shut_ = true;
+    if (writing) receive_shut_ = true;
+  }
+  queue.wake_all();
+}
+
+Result<void> Endpoint::bind(Ref<Name> name) {
+  LockGuard guard(lock_);
+  if (name_) return Errno::INVAL;
+  name_ = std::move(name);
+  return {};
+}
+
+Result<void> Endpoint::listen(int backlog, const abi::UCred& identity) {
+  if (is_datagram()) return Errno::NOTSUP;
+  LockGuard guard(lock_);
+  if (!name_ || state() == State::kConnected) return Errno::INVAL;
+  backlog_ = static_cast<u32>(std::clamp(backlog, 0, abi::kSOMAXCONN));
+  identity_ = identity;
+  state_.store(State::kListening, std::memory_order_release);
+  return {};
+}
+
+Result<void> Endpoint::connect(Endpoint& listener, const abi::UCred& identity) {
+  Ref<Endpoint> accepted = TRY(create(type));
+  accepted->peer_ = Ref<Endpoint>::share(this);
+  accepted->peer_identity = identity;
+  accepted->pass_credentials.store(listener.pass_credentials.load());
+  accepted->state_.store(State::kConnected, std::memory_order_release);
+  {
+    LockGuard guard(lock_);
+    if (state() == State::kConnected) return Errno::ISCONN;
+    if (state() == State::kListening) return Errno::INVAL;
+    // Before the other side can be accepted and send.
+    peer_ = accepted;
+    state_.store(State::kConnected, std::memory_order_release);
+  }
+  Errno error = Errno::OK;
+  {
+    LockGuard guard(listener.lock_);
+    if (listener.closed_ || listener.state() != State::kListening) {
+      error = Errno::CONNREFUSED;
+    } else if (listener.pending_count_ > listener.backlog_) {
+      listener.wait_for_room_locked(*this);
+      error = Errno::AGAIN;
+    } else {
+      accepted->name_ = listener.name_;
+      peer_identity = listener.identity_;
+      accepted->own_identity = listener.identity_;
+      accepted->ref();  // the queue's
+      Endpoint*& place =
+          listener.pending_last_ != nullptr ? listener.pending_last_->pending_next_ : listener.pending_first_;
+      place = accepted.get();
+      listener.pending_last_ = accepted.get();
+      listener.pending_count_++;
+    }
+  }
+  if (error == Errno::OK) {
+    listener.queue.wake(kReadEvents);
+    return {};
+  }
+  Ref<Endpoint> undone;
+  LockGuard guard(lock_);
+  undone = std::move(peer_);
+  state_.store(State::kUnconnected, std::memory_order_release);
+  guard.unlock();
+  Ref<Endpoint> back = std::move(accepted->peer_);
+  return error;
+}
+
+Result<Ref<Endpoint>> Endpoint::accept() {
+  if (is_datagram()) return Errno::NOTSUP;
+  Ref<Endpoint> accepted;
+  {
+    LockGuard guard(lock_);
+    if (state() != State::kListening || receive_shut_) return Errno::INVAL;
+    if (pending_first_ == nullptr) return Errno::AGAIN;
+    accepted = Ref<Endpoint>::adopt(pending_first_);
+    pending_first_ = std::exchange(accepted->pending_next_, nullptr);
+    if (pending_first_ == nullptr) pending_last_ = nullptr;
+    pending_count_--;
+  }
+  wake_waiters();
+  return accepted;
+}
+
+void Endpoint::set_peer(Ref<Endpoint> target) {
+  {
+    LockGuard guard(lock_);
+    state_.store(target ? State::kConnected : State::kUnconnected, std::memory_order_release);
+    std::swap(peer_, target);
+  }
+  queue.wake_all();
+}
+
+void Endpoint::make_pair(Endpoint& a, Endpoint& b, const abi::UCred& identity) {
+  a.peer_ = Ref<Endpoint>::share(&b);
+  b.peer_ = Ref<Endpoint>::share(&a);
+  a.peer_identity = b.peer_identity = a.own_identity = b.own_identity = identity;
+  a.state_.store(State::kConnected);
+  b.state_.store(State::kConnected);
+}
+
+Result<void> Endpoint::shutdown(int how) {
+  if (how < abi::kSHUT_RD || how > abi::kSHUT_RDWR) return Errno::INVAL;
+  bool reading = how != abi::kSHUT_WR, writing = how != abi::kSHUT_RD;
+  Ref<Endpoint> other;
+  {
+    LockGuard guard(lock_);
+    if (state() == State::kUnconnected && !is_datagram()) return Errno::NOTCONN;
+    receive_shut_ = receive_shut_ || reading;
+    send_shut_ = send_shut_ || writing;
+    if (!is_datagram()) other = peer_;
+  }
+  if (other) other->peer_shut(reading, writing);
+  queue.wake_all();
+  return {};
+}
+
+// --- Sending.
+
+bool Endpoint::full_locked() const {
+  return count_ >= kMostDatagrams || bytes_ >= kLargestBuffer;
+}
+
+void Endpoint::wait_for_room_locked(Endpoint& who) {
+  for (Waiter& waiter : waiters_) {
+    if (waiter.endpoint == &who) return;
+  }
+  auto waiter = make<Waiter>();
+  if (!waiter.ok()) return;  // it polls again at the next event of its own
+  who.ref();
+  waiter.value()->endpoint = &who;
+  waiters_.push_back(*waiter.value());
+}
+
+void Endpoint::wake_waiters() {
+  for (;;) {
+    Waiter* waiter;
+    {
+      LockGuard guard(lock_);
+      waiter = waiters_.pop_front();
+    }
+    if (waiter == nullptr) return;
+    waiter->endpoint->queue.wake(kWriteEvents);
+    waiter->endpoint->unref();
+    teacup::destroy(waiter);
+  }
+}
+
+Result<void> Endpoint::check_send() {
+  LockGuard guard(lock_);
+  if (error_ != Errno::OK && is_datagram()) return std::exchange(error_, Errno::OK);
+  if (send_shut_) return Errno::PIPE;
+  return {};
+}
+
+Result<Message*> Endpoint::build(SendRequest& request, size_t size, const abi::UCred& sender) {
+  Message* message = TRY(Message::create(size));
+  auto copied = request.data->take(message->data(), size);
+  if (!copied.ok()) {
+    Message::destroy(message);
+    return copied.error();
+  }
+  message->size = static_cast<u32>(copied.value());
+  message->sender = sender;
+  message->from = name();
+  message->ancillary = std::move(request.ancillary);
+  return message;
+}
+
+Result<size_t> Endpoint::send_stream(SendRequest& request, const abi::UCred& sender) {
+  if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
+  if (request.to != nullptr && request.to->length > 0)
+    return state() == State::kConnected ? Errno::ISCONN : Errno::NOTSUP;
+  if (state() != State::kConnected) return Errno::NOTCONN;
+  TRY(check_send());
+  Ref<Endpoint> target = peer();
+  if (!target) return Errno::PIPE;
+  size_t done = 0;
+  while (request.data->remaining() > 0) {
+    u64 room;
+    {
+      LockGuard guard(target->lock_);
+      if (target->closed_ || target->receive_shut_) {
+        if (done > 0) break;
+        return Errno::PIPE;
+      }
+      u64 limit = send_buffer.load(std::memory_order_relaxed);
+      room = limit > target->bytes_ ? limit - target->bytes_ : 0;
+    }
+    if (room == 0) break;
+    size_t size = std::min<u64>({request.data->remaining(), room, kStreamPiece});
+    auto message = build(request, size, sender);
+    if (!message.ok()) {
+      if (done > 0) break;
+      return message.error();
+    }
+    size_t built = message.value()->size;
+    auto delivered = deliver(message.value(), *target);
+    if (!delivered.ok()) {
+      if (done > 0) break;
+      return delivered.error();
+    }
+    done += built;
+    if (built < size) break;
+  }
+  if (done == 0 && request.data->remaining() > 0) return Errno::AGAIN;
+  return done;
+}
+
+Result<void> Endpoint::deliver(Message* message, Endpoint& target) {
+  {
+    LockGuard guard(target.lock_);
+    if (!target.closed_ && !target.receive_shut_) {
+      target.messages_.push_back(*message);
+      target.bytes_ += message->size;
+      target.count_++;
+      message = nullptr;
+    }
+  }
+  if (message != nullptr) {
+    Message::destroy(message);
+    return Errno::PIPE;
+  }
+  if (!target.queue.empty()) target.queue.wake(kReadEvents);
+  return {};
+}
+
+// Datagrams and sequenced packets: whole or not at all. `target`: null for the peer.
+Result<size_t> Endpoint::send_message(SendRequest& request, const abi::UCred& sender, Endpoint* target) {
+  if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
+  if (!is_datagram() && state() != State::kConnected) return Errno::NOTCONN;
+  TRY(check_send());
+  Ref<Endpoint> to = target != nullptr ? Ref<Endpoint>::share(target) : peer();
+  if (!to) return is_datagram() ? Errno::NOTCONN : Errno::PIPE;
+  size_t size = request.data->remaining();
+  if (size > send_buffer.load(std::memory_order_relaxed) - 32) return Errno::MSGSIZE;
+  {
+    LockGuard guard(to->lock_);
+    if (to->closed_) {
+      guard.unlock();
+      if (is_datagram() && target == nullptr) set_peer(nullptr);
+      return is_datagram() ? Errno::CONNREFUSED : Errno::PIPE;
+    }
+    if (to->receive_shut_) return Errno::PIPE;
+    if (is_datagram() && to->peer_ && to->peer_.get() != this) return Errno::PERM;
+    bool room = !to->full_locked() && (to->bytes_ == 0 || to->bytes_ + size <= send_buffer.load());
+    if (!room) {
+      to->wait_for_room_locked(*this);
+      return Errno::AGAIN;
+    }
+  }
+  Message* message = TRY(build(request, size, sender));
+  TRY(deliver(message, *to));
+  return size;
+}
+
+// --- Receiving.
+
+void Endpoint::describe_message(Message& message, ReceiveRequest& request) {
+  if (message.from) request.from = message.from->address;
+  bool has_files = message.ancillary && message.ancillary->files.size() > 0;
+  request.sender = message.sender;
+  if (has_files) request.ancillary = message.ancillary;
+}
+
+// Why an empty queue gives nothing: an error, the end (OK), or EAGAIN.
+Result<void> Endpoint::check_empty_locked() {
+  if (error_ != Errno::OK) return std::exchange(error_, Errno::OK);
+  if (receive_shut_) return {};
+  if (!is_datagram() && state() != State::kConnected) return is_stream() ? Errno::INVAL : Errno::NOTCONN;
+  return Errno::AGAIN;
+}
+
+Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*& done) {
+  bool peek = (request.flags & abi::kMSG_PEEK) != 0;
+  size_t copied = 0;
+  Message* message = messages_.front();
+  const Message* first = nullptr;
+  while (message != nullptr && request.data->remaining() > 0) {
+    bool has_files = message->ancillary && message->ancillary->files.size() > 0;
+    if (first != nullptr && (has_files || (pass_credentials && !same_sender(first->sender, message->sender))))
+      break;
+    if (first == nullptr) describe_message(*message, request);
+    first = message;
+    auto put = request.data->put(message->data() + message->taken, message->left());
+    if (!put.ok() && copied == 0) return put.error();
+    if (!put.ok()) break;
+    copied += put.value();
+    Message* next = messages_.after(*message);
+    bool whole = put.value() == message->left();
+    if (!peek) {
+      message->taken += static_cast<u32>(put.value());
+      bytes_ -= put.value();
+      // The descriptors go with the first bytes.
+      if (has_files && !whole) request.ancillary = std::move(message->ancillary);
+      if (whole) {
+        MessageList::remove(*message);
+        count_--;
+        chain(done, *message);
+      }
+    }
+    if (!whole || has_files) break;
+    message = next;
+  }
+  return copied;
+}
+
+Result<size_t> Endpoint::receive_message_locked(ReceiveRequest& request, Message*& done) {
+  Message* message = messages_.front();
+  describe_message(*message, request);
+  request.full_length = message->size;
+  size_t copied =
+      TRY(request.data->put(message->data(), std::min<size_t>(message->size, request.data->remaining())));
+  if (copied < message->size) request.out_flags |= abi::kMSG_TRUNC;
+  if (type == abi::kSOCK_SEQPACKET) request.out_flags |= abi::kMSG_EOR;
+  if ((request.flags & abi::kMSG_PEEK) == 0) {
+    MessageList::remove(*message);
+    bytes_ -= message->size;
+    count_--;
+    chain(done, *message);
+  }
+  return (request.flags & abi::kMSG_TRUNC) != 0 ? message->size : copied;
+}
+
+Result<size_t> Endpoint::receive(ReceiveRequest& request) {
+  if ((request.flags & abi::kMSG_OOB) != 0) return is_stream() ? Errno::INVAL : Errno::NOTSUP;
+  Message* done = nullptr;
+  Ref<Endpoint> sender;
+  Result<size_t> result = [&]() -> Result<size_t> {
+    LockGuard guard(lock_);
+    if (messages_.empty()) {
+      if (is_stream() && request.data->remaining() == 0 && state() == State::kConnected) return size_t{0};
+      TRY(check_empty_locked());
+      return size_t{0};
+    }
+    if (is_stream()) sender = peer_;
+    return is_stream() ? receive_stream_locked(request, done) : receive_message_locked(request, done);
+  }();
+  if (done != nullptr || (result.ok() && is_stream())) {
+    if (sender && !sender->queue.empty()) sender->queue.wake(kWriteEvents);
+    if (!is_stream()) wake_waiters();
+  }
+  drop_chain(done);
+  return result;
+}
+
+u32 Endpoint::poll() {
+  u32 events = 0;
+  Ref<Endpoint> target;
+  {
+    LockGuard guard(lock_);
+    if (state() == State::kListening) return pending_first_ != nullptr ? kReadEvents : 0;
+    if (error_ != Errno::OK) events |= abi::kPOLLERR;
+    if (receive_shut_ && send_shut_) events |= abi::kPOLLHUP;
+    if (receive_shut_) events |= abi::kPOLLRDHUP | kReadEvents;
+    if (!messages_.empty()) events |= kReadEvents;
+    if (!is_datagram() && state() == State::kUnconnected) events |= abi::kPOLLHUP;
+    target = peer_;
+  }
+  bool room = true;
+  if (target) {
+    LockGuard guard(target->lock_);
+    u64 limit = send_buffer.load(std::memory_order_relaxed);
+    // As on Linux, "writable" means that a good part of the buffer is free.
+    room = target->bytes_ * 4 <= limit && (is_stream() || !target->full_locked());
+    if (!room && !is_stream()) target->wait_for_room_locked(*this);
+  }
+  if (room) events |= kWriteEvents;
+  return events;
+}
+
+}  // namespace teacup::net

@@ -29,6 +29,8 @@ enum class Root : u32 {
   kPipes,
   kEpolls,
   kIpc,
+  kZygotes,
+  kRandom,
   kCount
 };
 

@@ -56,9 +56,10 @@ class Process : public RefCounted<Process> {
   u32 wait_status = 0;        // of a zombie, as wait(2) tells it
   s32 stop_report = 0;        // signal of a stop that wait() has not told yet
   bool continue_report = false;
-  CpuTimes own_times;       // at its end
-  CpuTimes children_times;  // of the children waited for
-  u64 children_max_rss = 0;
+  CpuTimes own_times;                     // at its end
+  CpuTimes children_times;                // of the children waited for
+  u64 max_rss = 0, children_max_rss = 0;  // KiB
+  u32 last_uid = 0;                       // of its last task
 
   // --- Under `lock`.
   mutable Mutex lock{LockRank::kSignal};
@@ -70,6 +71,8 @@ class Process : public RefCounted<Process> {
   bool stopping = false;  // a stop signal was taken: tasks are to stand still
   bool stopped = false;   // all do
   s32 stop_signal = 0;
+  u32 stop_count = 0;      // of stops begun
+  u32 continue_count = 0;  // of SIGCONT and SIGKILL sent: a stop that was decided before one is off
   u32 tasks_in_stop = 0;
   ProcessTimers* timers = nullptr;  // itimers and POSIX timers; made at the first use
   Ref<ProgramRequest> program;      // for /proc/PID/cmdline, environ, exe
@@ -79,6 +82,8 @@ class Process : public RefCounted<Process> {
   std::atomic<bool> ending{false};     // exit_group, a fatal signal
   std::atomic<bool> committed{false};  // siblings that enter the kernel from now on just end
   u32 end_status = 0;                  // lock: wait status of that
+  u32 leader_status = 0;               // lock: wait status of the leader's own exit(2)
+  std::atomic<u32> leaving{0};         // tasks that are off the list and not yet out of the kernel
   Task* reaper = nullptr;              // lock: the task that brings it to its end, or is about to exec
 
   // --- Waiting.
@@ -86,8 +91,9 @@ class Process : public RefCounted<Process> {
   WaitQueue signal_queue;  // a signal arrived for it or one of its tasks (POLLIN): signalfd(2)
   WaitQueue exit_queue;    // woken with POLLIN when it becomes a zombie: pidfd_open(2)
 
-  // --- CPU time: see times.h.
-  u64 ended_tasks_cpu = 0;  // lock: of tasks that have ended
+  // --- CPU time: see times.cc.
+  s64 cpu_offset = 0;          // ns, to be added to the host process's CPU time
+  bool cpu_by_thread = false;  // a borrower's: to that of the host thread it is on
 
   // Soft limit of a resource (kRLIMIT_*), kUnlimited if there is none.
   u64 limit(int resource) const { return limits[static_cast<size_t>(resource)].soft; }
@@ -103,6 +109,7 @@ class Session : public RefCounted<Session> {
   // Under Processes::lock.
   Ref<ControllingTerminal> terminal;  // null: none
   bool leader_ended = false;
+  u32 group_count = 0;
 };
 
 class ProcessGroup : public RefCounted<ProcessGroup> {

@@ -8,6 +8,8 @@
 #pragma once
 
 #include "kernel/abi/boot.h"
+#include "kernel/base/format.h"
+#include "kernel/task/host_process.h"
 #include "kernel/task/process.h"
 
 namespace teacup {
@@ -28,30 +30,35 @@ class Processes {
   Ref<Task> next_task(Process& process, s32 after);
 
   // The same under `lock`, without a reference.
-  Task* task_locked(s32 tid) { return valid(tid) ? slots_[tid].task : nullptr; }
-  Process* process_locked(s32 pid) { return valid(pid) ? slots_[pid].process : nullptr; }
-  ProcessGroup* group_locked(s32 id) { return valid(id) ? slots_[id].group : nullptr; }
-  Session* session_locked(s32 id) { return valid(id) ? slots_[id].session : nullptr; }
+  Task* task_locked(s32 tid) { return valid(tid) ? slot(tid).task : nullptr; }
+  Process* process_locked(s32 pid) { return valid(pid) ? slot(pid).process : nullptr; }
+  ProcessGroup* group_locked(s32 id) { return valid(id) ? slot(id).group : nullptr; }
+  Session* session_locked(s32 id) { return valid(id) ? slot(id).session : nullptr; }
 
   // --- Numbers. EAGAIN when all are taken.
   Result<s32> allocate_pid_locked();
-  void set_task_locked(s32 tid, Task* task) { slots_[tid].task = task; }
-  void set_process_locked(s32 pid, Process* process) { slots_[pid].process = process; }
-  void set_group_locked(s32 id, ProcessGroup* group) { slots_[id].group = group; }
-  void set_session_locked(s32 id, Session* session) { slots_[id].session = session; }
+  void set_task_locked(s32 tid, Task* task) { slot(tid).task = task; }
+  void set_process_locked(s32 pid, Process* process) { slot(pid).process = process; }
+  void set_group_locked(s32 id, ProcessGroup* group) { slot(id).group = group; }
+  void set_session_locked(s32 id, Session* session) { slot(id).session = session; }
 
   // --- Groups and sessions.
   void join_group_locked(Process& process, Ref<ProcessGroup> group);
   void leave_group_locked(Process& process);
   // No member has a parent in another group of the same session: nobody could continue it (POSIX).
   bool is_orphaned_locked(ProcessGroup& group, const Process* without = nullptr);
-  // The machine's pid 1.
-  Process* init = nullptr;
+  Process* init = nullptr;  // the machine's pid 1
+
+  List<HostProcess, &HostProcess::node> hosts;  // lock
 
   // --- Figures for /proc.
   u32 process_count = 0, task_count = 0;  // lock
   std::atomic<u64> forks{0};              // since the start
   s32 last_pid = 0;
+
+  // --- The vector state that signal frames show: components (XCR0 bits) and bytes. 0: no XSAVE.
+  u64 xstate_mask = 0;
+  u64 xstate_size = 0;
 
   // --- The machine's name (lock).
   char host_name[65] = {};
@@ -67,8 +74,10 @@ class Processes {
     bool in_use() const { return task || process || group || session; }
   };
   static bool valid(s32 id) { return id > 0 && id < kPidMax; }
+  Slot& slot(s32 id) { return slots_[static_cast<size_t>(id)]; }
 
-  Slot* slots_ = nullptr;  // [kPidMax]
+  HeapArray<Slot> slots_;  // [kPidMax]
+  s32 highest_ = 0;        // ever given out
 };
 
 inline Processes& processes() {

@@ -12,6 +12,29 @@ namespace teacup {
 abi::SigInfo user_signal(int signal, int code = abi::kSI_USER);
 abi::SigInfo kernel_signal(int signal, int code = abi::kSI_KERNEL);
 
+// Who is to be told once the locks are dropped. Several signals may be collected in one.
+class SignalBatch {
+ public:
+  SignalBatch() = default;
+  SignalBatch(const SignalBatch&) = delete;
+  SignalBatch& operator=(const SignalBatch&) = delete;
+  ~SignalBatch() { flush(); }
+  void flush();
+
+  void add(Task& task);
+  void add_continued(Process& process);
+
+ private:
+  static constexpr u32 kSize = 16;
+  Ref<Task> tasks_[kSize];
+  u32 task_count_ = 0;
+  Ref<Process> continued_[kSize];
+  u32 continued_count_ = 0;
+};
+// Queue a signal; under Processes::lock or none. Those concerned are woken by the batch.
+Result<void> queue_signal(Process& process, const abi::SigInfo& info, SignalBatch& batch);
+Result<void> queue_signal(Task& task, const abi::SigInfo& info, SignalBatch& batch);
+
 // EAGAIN: a queued real-time signal found no room (RLIMIT_SIGPENDING).
 Result<void> send_signal(Process& process, const abi::SigInfo& info);
 Result<void> send_signal(Task& task, const abi::SigInfo& info);
@@ -31,6 +54,20 @@ bool signal_pending(Task& task);
 abi::SigSet pending_signals(Task& task);
 // Takes one of `allowed` without delivering it (sigtimedwait, signalfd); 0: none is pending.
 int take_signal(Task& task, abi::SigSet allowed, abi::SigInfo* info);
+
+// Process signals that `task` was to take and no longer will (it blocks them, or ends): finds them others.
+void retarget_signals_locked(Process& process, const Task& except, abi::SigSet signals, SignalBatch& batch);
+
+// A timer queued its signal by itself: points out the task that is to take it (`to`, or one of the process).
+void retarget_timer_signal_locked(Process& process, Task* to, int signal, SignalBatch& batch);
+
+// Sets `reason` for all tasks of the process but `except`; without `kick`, tasks in guest code are left there
+// until they enter the kernel by themselves.
+void interrupt_tasks(Process& process, const Task* except, Pending reason, bool kick);
+
+// Tells the parent that its child stopped (CLD_STOPPED) or goes on (CLD_CONTINUED). No lock held.
+void report_to_parent(Process& process, int code);
+bool is_ignored_locked(const Process& process, int signal);
 
 // Changes the task's mask (never SIGKILL, SIGSTOP) and sees to what became deliverable.
 void set_blocked(Task& task, abi::SigSet blocked);

@@ -25,6 +25,8 @@ struct Caller;  // fs/path.h
 namespace teacup {
 
 class Process;
+class HostProcess;
+struct HostThread;
 
 // A synchronous fault of guest code, as entry code found it.
 struct FaultInfo {
@@ -63,10 +65,11 @@ class Task : public TaskCore, public RefCounted<Task> {
   fs::Caller caller() const;
 
   // --- Its place in the machine.
-  ListNode process_node;  // Process::tasks
-  u32 stack_slot = 0;     // in `memory`; kernel_stack_top follows from it
-  u64 fs_base = 0;        // while another task runs on its host thread (a vfork parent)
-  bool ended = false;     // process->lock: no longer counted among the process's live tasks
+  ListNode process_node;  // Process::tasks; not linked once it has ended
+  HostThread* host_thread = nullptr;
+  Ref<HostProcess> host;
+  u32 stack_slot = 0;  // in `memory`; kernel_stack_top follows from it
+  u64 fs_base = 0;     // while another task runs on its host thread (a vfork parent)
 
   // --- Memory words that its end touches (set_tid_address(2), get_robust_list(2)).
   u64 clear_child_tid = 0;
@@ -80,7 +83,7 @@ class Task : public TaskCore, public RefCounted<Task> {
 
   // --- Times.
   u64 start_time = 0;  // ns, monotonic
-  u64 cpu_base = 0;    // CPU time used on earlier host threads, ns; minus what this one had used before
+  s64 cpu_offset = 0;  // ns, to be added to the host thread's CPU time: see times.cc
 
   // --- Bits and pieces of prctl(2), personality(2), sched_setaffinity(2).
   u64 personality = 0;
@@ -93,11 +96,14 @@ class Task : public TaskCore, public RefCounted<Task> {
 
   FutexWaiter futex;
 
-  // --- vfork (see borrow.h): the task whose host thread this one runs on; and on that task, where its kernel
+  // --- vfork (see borrow.h): the task whose host thread this one runs on; and on that one, where its kernel
   // stack stands still.
   Ref<Task> lender;
   u64 suspended_stack = 0;
   std::atomic<u32> lend_state{0};
+  // A vfork that was a host fork (CLONE_VFORK without CLONE_VM): the parent waits until this is set.
+  bool is_host_vfork = false;
+  std::atomic<bool> let_go{false};
 };
 
 #ifdef TEACUP_HOSTED

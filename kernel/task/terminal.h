@@ -4,6 +4,7 @@
 
 #include "kernel/base/ref.h"
 #include "kernel/base/types.h"
+#include "kernel/frame/heap.h"
 
 namespace teacup {
 
@@ -13,6 +14,7 @@ class ControllingTerminal : public RefCounted<ControllingTerminal> {
  public:
   virtual ~ControllingTerminal() = default;
   static void destroy(ControllingTerminal* terminal);
+  static void operator delete(void* block) { heap_free(block); }
 
   virtual u64 device() const = 0;            // rdev, for /proc/PID/stat
   virtual s32 foreground_group() const = 0;  // 0: none

@@ -8,10 +8,13 @@
 #include <atomic>
 
 #include "kernel/base/result.h"
+#include "kernel/task/host_process.h"
 #include "kernel/task/task.h"
 #include "loader/program.h"
 
 namespace teacup {
+
+void zygotes_start();
 
 // --- For the template. It loops: while zygotes_wanted(), spawn_zygote(); then sleeps on zygotes_word() while
 // that is unchanged since before the test.
@@ -20,8 +23,15 @@ u32 zygotes_wanted();
 Result<void> spawn_zygote();
 std::atomic<u32>& zygotes_word();
 
-// --- For exec. Hands `task` with its program to a zygote (waits for one to be there). From then on the task
-// runs there and the caller may not touch it. EAGAIN when the host gives no more processes.
-Result<void> hand_to_zygote(Ref<Task> task, Ref<ProgramRequest> program);
+// --- For exec. Takes a zygote out of the queue, waiting for one to be there. EAGAIN when the host gives no
+// more processes.
+Result<Ref<HostProcess>> take_zygote();
+// Starts `task` with `program` there. From then on the caller may not touch the task, which must not be
+// current; its own reference goes with it.
+void start_in_zygote(Ref<HostProcess> zygote, Ref<Task> task, Ref<ProgramRequest> program);
+// A host process is gone: out of the queue with it if it is there.
+void forget_zygote(HostProcess& host);
+// Puts back one that was not needed after all.
+void return_zygote(Ref<HostProcess> zygote);
 
 }  // namespace teacup

@@ -10,6 +10,7 @@
 
 #include "kernel/base/ref.h"
 #include "kernel/base/types.h"
+#include "kernel/frame/heap.h"
 #include "kernel/sync/lock.h"
 #include "kernel/sync/wait.h"
 
@@ -20,6 +21,7 @@ namespace teacup {
 class Timer : public RefCounted<Timer> {
  public:
   static void destroy(Timer* timer);
+  static void operator delete(void* block) { heap_free(block); }
   virtual ~Timer() = default;
 
   // To expire at `deadline` (ns, CLOCK_MONOTONIC), in place of what was set before.

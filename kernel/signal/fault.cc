@@ -1,0 +1,33 @@
+// Synchronous faults: what the host reported about guest code, in the guest's terms (sigaction(2), si_code).
+#include "kernel/signal/signal.h"
+
+namespace teacup {
+
+namespace {
+
+constexpr u64 kPageFault = 14;
+constexpr u64 kFaultWrite = 2, kFaultFetch = 16;  // page-fault error code bits
+
+}  // namespace
+
+void handle_fault(Task& task, Frame& frame) {
+  FaultInfo& fault = task.fault;
+  abi::SigInfo info{};
+  info.signo = fault.signal;
+  info.code = fault.code;
+  info.fault.address = fault.address;
+  if (fault.trapno == kPageFault && (fault.signal == abi::kSIGSEGV || fault.signal == abi::kSIGBUS)) {
+    mm::FaultKind kind = task.memory->classify_fault(fault.address, (fault.error & kFaultWrite) != 0,
+                                                     (fault.error & kFaultFetch) != 0);
+    if (kind.signal == 0) return;  // the instruction is tried again
+    info.signo = kind.signal;
+    info.code = kind.code;
+  } else if (fault.signal != abi::kSIGSEGV && fault.signal != abi::kSIGBUS) {
+    info.fault.address = task.memory->guest_pc(fault.address);
+  }
+  frame.call_number = kNoCall;
+  force_signal(task, info);
+  handle_pending(task, frame);
+}
+
+}  // namespace teacup

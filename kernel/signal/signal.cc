@@ -1,5 +1,0 @@
-#include "kernel/signal/signal.h"
-#include "kernel/task/processes.h"
-#include "kernel/task/random.h"
-#include "kernel/task/zygote.h"
-#include "kernel/time/timer.h"

@@ -1,0 +1,48 @@
+// Futexes: futex(2)'s queues and operations, and the words that a task's end touches.
+//
+// Locks: a bucket's (kFutexBucket), one at a time. The word is read under it, by a copy that cannot take a
+// kernel lock.
+#pragma once
+
+#include <span>
+
+#include "kernel/base/result.h"
+#include "kernel/mm/address_space.h"
+#include "kernel/sync/wait.h"
+#include "kernel/task/futex_waiter.h"
+
+namespace teacup {
+
+class Task;
+
+inline constexpr u32 kAllFutexBits = ~u32{0};
+
+void futexes_start();
+
+// All addresses are the calling task's; `is_private` as FUTEX_PRIVATE_FLAG.
+
+// Sleeps while the word is `expected`. EAGAIN: it is not; ETIMEDOUT (deadline: ns, monotonic); ERESTARTSYS.
+Result<void> futex_wait(Task& task, u64 address, bool is_private, u32 expected, u32 bitset, u64 deadline);
+// Number woken.
+Result<u32> futex_wake(Task& task, u64 address, bool is_private, u32 count, u32 bitset);
+// Wakes `wake`, moves up to `requeue` to `target`. With `compare`, EAGAIN unless the word is that.
+Result<u32> futex_requeue(Task& task, u64 address, u64 target, bool is_private, u32 wake, u32 requeue,
+                          const u32* compare);
+Result<u32> futex_wake_op(Task& task, u64 address, u64 target, bool is_private, u32 wake, u32 wake_target,
+                          u32 operation);
+
+// futex_waitv(2).
+struct FutexWaitSpec {
+  u64 address;
+  u32 expected;
+  bool is_private;
+};
+// The index of one that was woken.
+Result<u32> futex_wait_any(Task& task, std::span<const FutexWaitSpec> words, u64 deadline);
+
+// A task's end, in its own address space (or, for `of`, a sibling's): marks the robust mutexes it holds as
+// ownerless, clears and wakes clear_child_tid.
+void release_robust_list(Task& task, Task& of);
+void release_child_tid(Task& task);
+
+}  // namespace teacup

@@ -1,0 +1,103 @@
+// CPU time. The host counts it by host process and host thread; a guest process may have lived in several of
+// them (cpu_offset carries over what it used before, less what the new one had used), and a borrower uses its
+// lender's: that is taken off the lender's when the thread comes back.
+#include "kernel/task/times.h"
+
+#include "kernel/abi/time.h"
+#include "kernel/base/memory.h"
+#include "kernel/task/processes.h"
+#include "kernel/task/stack_switch.h"
+
+namespace teacup {
+
+namespace {
+
+// The dynamic clock ids of clock_getcpuclockid(3): scheduler time of a process or thread, by host id.
+int host_process_clock(u32 pid) {
+  return static_cast<int>(~pid << 3 | 2);
+}
+int host_thread_clock(u32 tid) {
+  return static_cast<int>(~tid << 3 | 6);
+}
+
+u64 with_offset(u64 clock, s64 offset) {
+  s64 time = static_cast<s64>(clock) + offset;
+  return time > 0 ? static_cast<u64>(time) : 0;
+}
+
+u64 own_thread_clock() {
+  return gate::clock_now(abi::kCLOCK_THREAD_CPUTIME_ID).value_or(0);
+}
+
+}  // namespace
+
+CpuTimes cpu_times(Process& process) {
+  if (process.zombie) return process.own_times;
+  Ref<Task> task;
+  {
+    LockGuard guard(process.lock);
+    task = Ref<Task>::share(process.tasks.front());
+  }
+  TaskCore& self = current_core();
+  if (!task) {
+    // On its way out: its last task asks.
+    task = Ref<Task>::share(&static_cast<Task&>(self));
+  }
+  u64 clock = 0;
+  if (process.cpu_by_thread) {
+    // A borrower: only itself can tell.
+    if (task.get() == &self) clock = own_thread_clock();
+  } else {
+    u32 host = task->host_pid.load(std::memory_order_relaxed);
+    bool own = host == self.host_pid.load(std::memory_order_relaxed);
+    auto time = gate::clock_now(own ? abi::kCLOCK_PROCESS_CPUTIME_ID : host_process_clock(host));
+    clock = time.value_or(0);
+  }
+  return {with_offset(clock, process.cpu_offset), 0};
+}
+
+CpuTimes cpu_times(Task& task) {
+  TaskCore& self = current_core();
+  u64 clock = 0;
+  if (&task == &self) {
+    clock = own_thread_clock();
+  } else if (task.host_pid.load(std::memory_order_relaxed) == self.host_pid.load(std::memory_order_relaxed)) {
+    clock = gate::clock_now(host_thread_clock(task.host_tid.load(std::memory_order_relaxed))).value_or(0);
+  }
+  return {with_offset(clock, task.cpu_offset), 0};
+}
+
+void cpu_start_borrowing(Task& borrower) {
+  s64 now = static_cast<s64>(own_thread_clock());
+  borrower.cpu_offset = borrower.process->cpu_offset = -now;
+  borrower.process->cpu_by_thread = true;
+}
+
+void cpu_leave_host(Task& task, Task* lender) {
+  u64 used = cpu_times(*task.process).user;
+  if (lender != nullptr) {
+    lender->cpu_offset -= static_cast<s64>(used);
+    lender->process->cpu_offset -= static_cast<s64>(used);
+  }
+  task.cpu_offset = task.process->cpu_offset = static_cast<s64>(used);
+}
+
+void cpu_arrive_in_host(Task& task) {
+  // The zygote's own start is not the program's.
+  s64 before = static_cast<s64>(gate::clock_now(abi::kCLOCK_PROCESS_CPUTIME_ID).value_or(0));
+  task.cpu_offset -= before;
+  task.process->cpu_offset -= before;
+  task.process->cpu_by_thread = false;
+}
+
+void reset_vector_state() {
+  // An area whose header says that nothing but the control words is in it: all else gets its initial value.
+  alignas(64) u8 area[576] = {};
+  constexpr u16 kFcw = 0x37f;
+  constexpr u32 kMxcsr = 0x1f80;
+  memcpy(area, &kFcw, sizeof kFcw);
+  memcpy(area + 24, &kMxcsr, sizeof kMxcsr);
+  xstate_load(area, arena().xsave_mask);
+}
+
+}  // namespace teacup

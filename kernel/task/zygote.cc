@@ -1,0 +1,192 @@
+// A zygote's life: the template clones it; it readies its first stack and queues itself; whoever takes it
+// writes its orders (HostProcess::program, assigned) and notifies its ghost; it becomes that task.
+//
+// Lock order: kExec (the queue), alone.
+#include "kernel/task/zygote.h"
+
+#include "kernel/task/exec.h"
+#include "kernel/task/frame.h"
+#include "kernel/task/processes.h"
+#include "kernel/task/stack_switch.h"
+
+namespace teacup {
+
+namespace {
+
+constexpr u32 kWanted = 2;  // one is taken while the next is being made
+
+struct Zygotes {
+  Mutex lock{LockRank::kExec};
+  List<HostProcess, &HostProcess::idle_node> idle;  // a reference each
+  u32 idle_count = 0;
+  u32 starting = 0;
+  bool failed = false;           // the host refused the last one: nobody asks until somebody needs one
+  std::atomic<u32> word{0};      // the template sleeps on it
+  std::atomic<u32> arrivals{0};  // takers sleep on it
+  std::atomic<u32> takers{0};
+};
+
+Zygotes& zygotes() {
+  return *root<Zygotes>(Root::kZygotes);
+}
+
+void bump(std::atomic<u32>& word) {
+  word.fetch_add(1, std::memory_order_seq_cst);
+  gate::futex_wake(word, ~u32{0} >> 1);
+}
+
+void wait_for_program(void* argument) {
+  HostProcess& host = *static_cast<HostProcess*>(argument);
+  HostThread& thread = *host.threads.front();
+  return_zygote(Ref<HostProcess>::share(&host));
+  while (host.assigned.load(std::memory_order_acquire) == nullptr) park("a program", kNoDeadline, false);
+  Task* task = host.assigned.load(std::memory_order_acquire);
+  gate::set_task(task);
+  thread.task = Ref<Task>::adopt(task);
+  run_program(*task, std::move(host.program));
+}
+
+[[noreturn]] void zygote_main(HostProcess& host) {
+  HostThread& thread = *host.threads.front();
+  thread.ghost.host_pid.store(host.host_pid.load(), std::memory_order_relaxed);
+  thread.ghost.host_tid.store(host.host_pid.load(), std::memory_order_relaxed);
+  thread.tid.store(host.host_pid.load(), std::memory_order_relaxed);
+  gate::set_task(&thread.ghost);
+  gate::die_with_broker();
+  Result<u32> slot = host.memory->allocate_stack_slot();
+  if (!slot.ok()) {
+    {
+      LockGuard guard(zygotes().lock);
+      zygotes().starting--;
+      zygotes().failed = true;
+    }
+    bump(zygotes().arrivals);
+    thread.ghost.mode.store(Mode::kDead, std::memory_order_seq_cst);
+    gate::exit_process(0);
+  }
+  thread.stack_slot = slot.value();
+  gate::set_signal_stack(mm::AddressSpace::signal_stack(thread.stack_slot), kSignalStackSize);
+  {
+    LockGuard guard(zygotes().lock);
+    zygotes().starting--;
+  }
+  continue_on_stack(mm::AddressSpace::stack_top(thread.stack_slot) - sizeof(Frame), &wait_for_program, &host);
+}
+
+}  // namespace
+
+void zygotes_start() {
+  auto* queue = make<Zygotes>().value_or(nullptr);
+  if (queue == nullptr) panic("no memory for the zygotes");
+  set_root(Root::kZygotes, queue);
+}
+
+std::atomic<u32>& zygotes_word() {
+  return zygotes().word;
+}
+
+u32 zygotes_wanted() {
+  LockGuard guard(zygotes().lock);
+  u32 there = zygotes().idle_count + zygotes().starting;
+  return zygotes().failed || there >= kWanted ? 0 : kWanted - there;
+}
+
+Result<void> spawn_zygote() {
+  Zygotes& queue = zygotes();
+  Ref<mm::AddressSpace> memory = TRY(mm::AddressSpace::create());
+  Ref<HostProcess> host = TRY(HostProcess::create(std::move(memory)));
+  if (!host->add_thread().ok()) {
+    forget_host(*host);
+    return Errno::NOMEM;
+  }
+  {
+    LockGuard guard(queue.lock);
+    queue.starting++;
+  }
+  Result<u32> pid = gate::spawn_process(&host->host_pid);
+  if (pid.ok() && pid.value() == 0) zygote_main(*host);
+  if (!pid.ok()) {
+    {
+      LockGuard guard(queue.lock);
+      queue.starting--;
+      queue.failed = true;
+    }
+    forget_host(*host);
+    bump(queue.arrivals);
+    return Errno::AGAIN;
+  }
+  host->memory->host_pid.store(pid.value(), std::memory_order_relaxed);
+  return {};
+}
+
+void return_zygote(Ref<HostProcess> zygote) {
+  Zygotes& queue = zygotes();
+  {
+    LockGuard guard(queue.lock);
+    queue.idle.push_back(*zygote.leak());
+    queue.idle_count++;
+  }
+  queue.arrivals.fetch_add(1, std::memory_order_seq_cst);
+  if (queue.takers.load(std::memory_order_seq_cst) != 0) gate::futex_wake(queue.arrivals, 1);
+}
+
+void forget_zygote(HostProcess& host) {
+  Zygotes& queue = zygotes();
+  {
+    LockGuard guard(queue.lock);
+    if (!host.idle_node.linked()) return;
+    queue.idle.remove(host);
+    queue.idle_count--;
+  }
+  host.unref();
+  bump(queue.word);
+}
+
+Result<Ref<HostProcess>> take_zygote() {
+  Zygotes& queue = zygotes();
+  bool asked = false;
+  for (;;) {
+    u32 seen = queue.arrivals.load(std::memory_order_seq_cst);
+    Ref<HostProcess> zygote;
+    {
+      LockGuard guard(queue.lock);
+      if (HostProcess* host = queue.idle.pop_front()) {
+        zygote = Ref<HostProcess>::adopt(host);
+        queue.idle_count--;
+      } else if (queue.failed && asked) {
+        queue.failed = false;
+        return Errno::AGAIN;
+      }
+      queue.failed = false;
+    }
+    bump(queue.word);  // the template makes the next one
+    if (zygote) return zygote;
+    asked = true;
+    TaskCore& core = current_core();
+    core.waiting_for.store("a zygote", std::memory_order_relaxed);
+    queue.takers.fetch_add(1, std::memory_order_seq_cst);
+    gate::futex_wait(queue.arrivals, seen, gate::kNoDeadline);
+    queue.takers.fetch_sub(1, std::memory_order_seq_cst);
+    core.waiting_for.store(nullptr, std::memory_order_relaxed);
+  }
+}
+
+void start_in_zygote(Ref<HostProcess> zygote, Ref<Task> task, Ref<ProgramRequest> program) {
+  HostThread* thread = nullptr;
+  {
+    LockGuard guard(zygote->lock);
+    thread = zygote->threads.front();
+  }
+  zygote->program = std::move(program);
+  zygote->residents.store(1, std::memory_order_relaxed);
+  bind_task(*task, *thread);
+  {
+    LockGuard guard(task->process->lock);
+    Ref<mm::AddressSpace> old = std::exchange(task->memory, zygote->memory);
+    guard.unlock();
+  }
+  zygote->assigned.store(task.leak(), std::memory_order_seq_cst);
+  notify(thread->ghost);
+}
+
+}  // namespace teacup

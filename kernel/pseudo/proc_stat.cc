@@ -270,22 +270,22 @@ Result<void> show_limits(TextBuffer& out, const Subject& subject) {
     int resource;
     const char* unit;
   };
-  constexpr Row kRows[] = {{"Max cpu time", abi::kRLIMIT_CPU, "seconds"},
-                           {"Max file size", abi::kRLIMIT_FSIZE, "bytes"},
-                           {"Max data size", abi::kRLIMIT_DATA, "bytes"},
-                           {"Max stack size", abi::kRLIMIT_STACK, "bytes"},
-                           {"Max core file size", abi::kRLIMIT_CORE, "bytes"},
-                           {"Max resident set", abi::kRLIMIT_RSS, "bytes"},
-                           {"Max processes", abi::kRLIMIT_NPROC, "processes"},
-                           {"Max open files", abi::kRLIMIT_NOFILE, "files"},
-                           {"Max locked memory", abi::kRLIMIT_MEMLOCK, "bytes"},
-                           {"Max address space", abi::kRLIMIT_AS, "bytes"},
-                           {"Max file locks", abi::kRLIMIT_LOCKS, "locks"},
-                           {"Max pending signals", abi::kRLIMIT_SIGPENDING, "signals"},
-                           {"Max msgqueue size", abi::kRLIMIT_MSGQUEUE, "bytes"},
-                           {"Max nice priority", abi::kRLIMIT_NICE, ""},
-                           {"Max realtime priority", abi::kRLIMIT_RTPRIO, ""},
-                           {"Max realtime timeout", abi::kRLIMIT_RTTIME, "us"}};
+  static constexpr Row kRows[] = {{"Max cpu time", abi::kRLIMIT_CPU, "seconds"},
+                                  {"Max file size", abi::kRLIMIT_FSIZE, "bytes"},
+                                  {"Max data size", abi::kRLIMIT_DATA, "bytes"},
+                                  {"Max stack size", abi::kRLIMIT_STACK, "bytes"},
+                                  {"Max core file size", abi::kRLIMIT_CORE, "bytes"},
+                                  {"Max resident set", abi::kRLIMIT_RSS, "bytes"},
+                                  {"Max processes", abi::kRLIMIT_NPROC, "processes"},
+                                  {"Max open files", abi::kRLIMIT_NOFILE, "files"},
+                                  {"Max locked memory", abi::kRLIMIT_MEMLOCK, "bytes"},
+                                  {"Max address space", abi::kRLIMIT_AS, "bytes"},
+                                  {"Max file locks", abi::kRLIMIT_LOCKS, "locks"},
+                                  {"Max pending signals", abi::kRLIMIT_SIGPENDING, "signals"},
+                                  {"Max msgqueue size", abi::kRLIMIT_MSGQUEUE, "bytes"},
+                                  {"Max nice priority", abi::kRLIMIT_NICE, ""},
+                                  {"Max realtime priority", abi::kRLIMIT_RTPRIO, ""},
+                                  {"Max realtime timeout", abi::kRLIMIT_RTTIME, "us"}};
   Ref<Process> process = TRY(process_of(subject));
   out.add("Limit                     Soft Limit           Hard Limit           Units     \n");
   for (const Row& row : kRows) {

@@ -71,7 +71,8 @@ class Preparation {
     if (!unwound) {
       // Looking up symbols means sorting them. Most matches are operands, which this tells faster.
       votes = code_->vote(address);
-      if (votes.passed > votes.arrived) return;
+      bool tables = functions_->unwind().size() > 0;
+      if (votes.passed > votes.arrived || (tables && !CodeMap::in_step(votes))) return;
     }
     const Region& region = code_->at(address);
     std::optional<size_t> index = region.index_of(address);

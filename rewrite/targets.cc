@@ -187,7 +187,7 @@ class Finder {
 
   void add_pointers(Bytes bytes) {
     u64 low = object_.base(), span = object_.end() - low;
-    for (u64 i = 0; i + 8 <= bytes.size(); i += 4) {
+    for (u64 i = 0; i + 8 <= bytes.size(); i += 8) {
       u64 value;
       std::memcpy(&value, bytes.data() + i, 8);
       if (value - low < span) guess(value);

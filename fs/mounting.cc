@@ -171,6 +171,7 @@ Result<void> fs_start(const abi::BootConfig& config) {
   Caller caller{*context, credentials};
   constexpr u32 kPlain = kMountNoSuid | kMountNoDev | kMountNoExec;
   state.start_problem = "the machine's own file systems could not be mounted";
+  TRY(ensure_directory(caller, "/dev", 0755));
   TRY(mount_type(caller, "proc", "/proc", kPlain));
   TRY(mount_type(caller, "sysfs", "/sys", kPlain));
   TRY(mount_type(caller, "devtmpfs", "/dev", kMountNoSuid));

@@ -203,11 +203,8 @@ struct Rename {
 Result<void> check_rename(const Caller& caller, const Rename& rename) {
   const Inode& moved = *rename.moved->inode();
   bool exchange = (rename.flags & abi::kRENAME_EXCHANGE) != 0;
-  if (rename.from.trailing_slash && !moved.is_directory()) return Errno::NOTDIR;
-  if (rename.to.trailing_slash && !moved.is_directory() && !exchange) return Errno::NOTDIR;
   TRY(may_delete(caller, rename.from.directory, moved));
   if (!rename.victim) {
-    if (exchange) return Errno::NOENT;
     TRY(may_change_entries(caller, rename.to.directory));
   } else {
     const Inode& victim = *rename.victim->inode();
@@ -229,11 +226,16 @@ Result<void> check_rename(const Caller& caller, const Rename& rename) {
   return {};
 }
 
-Result<void> do_rename(const Rename& rename) {
+Result<void> check_ancestors(const Rename& rename) {
   if (is_ancestor(*rename.moved, rename.to.directory)) return Errno::INVAL;
   if (rename.victim && is_ancestor(*rename.victim, rename.from.directory)) {
     return (rename.flags & abi::kRENAME_EXCHANGE) != 0 ? Errno::INVAL : Errno::NOTEMPTY;
   }
+  return {};
+}
+
+Result<void> do_rename(const Rename& rename) {
+  TRY(check_ancestors(rename));
   Inode& old_parent = rename.from.directory.inode();
   Inode& new_parent = rename.to.directory.inode();
   Inode* victim = rename.victim ? rename.victim->inode() : nullptr;
@@ -277,6 +279,12 @@ Result<void> rename_path(const Caller& caller, const Path* old_start, std::strin
   if (at_new.ok() && !at_new.value()->negative()) rename.victim = std::move(at_new).value();
   if (rename.victim && (flags & abi::kRENAME_NOREPLACE) != 0) return Errno::EXIST;
   Inode& moved = *rename.moved->inode();
+  // In Linux's order.
+  bool exchange = (flags & abi::kRENAME_EXCHANGE) != 0;
+  if (exchange && !rename.victim) return Errno::NOENT;
+  if (rename.from.trailing_slash && !moved.is_directory()) return Errno::NOTDIR;
+  if (rename.to.trailing_slash && !moved.is_directory() && !exchange) return Errno::NOTDIR;
+  TRY(check_ancestors(rename));
   // Two names of one file: nothing to do (rename(2)).
   if (rename.victim && rename.victim->inode() == &moved) return {};
   TRY(check_rename(caller, rename));

@@ -1,0 +1,121 @@
+// EROFS images: what mkfs.erofs makes, and what a hostile hand makes of that.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "fs/erofs_format.h"
+#include "tests/unit/fs/fs_machine.h"
+
+namespace teacup {
+namespace {
+
+std::string tree_script(const std::string& path) {
+  return "cd " + path +
+         " && mkdir -p a/b && for i in 0 1 511 4095 4096 4097 8192 12289; do head -c $i /dev/zero | tr '\\0' "
+         "y > a/s$i;"
+         " done && ln -s target-of-link l && mkfifo fifo && for i in $(seq 200); do : > a/b/$i; done"
+         " && dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000 status=none";
+}
+
+std::vector<char> sample(const std::string& options = "") {
+  HostDirectory tree;
+  if (system(tree_script(tree.path()).c_str()) != 0) throw std::runtime_error("tree");
+  return make_erofs(tree.path(), options);
+}
+
+void check_sizes(FsMachine& machine) {
+  for (size_t size : {0, 1, 511, 4095, 4096, 4097, 8192, 12289}) {
+    EXPECT_EQ(checked(machine.read("/a/s" + std::to_string(size))), std::string(size, 'y')) << size;
+  }
+  EXPECT_EQ(checked(machine.list("/a/b")).size(), 200u);
+  EXPECT_EQ(checked(machine.readlink("/l")), "target-of-link");
+  EXPECT_EQ(checked(machine.stat("/fifo")).mode & abi::kS_IFMT, static_cast<u32>(abi::kS_IFIFO));
+  EXPECT_EQ(checked(machine.stat("/sparse")).size, 1000001);
+}
+
+TEST(ErofsTest, PlainAndInline) {
+  FsMachine machine(sample());
+  ASSERT_TRUE(machine.started);
+  check_sizes(machine);
+}
+
+TEST(ErofsTest, ExtendedInodes) {
+  FsMachine machine(sample("-E force-inode-extended"));
+  ASSERT_TRUE(machine.started);
+  check_sizes(machine);
+}
+
+TEST(ErofsTest, Chunks) {
+  FsMachine machine(sample("--chunksize=4096"));
+  ASSERT_TRUE(machine.started);
+  check_sizes(machine);
+}
+
+TEST(ErofsTest, RefusesCompressionByName) {
+  FsMachine machine(sample("-zlz4"));
+  if (machine.started) GTEST_SKIP() << "this mkfs.erofs made no compressed image";
+  EXPECT_NE(fs::fs_start_problem(), nullptr);
+}
+
+// Goes everywhere and reads everything; whatever is found, it ends and does not crash.
+void explore(FsMachine& machine, const std::string& path, int depth, int& budget) {
+  if (depth > 6 || budget-- <= 0) return;
+  auto names = machine.list(path);
+  if (!names.ok()) return;
+  for (const std::string& name : names.value()) {
+    std::string child = path + "/" + name;
+    auto stat = machine.stat(child, false);
+    if (!stat.ok()) continue;
+    switch (stat.value().mode & abi::kS_IFMT) {
+      case abi::kS_IFDIR:
+        explore(machine, child, depth + 1, budget);
+        break;
+      case abi::kS_IFLNK:
+        (void)machine.readlink(child);
+        break;
+      case abi::kS_IFREG: {
+        auto file = machine.open(child, abi::kO_RDWR);
+        if (!file.ok()) break;
+        (void)read_all(*file.value(), 0, 20000);
+        fs::MapPiece pieces[4];
+        (void)file.value()->map_pieces(0, 64 * KiB, false, pieces);
+        (void)write_all(*file.value(), 100, "x");
+        break;
+      }
+      default:
+        break;
+    }
+    if (budget-- <= 0) return;
+  }
+}
+
+TEST(ErofsTest, SurvivesDamage) {
+  std::vector<char> good = sample();
+  std::mt19937 random(42);
+  for (int round = 0; round < 150; round++) {
+    std::vector<char> bad = good;
+    int changes = 1 + static_cast<int>(random() % 30);
+    for (int i = 0; i < changes; i++) {
+      // Mostly where the structures are: everything but the zero-filled data lies at the front.
+      size_t at = round % 3 == 0 ? random() % bad.size() : 1024 + random() % 20000;
+      if (at >= bad.size()) continue;
+      bad[at] = static_cast<char>(random());
+    }
+    if (round % 10 == 9) bad.resize(bad.size() / 2);
+    // The features stay what they were, or there is nothing to explore.
+    auto* super = reinterpret_cast<fs::erofs::SuperBlock*>(bad.data() + fs::erofs::kSuperOffset);
+    auto* was = reinterpret_cast<fs::erofs::SuperBlock*>(good.data() + fs::erofs::kSuperOffset);
+    super->magic = was->magic;
+    super->feature_incompat = was->feature_incompat;
+    super->block_bits = was->block_bits;
+    super->directory_block_bits = was->directory_block_bits;
+    FsMachine machine(bad);
+    if (!machine.started) continue;
+    int budget = 400;
+    explore(machine, "", 0, budget);
+  }
+}
+
+}  // namespace
+}  // namespace teacup

@@ -145,7 +145,7 @@ void allow_writes(Inode& inode) {
 
 Result<Ref<File>> open_program(const Caller& caller, const Path* start, std::string_view path,
                                u32 resolve_flags) {
-  Path found = TRY(resolve(caller, start, path, resolve_flags));
+  Path found = TRY(resolve(caller, start, path, resolve_flags | kFollow));
   Inode& inode = found.inode();
   if (inode.is_symlink()) return Errno::LOOP;
   if (!inode.is_regular() || (found.mount().flags.load() & kMountNoExec) != 0) return Errno::ACCES;

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -66,6 +67,11 @@ int runtime_memfd() {
   }
   rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);
+  // Where exec puts the runtime's stack and the vDSO (base/layout.h): at the very top. The host may refuse the first.
+  personality(ADDR_NO_RANDOMIZE);
+  rlimit stack{8 << 20, RLIM_INFINITY};
+  if (rlimit had{}; getrlimit(RLIMIT_STACK, &had) == 0) stack.rlim_max = had.rlim_max;
+  setrlimit(RLIMIT_STACK, &stack);
   sigset_t empty;
   sigemptyset(&empty);
   sigprocmask(SIG_SETMASK, &empty, nullptr);

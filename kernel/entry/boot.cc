@@ -148,7 +148,9 @@ void map_images() {
 void describe_processor(const HostVectors& vectors) {
   ArenaHeader& header = arena();
   header.has_fsgsbase = (vectors.hwcap2 & 2) != 0;
-  header.vdso_clock_gettime = find_vdso_symbol(vectors.vdso, "__vdso_clock_gettime");
+  // A vDSO among the guest's addresses would be unmapped or overwritten by it: clocks are host calls then.
+  bool vdso_is_safe = vectors.vdso >= kGuestHighEnd;
+  header.vdso_clock_gettime = vdso_is_safe ? find_vdso_symbol(vectors.vdso, "__vdso_clock_gettime") : 0;
   u32 eax = 1, ebx, ecx = 0, edx;
   asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
   if ((ecx >> 27 & 1) == 0) return;  // no OSXSAVE: FXSAVE it is

@@ -307,6 +307,7 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
       }
     }
     if (name.size() > abi::kNAME_MAX) return fail(Errno::NAMETOOLONG);
+    must_be_directory = (flags_ & kDirectory) != 0;  // what dots asked for was so
     Dentry* next = cache.find_uncounted(*at, name, name_hash(name));
     if (next == nullptr) return Fast::kUndecided;
     Inode* child = next->inode();

@@ -1,5 +1,6 @@
 // Mounting, and what the machine's tree is at its start.
 #include "fs/anonymous.h"
+#include "fs/asked_image.h"
 #include "fs/erofs.h"
 #include "fs/layer_fs.h"
 #include "fs/node_file.h"
@@ -65,6 +66,11 @@ void vfs_start() {
   register_tmpfs();
 }
 
+void set_volume_owner(u32 uid, u32 gid) {
+  vfs_state().volume_uid.store(uid);
+  vfs_state().volume_gid.store(gid);
+}
+
 const char* fs_start_problem() {
   return vfs_state().start_problem;
 }
@@ -103,6 +109,16 @@ Result<Ref<Image>> open_image(const abi::BootConfig& config) {
         return image.error();
       }
       return Ref<Image>(std::move(image).value());
+    }
+    case abi::ImageKind::kImporter: {
+      state.start_problem = "the image cannot be read";
+      return Ref<Image>(TRY(AskedImage::open_importer(0)));
+    }
+    case abi::ImageKind::kHostDirectory: {
+      state.start_problem = "the image directory cannot be read";
+      if (config.volumes.count == 0) return Errno::INVAL;
+      const auto& volume = arena_at<abi::BootVolume>(config.volumes.offset);
+      return Ref<Image>(TRY(AskedImage::open_host(volume.host_root)));
     }
     default:
       state.start_problem = "this kind of image is not supported";

@@ -18,6 +18,8 @@ Result<void> fs_start(const abi::BootConfig& config);
 // Why fs_start() failed, for the user; null if it did not.
 const char* fs_start_problem();
 Path root_path();
+// As whose the user's own files on the host appear (-v): the user the machine's first process runs as.
+void set_volume_owner(u32 uid, u32 gid);
 
 // --- Access. `may`: kMayRead | kMayWrite | kMayExecute (4, 2, 1, as in a mode).
 Result<void> check_access(const Inode& inode, const Credentials& credentials, u32 may);  // EACCES

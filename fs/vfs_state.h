@@ -33,6 +33,9 @@ struct VfsState {
   std::atomic<u32> next_device{20};
   std::atomic<u32> next_cookie{1};
   const char* start_problem = nullptr;
+  // As whose the user's own files on the host appear: the guest's user.
+  std::atomic<u32> volume_uid{0};
+  std::atomic<u32> volume_gid{0};
 };
 
 inline VfsState& vfs_state() {

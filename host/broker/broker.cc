@@ -213,7 +213,7 @@ void Broker::handle(u32 slot, const Request& request) {
       workers_.add([this, slot, request] { answer(slot, import(request.args)); });
       break;
     case abi::RingOp::kHostFile:
-      answer(slot, host_files_.serve(args));
+      workers_.add([this, slot, request] { answer(slot, host_files_.serve(request.args)); });
       break;
     default:
       answer(slot, -ENOSYS);

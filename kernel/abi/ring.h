@@ -19,7 +19,7 @@ enum class RingOp : u32 {
   kMessage,          // a: offset, b: length: a line of --trace output or a dump.
   kPrepare,   // plan patches for an ELF file: a: input offset (abi/prepared.h's PrepareInput), b: output
               // offset, c: its size
-  kHostFile,  // a: HostFileOp, b..: see abi/host_file.h
+  kHostFile,  // a: request offset, b: size, c: response offset, d: size (abi/host_file.h)
   kStream,    // a: StreamOp, b..: see abi/stream.h: stdin, stdout, stderr and the terminal
   kImporter,  // a: request offset, b: size, c: response offset, d: size (abi/importer.h)
 };

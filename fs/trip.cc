@@ -1,0 +1,95 @@
+#include "fs/trip.h"
+
+#include "fs/filesystem.h"
+#include "fs/vfs_state.h"
+#include "kernel/base/memory.h"
+#include "kernel/sync/doorbell.h"
+
+namespace teacup::fs {
+
+Result<s64> Trip::send(abi::RingOp op, size_t request_size, size_t room) {
+  u64 request = reinterpret_cast<u64>(buffer_.data()) - kArenaBase;
+  u64 response = align_up(request + request_size, 8);
+  s64 result = ring_call(op, request, request_size, response, room);
+  if (result < 0) {
+    Errno error = static_cast<Errno>(-result);
+    // Only what the guest may see.
+    if (result < -133) error = Errno::IO;
+    return error;
+  }
+  u64 length = static_cast<u64>(result) < room ? static_cast<u64>(result) : room;
+  response_ = {reinterpret_cast<const std::byte*>(kArenaBase + response), length};
+  return result;
+}
+
+Result<s64> Trip::ask_importer(const abi::ImporterRequest& request, std::string_view name, size_t room) {
+  size_t size = sizeof request + name.size();
+  buffer_ = TRY(HeapArray<std::byte>::create(size + 8 + room));
+  abi::ImporterRequest copy = request;
+  copy.name_length = static_cast<u32>(name.size());
+  memcpy(buffer_.data(), &copy, sizeof copy);
+  memcpy(buffer_.data() + sizeof copy, name.data(), name.size());
+  return send(abi::RingOp::kImporter, size, room);
+}
+
+Result<s64> Trip::ask_host(const abi::HostFileRequest& request, std::string_view name, std::string_view name2,
+                           size_t room) {
+  size_t size = sizeof request + name.size() + name2.size();
+  buffer_ = TRY(HeapArray<std::byte>::create(size + 8 + room));
+  abi::HostFileRequest copy = request;
+  copy.name_length = static_cast<u32>(name.size());
+  copy.name2_length = static_cast<u32>(name2.size());
+  memcpy(buffer_.data(), &copy, sizeof copy);
+  memcpy(buffer_.data() + sizeof copy, name.data(), name.size());
+  memcpy(buffer_.data() + sizeof copy + name.size(), name2.data(), name2.size());
+  return send(abi::RingOp::kHostFile, size, room);
+}
+
+u64 Trip::next() const {
+  abi::ImporterResponse head{};
+  if (response_.size() >= sizeof head) memcpy(&head, response_.data(), sizeof head);
+  return head.next;
+}
+
+u32 Trip::count() const {
+  abi::ImporterResponse head{};
+  if (response_.size() >= sizeof head) memcpy(&head, response_.data(), sizeof head);
+  return head.count;
+}
+
+std::span<const std::byte> Trip::bytes() const {
+  if (response_.size() < sizeof(abi::ImporterResponse)) return {};
+  auto rest = response_.subspan(sizeof(abi::ImporterResponse));
+  return rest.subspan(0, std::min<size_t>(rest.size(), count()));
+}
+
+Result<ImageNode> node_of(const abi::ImporterInode& inode) {
+  ImageNode node;
+  node.id = inode.number;
+  node.mode = inode.mode & (abi::kS_IFMT | 07777);
+  node.nlink = inode.links == 0 ? 1 : inode.links;
+  node.size = inode.size;
+  if (node.size > u64{1} << 60) return Errno::UCLEAN;
+  node.rdev = make_device(inode.device_major, inode.device_minor);
+  node.mtime = {inode.modified.seconds, std::min<u32>(inode.modified.nanoseconds, 999'999'999)};
+  node.uid = inode.uid;
+  node.gid = inode.gid;
+  if ((inode.flags & abi::kOwnedByCaller) != 0) {
+    node.uid = vfs_state().volume_uid.load();
+    node.gid = vfs_state().volume_gid.load();
+  }
+  switch (node.mode & abi::kS_IFMT) {
+    case abi::kS_IFREG:
+    case abi::kS_IFDIR:
+    case abi::kS_IFLNK:
+    case abi::kS_IFCHR:
+    case abi::kS_IFBLK:
+    case abi::kS_IFIFO:
+    case abi::kS_IFSOCK:
+      return node;
+    default:
+      return Errno::UCLEAN;
+  }
+}
+
+}  // namespace teacup::fs

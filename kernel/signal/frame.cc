@@ -56,6 +56,11 @@ Result<void> save_vector_state(u64 area) {
   if (mask != 0) TRY(zero_guest(area + kLegacySize, kXsaveHeaderSize));
   if (xstate_save(reinterpret_cast<void*>(area), mask) != 0) return Errno::FAULT;
   if (mask == 0) return {};
+  // As on Linux the x87 and SSE parts always count, so that a handler may write to them.
+  u64 present = 0;
+  TRY(copy_from_guest(&present, area + kLegacySize, sizeof present));
+  present |= 3;
+  TRY(copy_to_guest(area + kLegacySize, &present, sizeof present));
   SoftwareBytes software{};
   software.magic1 = kMagic1;
   software.extended_size = static_cast<u32>(size);
@@ -198,6 +203,7 @@ Result<void> push_signal_frame(Task& task, Frame& frame, const abi::SigAction& a
   built.context.mcontext.oldmask = built.context.sigmask;
   built.info = info;
   TRY(copy_to_guest(at, &built, sizeof built));
+  reset_vector_state();  // what the handler starts with
   if ((static_cast<u32>(alt.flags) & kSsAutodisarm) != 0) {
     task.signals.alt_stack = abi::SigAltStack{0, abi::kSS_DISABLE, 0, 0};
   }

@@ -40,8 +40,7 @@ s32 count_of(u32 count) {
 
 }  // namespace
 
-// futex(2). The PI operations are not implemented (ENOSYS): libcs then say that such mutexes are not
-// supported.
+// futex(2). FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI are not implemented (no libc uses them today).
 Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, GuestAddress timeout,
                       GuestAddress target, u32 value3) {
   bool is_private = (operation & abi::kFUTEX_PRIVATE_FLAG) != 0;
@@ -49,7 +48,10 @@ Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, G
   int clock = realtime ? abi::kCLOCK_REALTIME : abi::kCLOCK_MONOTONIC;
   u32 value2 = static_cast<u32>(timeout.value);
   int command = operation & abi::kFUTEX_CMD_MASK;
-  if (realtime && command != abi::kFUTEX_WAIT && command != abi::kFUTEX_WAIT_BITSET) return Errno::NOSYS;
+  if (realtime && command != abi::kFUTEX_WAIT && command != abi::kFUTEX_WAIT_BITSET &&
+      command != abi::kFUTEX_LOCK_PI2) {
+    return Errno::NOSYS;
+  }
   switch (command) {
     case abi::kFUTEX_WAIT: {
       u64 deadline = TRY(deadline_of(timeout, false, clock));
@@ -73,6 +75,19 @@ Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, G
     }
     case abi::kFUTEX_WAKE_OP:
       return count_of(TRY(futex_wake_op(task, word.value, target.value, is_private, value, value2, value3)));
+    case abi::kFUTEX_LOCK_PI:
+    case abi::kFUTEX_LOCK_PI2: {
+      if (command == abi::kFUTEX_LOCK_PI) clock = abi::kCLOCK_REALTIME;
+      u64 deadline = TRY(deadline_of(timeout, true, clock));
+      TRY(futex_lock(task, word.value, is_private, false, deadline));
+      return 0;
+    }
+    case abi::kFUTEX_TRYLOCK_PI:
+      TRY(futex_lock(task, word.value, is_private, true, kNoDeadline));
+      return 0;
+    case abi::kFUTEX_UNLOCK_PI:
+      TRY(futex_unlock(task, word.value, is_private));
+      return 0;
     default:
       return Errno::NOSYS;
   }

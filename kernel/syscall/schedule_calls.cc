@@ -71,6 +71,7 @@ Result<void> sys_prlimit64(Task& task, s32 pid, u32 resource, GuestIn<abi::Rlimi
       process.limits[resource] = {wanted.soft, wanted.hard};
     }
   }
+  if (next && resource == abi::kRLIMIT_CPU) watch_cpu_limit(*target->process);
   if (old) TRY(old.write({before.soft, before.hard}));
   return {};
 }

@@ -13,6 +13,7 @@
 #include "kernel/task/enter.h"
 #include "kernel/task/exit.h"
 #include "kernel/task/frame.h"
+#include "kernel/task/process_timers.h"
 #include "kernel/task/processes.h"
 #include "kernel/task/send_signal.h"
 #include "kernel/task/times.h"
@@ -77,6 +78,18 @@ Result<Ref<Process>> make_process(Task& parent, const CloneArguments& arguments,
     }
   }
   return process;
+}
+
+// RLIMIT_NPROC: tasks of the caller's real user. Root may have as many as it likes.
+bool too_many_tasks_locked(const Task& parent) {
+  u64 limit = parent.process->limit(abi::kRLIMIT_NPROC);
+  if (limit == kUnlimited || parent.credentials.uid == 0) return false;
+  u64 count = 0;
+  for (s32 tid = 1; tid < kPidMax; tid++) {
+    Task* task = processes().task_locked(tid);
+    if (task != nullptr && task->credentials.uid == parent.credentials.uid) count++;
+  }
+  return count >= limit;
 }
 
 // Into the pid table, the tree and its process. Undone by discard_child().
@@ -275,6 +288,7 @@ Result<Ref<Task>> prepare_child(Task& parent, const CloneArguments& arguments) {
   if ((flags & abi::kCLONE_CHILD_CLEARTID) != 0) child->clear_child_tid = arguments.child_tid;
   {
     LockGuard tree(processes().lock);
+    if (too_many_tasks_locked(parent)) return Errno::AGAIN;
     child->tid = TRY(processes().allocate_pid_locked());
     processes().set_task_locked(child->tid, child.get());  // the number is taken from here on
   }
@@ -320,6 +334,7 @@ void discard_child(Task& child) {
 
 Result<s32> start_child(Task& parent, Ref<Task> child, const CloneArguments& arguments) {
   s32 tid = child->tid;
+  if (child->is_leader()) watch_cpu_limit(*child->process);
   bool shares_memory = (arguments.flags & abi::kCLONE_VM) != 0;
   bool vfork = (arguments.flags & abi::kCLONE_VFORK) != 0;
   Result<void> started;

@@ -57,7 +57,11 @@ Result<void> check_address(u64 address) {
 
 Result<WordKey> key_of(Task& task, u64 address, bool is_private) {
   TRY(check_address(address));
-  return task.memory->word_key(address, is_private);
+  WordKey key = TRY(task.memory->word_key(address, is_private));
+  // As on Linux the two kinds of operation do not meet, even on memory that is private: words are aligned, so
+  // the lowest bit can tell them apart.
+  if (!is_private && key.object == reinterpret_cast<u64>(task.memory.get())) key.offset |= 1;
+  return key;
 }
 
 Result<u32> load(u64 address) {
@@ -66,8 +70,9 @@ Result<u32> load(u64 address) {
   return value;
 }
 
-bool matches(const FutexWaiter& waiter, const WordKey& key) {
-  return waiter.key_object == key.object && waiter.key_offset == key.offset;
+bool matches(const FutexWaiter& waiter, const WordKey& key, bool wants_lock = false) {
+  return waiter.key_object == key.object && waiter.key_offset == key.offset &&
+         waiter.wants_lock == wants_lock;
 }
 
 void enqueue(FutexBucket& bucket, FutexWaiter& waiter) {
@@ -160,6 +165,7 @@ Result<void> queue_waiter(Task& task, FutexWaiter& waiter, u64 address, bool is_
   waiter.key_object = key.object;
   waiter.key_offset = key.offset;
   waiter.bitset = bitset;
+  waiter.wants_lock = false;
   waiter.task = &task;
   bucket.waiters.fetch_add(1, std::memory_order_seq_cst);
   LockGuard guard(bucket.lock);
@@ -234,8 +240,8 @@ Result<u32> futex_requeue(Task& task, u64 address, u64 target, bool is_private, 
       enqueue(destination, *waiter);
     }
   }
-  // FUTEX_REQUEUE tells how many were woken, FUTEX_CMP_REQUEUE those moved too (futex(2)).
-  return compare != nullptr ? woken_count + moved : woken_count;
+  // Differs from futex(2), which says so of FUTEX_CMP_REQUEUE alone; Linux counts both for both.
+  return woken_count + moved;
 }
 
 namespace {
@@ -339,9 +345,124 @@ Result<u32> futex_wait_any(Task& task, std::span<const FutexWaitSpec> words, u64
   }
 }
 
+// --- Locks with an owner (FUTEX_LOCK_PI). The word holds the owner's tid; the kernel hands the lock from one
+// to the next, in the order of arrival. Differs from Linux: the host schedules, so no priority is inherited.
+
+namespace {
+
+Result<void> swap_word(u64 address, u32 expected, u32 desired) {
+  u32 seen = expected;
+  if (guest_cas32(reinterpret_cast<u32*>(address), &seen, desired) != 0) return Errno::FAULT;
+  if (seen != expected) return Errno::AGAIN;
+  return {};
+}
+
+FutexWaiter* next_for_lock(FutexBucket& bucket, const WordKey& key) {
+  for (FutexWaiter& waiter : bucket.queue) {
+    if (matches(waiter, key, true)) return &waiter;
+  }
+  return nullptr;
+}
+
+// Takes a free lock, or says that it will be waited for. Done: true if the lock is ours. EAGAIN: the word
+// changed meanwhile.
+Result<bool> try_to_own(FutexBucket& bucket, const WordKey& key, u64 address, u32 tid, bool mark) {
+  u32 word = TRY(load(address));
+  u32 owner = word & abi::kFUTEX_TID_MASK;
+  if (owner == tid) return Errno::DEADLK;
+  if (owner == 0) {
+    u32 waiters = next_for_lock(bucket, key) != nullptr ? u32{abi::kFUTEX_WAITERS} : 0;
+    TRY(swap_word(address, word, tid | waiters | (word & abi::kFUTEX_OWNER_DIED)));
+    return true;
+  }
+  if (mark && (word & abi::kFUTEX_WAITERS) == 0) TRY(swap_word(address, word, word | abi::kFUTEX_WAITERS));
+  return false;
+}
+
+// Gives the lock to the next waiter, or frees it. Under the bucket's lock; EAGAIN as above.
+Result<void> pass_on(FutexBucket& bucket, const WordKey& key, u64 address, u32 word, u32 flags,
+                     WakeBatch& woken) {
+  FutexWaiter* next = next_for_lock(bucket, key);
+  if (next == nullptr) return swap_word(address, word, flags);
+  u32 tid = static_cast<u32>(next->task->tid);
+  dequeue(bucket, *next);
+  u32 waiters = next_for_lock(bucket, key) != nullptr ? u32{abi::kFUTEX_WAITERS} : 0;
+  Result<void> swapped = swap_word(address, word, tid | waiters | flags);
+  if (!swapped.ok()) {
+    bucket.waiters.fetch_add(1, std::memory_order_seq_cst);
+    bucket.queue.push_front(*next);
+    return swapped;
+  }
+  woken.add(*next);
+  return {};
+}
+
+}  // namespace
+
+Result<void> futex_lock(Task& task, u64 address, bool is_private, bool only_try, u64 deadline) {
+  WordKey key = TRY(key_of(task, address, is_private));
+  FutexBucket& bucket = bucket_of(key);
+  u32 tid = static_cast<u32>(task.tid);
+  FutexWaiter& waiter = task.futex;
+  for (;;) {
+    LockGuard guard(bucket.lock);
+    Result<bool> owned = try_to_own(bucket, key, address, tid, !only_try);
+    if (owned.is(Errno::AGAIN)) continue;
+    if (TRY(std::move(owned))) return {};
+    if (only_try) return Errno::AGAIN;
+    waiter.key_object = key.object;
+    waiter.key_offset = key.offset;
+    waiter.wants_lock = true;
+    waiter.task = &task;
+    bucket.waiters.fetch_add(1, std::memory_order_seq_cst);
+    enqueue(bucket, waiter);
+    break;
+  }
+  while (waiter.bucket.load(std::memory_order_acquire) != nullptr) {
+    Woken woken = park("a futex lock", deadline);
+    if (woken == Woken::kNews) continue;
+    if (!withdraw(waiter)) break;  // it was handed over after all
+    return woken == Woken::kTimeout ? Errno::TIMEDOUT : Errno::RESTARTNOINTR;
+  }
+  return {};
+}
+
+Result<void> futex_unlock(Task& task, u64 address, bool is_private) {
+  WordKey key = TRY(key_of(task, address, is_private));
+  FutexBucket& bucket = bucket_of(key);
+  for (;;) {
+    WakeBatch woken;
+    LockGuard guard(bucket.lock);
+    u32 word = TRY(load(address));
+    if ((word & abi::kFUTEX_TID_MASK) != static_cast<u32>(task.tid)) return Errno::PERM;
+    Result<void> passed = pass_on(bucket, key, address, word, 0, woken);
+    if (!passed.is(Errno::AGAIN)) return passed;
+  }
+}
+
 // --- A task's end.
 
 namespace {
+
+// A dead owner's lock goes to the next waiter, who learns it.
+void release_owned_lock(Task& task, u64 address, u32 owner) {
+  // Threads of one process lock with the private key: both are looked at.
+  for (bool is_private : {false, true}) {
+    Result<WordKey> one = key_of(task, address, is_private);
+    if (!one.ok()) return;
+    FutexBucket& bucket = bucket_of(one.value());
+    for (;;) {
+      WakeBatch woken;
+      LockGuard guard(bucket.lock);
+      Result<u32> word = load(address);
+      if (!word.ok() || (word.value() & abi::kFUTEX_TID_MASK) != owner) return;
+      if (!is_private && next_for_lock(bucket, one.value()) == nullptr) break;
+      if (!pass_on(bucket, one.value(), address, word.value(), abi::kFUTEX_OWNER_DIED, woken)
+               .is(Errno::AGAIN))
+        return;
+    }
+  }
+}
 
 // The owner died: the next to lock learns it (FUTEX_OWNER_DIED); one waiter is woken to do so.
 void release_robust_word(Task& task, u64 address, u32 owner, bool pending) {
@@ -382,18 +503,24 @@ void release_robust_list(Task& task, Task& of) {
   u32 owner = static_cast<u32>(of.tid);
   constexpr u32 kLimit = 2048;  // ROBUST_LIST_LIMIT: the list is the guest's, and may be circular
   u64 pending = list.pending & ~u64{1};
-  u64 entry = list.next & ~u64{1};
-  for (u32 i = 0; i < kLimit && entry != head && entry != 0; i++) {
-    auto next = GuestIn<u64>(entry).read();  // before the word is let go
-    if (entry != pending) {
-      release_robust_word(task, entry + static_cast<u64>(list.futex_offset), owner, false);
+  u64 entry = list.next;
+  auto release = [&](u64 pointer, bool is_pending) {
+    u64 word = (pointer & ~u64{1}) + static_cast<u64>(list.futex_offset);
+    if ((pointer & 1) != 0) {
+      if (check_address(word).ok()) release_owned_lock(task, word, owner);
+    } else {
+      release_robust_word(task, word, owner, is_pending);
     }
+  };
+  for (u32 i = 0; i < kLimit; i++) {
+    u64 at = entry & ~u64{1};
+    if (at == head || at == 0) break;
+    auto next = GuestIn<u64>(at).read();  // before the word is let go
+    if (at != pending) release(entry, false);
     if (!next.ok()) break;
-    entry = next.value() & ~u64{1};
+    entry = next.value();
   }
-  if (pending != 0) {
-    release_robust_word(task, pending + static_cast<u64>(list.futex_offset), owner, true);
-  }
+  if (pending != 0) release(list.pending, true);
 }
 
 void release_child_tid(Task& task) {

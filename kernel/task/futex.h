@@ -31,6 +31,10 @@ Result<u32> futex_requeue(Task& task, u64 address, u64 target, bool is_private, 
 Result<u32> futex_wake_op(Task& task, u64 address, u64 target, bool is_private, u32 wake, u32 wake_target,
                           u32 operation);
 
+// FUTEX_LOCK_PI, TRYLOCK_PI (EAGAIN: it is taken), UNLOCK_PI (EPERM: not by the caller). EDEADLK, ETIMEDOUT.
+Result<void> futex_lock(Task& task, u64 address, bool is_private, bool only_try, u64 deadline);
+Result<void> futex_unlock(Task& task, u64 address, bool is_private);
+
 // futex_waitv(2).
 struct FutexWaitSpec {
   u64 address;

@@ -17,6 +17,7 @@ struct FutexWaiter {
   u64 key_object = 0;
   u64 key_offset = 0;
   u32 bitset = 0;
+  bool wants_lock = false;  // waits to be made the owner (FUTEX_LOCK_PI)
   Task* task = nullptr;
   std::atomic<FutexBucket*> bucket{nullptr};  // null: woken, or not waiting. Written under the bucket's lock.
 };

@@ -87,6 +87,43 @@ class IntervalTimer : public Timer {
   u64 interval_ = 0;
 };
 
+// RLIMIT_CPU: SIGXCPU at the soft limit and each second after it, SIGKILL at the hard one.
+class CpuLimitTimer : public Timer {
+ public:
+  explicit CpuLimitTimer(Process& process) : process_(Ref<Process>::share(&process)) {}
+
+  void look() {
+    u64 used = cpu_now(*process_);
+    ResourceLimit limit;
+    bool exceeded = false;
+    {
+      LockGuard guard(process_->lock);
+      if (process_->ending) return;
+      limit = process_->limits[abi::kRLIMIT_CPU];
+      if (limit.soft == kUnlimited && limit.hard == kUnlimited) return;
+      u64 soft = limit.soft < kMost ? limit.soft * kSecond : kNoDeadline;
+      if (told_until_ < soft) told_until_ = soft;
+      exceeded = used >= told_until_;
+      if (exceeded) told_until_ = used / kSecond * kSecond + kSecond;
+      arm(deadline_for(true, told_until_, used));
+    }
+    if (limit.hard < kMost && used >= limit.hard * kSecond) {
+      (void)send_signal(*process_, kernel_signal(abi::kSIGKILL));
+    } else if (exceeded) {
+      (void)send_signal(*process_, kernel_signal(abi::kSIGXCPU));
+    }
+  }
+
+ protected:
+  void expired(u64) override { look(); }
+
+ private:
+  static constexpr u64 kMost = 1'000'000'000;  // seconds
+
+  const Ref<Process> process_;
+  u64 told_until_ = 0;  // process's lock: CPU time of the next SIGXCPU
+};
+
 class PosixTimer : public Timer {
  public:
   PosixTimer(Process& process, s32 id, int clock)
@@ -193,6 +230,7 @@ class PosixTimer : public Timer {
 class ProcessTimers {
  public:
   Ref<IntervalTimer> interval[3];
+  Ref<CpuLimitTimer> cpu_limit;
   HeapArray<Ref<PosixTimer>> posix;  // by id
 };
 
@@ -344,6 +382,24 @@ Result<s32> posix_timer_overrun(Process& process, s32 id) {
   return timer->overrun();
 }
 
+void watch_cpu_limit(Process& process) {
+  {
+    LockGuard guard(process.lock);
+    const ResourceLimit& limit = process.limits[abi::kRLIMIT_CPU];
+    if (limit.soft == kUnlimited && limit.hard == kUnlimited) return;
+  }
+  auto timers = timers_of(process);
+  auto made = make_ref<CpuLimitTimer>(process);
+  if (!timers.ok() || !made.ok()) return;  // no memory: the limit is not watched
+  Ref<CpuLimitTimer> watcher;
+  {
+    LockGuard guard(process.lock);
+    if (!timers.value()->cpu_limit) timers.value()->cpu_limit = std::move(made).value();
+    watcher = timers.value()->cpu_limit;
+  }
+  watcher->look();
+}
+
 void drop_posix_timers(Process& process) {
   drop_posix(process);
 }
@@ -357,6 +413,7 @@ void drop_all_timers(Process& process) {
     std::swap(gone, process.timers);
     if (gone == nullptr) return;
     for (Ref<IntervalTimer>& timer : gone->interval) timer->set_locked({}, 0);
+    if (gone->cpu_limit) gone->cpu_limit->cancel();
   }
   destroy(gone);
 }

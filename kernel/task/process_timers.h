@@ -42,6 +42,9 @@ Result<IntervalSetting> set_posix_timer(Process& process, s32 id, const Interval
                                         bool absolute);
 Result<s32> posix_timer_overrun(Process& process, s32 id);
 
+// RLIMIT_CPU has been set, or a process starts with one: watches it (SIGXCPU, SIGKILL).
+void watch_cpu_limit(Process& process);
+
 void drop_posix_timers(Process& process);  // exec
 void drop_all_timers(Process& process);    // exit
 

@@ -206,6 +206,7 @@ def parse():
     p.add_argument("--limit", type=float, default=30, help="seconds of silence that make a case hung")
     p.add_argument("--total", type=float, default=300, help="seconds for one program")
     p.add_argument("-j", type=int, default=2, help="programs at a time")
+    p.add_argument("--inside", action="store_true", help="the image holds the programs itself, in /t (else they are shown by -v)")
     p.add_argument("--option", action="append", default=[], help="a further option for teacup run")
     p.add_argument("--report", metavar="FILE", help="write the failures there, as markdown")
     p.add_argument("-v", "--verbose", action="store_true", help="every case, with its notes")
@@ -270,7 +271,7 @@ class Runner:
         choose = self.arguments(cases, whole)
         prefix = ["taskset", "-c", args.taskset] if args.taskset else []
         teacup = args.teacup or os.path.join(args.build, "teacup")
-        base = prefix + [teacup, "run", "--mode", args.mode] + args.option + ["-v", f"{self.folder}:/t", find_image(args), "--", f"/t/{args.kind}/{program}"]
+        base = prefix + [teacup, "run", "--mode", args.mode] + args.option + ([] if args.inside else ["-v", f"{self.folder}:/t"]) + [find_image(args), "--", f"/t/{args.kind}/{program}"]
         return run_cases(lambda left: base + choose(left), cases, args.limit, dict(os.environ), True, args.total)
 
     def note(self, where, program, cases, outcomes, native):

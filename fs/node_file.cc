@@ -10,7 +10,7 @@ namespace teacup::fs {
 NodeFile::~NodeFile() {
   if (!path_) return;
   Inode& inode = path_.inode();
-  if (counted_writer_) inode.writers.fetch_sub(1);
+  if (writer_share_ != 0) inode.writers.fetch_sub(writer_share_);
   if (inode.has_locks()) inode.locks().release_description(*this);
   if ((flags() & abi::kO_PATH) == 0) {
     notify_path(path_, writable() ? abi::kIN_CLOSE_WRITE : abi::kIN_CLOSE_NOWRITE);
@@ -184,7 +184,7 @@ Result<Ref<File>> make_node_file(const Path& path, u32 flags) {
     inode.writers.fetch_sub(1);
     return file.error();
   }
-  file.value()->set_counted_writer();
+  file.value()->set_writer_share(1);
   return Ref<File>(std::move(file).value());
 }
 

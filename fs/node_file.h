@@ -16,12 +16,13 @@ class NodeFile : public File {
   Inode* inode() override { return &path_.inode(); }
   const Path* path() override { return &path_; }
   Result<void> flush(const void* owner) override;
-  // Counted as a writer of the inode (ETXTBSY); given back when the file goes.
-  void set_counted_writer() { counted_writer_ = true; }
+  // What this file has added to the inode's writers (ETXTBSY), taken back when it goes: 1 for one that is
+  // open for writing, -1 for a program that is being executed.
+  void set_writer_share(s32 share) { writer_share_ = share; }
 
  private:
   Path path_;
-  bool counted_writer_ = false;
+  s32 writer_share_ = 0;
 };
 
 // Also for O_PATH, whatever the inode's type.

@@ -152,7 +152,11 @@ Result<Ref<File>> open_program(const Caller& caller, const Path* start, std::str
   TRY(check_access(inode, caller.credentials, kMayExecute));
   TRY(deny_writes(inode));
   auto file = make_node_file(found, abi::kO_RDONLY | abi::kO_LARGEFILE);
-  if (!file.ok()) allow_writes(inode);
+  if (file.ok()) {
+    static_cast<NodeFile&>(*file.value()).set_writer_share(-1);
+  } else {
+    allow_writes(inode);
+  }
   return file;
 }
 

@@ -35,7 +35,7 @@ Result<Ref<File>> open_path(const Caller& caller, const Path* start, std::string
 // Opens what `path` already leads to.
 Result<Ref<File>> open_existing(const Caller& caller, const Path& path, u32 flags);
 // For exec: a regular file with execute permission that nobody writes to, and that nobody may open for
-// writing until deny_write is released. EACCES, ETXTBSY.
+// writing until the File is gone. EACCES, ETXTBSY.
 Result<Ref<File>> open_program(const Caller& caller, const Path* start, std::string_view path,
                                u32 resolve = 0);
 Result<void> deny_writes(Inode& inode);  // ETXTBSY while somebody has it open for writing

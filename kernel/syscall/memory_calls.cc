@@ -29,6 +29,7 @@ mm::Limits limits_of(const Task& task) {
 // there is (as its heuristic overcommit), and MAP_GROWSDOWN mappings do not grow.
 Result<GuestAddress> sys_mmap(Task& task, GuestAddress address, size_t length, int prot, int flags, Fd fd,
                               u64 offset) {
+  if (!is_aligned(offset, kPageSize)) return Errno::INVAL;
   Ref<fs::File> file;
   if ((flags & abi::kMAP_ANONYMOUS) == 0) {
     file = TRY(task.files->get_io(fd));

@@ -297,6 +297,8 @@ Result<void> LayerRegular::allocate(int mode, u64 offset, u64 length) {
   u64 old_size = size.load();
   if (punch || zero) {
     TRY(zero_locked(offset, punch ? std::min(end, page_up(old_size)) : std::min(end, old_size), false));
+    // Mappings that may write make their pages count as there again.
+    if (has_observers()) notify_observers(page_down(offset), page_up(end) - page_down(offset));
   }
   if (!punch) {
     u64 last = keep_size ? std::min(end, old_size) : end;

@@ -45,7 +45,6 @@ Result<void> AddressSpace::check_request(Request& request, u64 hint, u64 length,
     type = abi::kMAP_SHARED;
   }
   if (type != abi::kMAP_SHARED && type != abi::kMAP_PRIVATE) return Errno::INVAL;
-  if (!is_aligned(mapping.offset, kPageSize)) return Errno::INVAL;
   request.length = page_up(length);
   if (request.length < length) return Errno::NOMEM;
   if (mapping.file && mapping.offset + request.length < mapping.offset) return Errno::OVERFLOW;
@@ -88,6 +87,7 @@ void AddressSpace::find_text(Request& request) const {
 
 Result<u64> AddressSpace::map(u64 hint, u64 length, int prot, int flags, Ref<fs::File> file, u64 offset,
                               const Limits& limits) {
+  if (!is_aligned(offset, kPageSize)) return Errno::INVAL;
   Request request;
   request.limits = limits;
   if ((flags & abi::kMAP_ANONYMOUS) == 0) {

@@ -214,6 +214,8 @@ Result<void> start_borrower(Task& parent, Ref<Task> child, const CloneArguments&
   bind_task(*child, thread);
   child->stack_slot = slot;
   child->kernel_stack_top = mm::AddressSpace::stack_top(slot);
+  host.memory->set_slot_task(thread.stack_slot, &parent);
+  host.memory->set_slot_task(slot, child.get());
   fill_frame(*child, parent, arguments);
   frame_of(*child).kind = FrameKind::kFull;
   pass_arguments(*child, arguments);

@@ -86,6 +86,7 @@ void reset_for_exec(Task& task, Ref<ProgramRequest> program, const Credentials& 
   Ref<Task> self = Ref<Task>::share(&task);
   Ref<HostProcess> host = task.host;
   HostThread* thread = task.host_thread;
+  host->memory->set_slot_task(task.stack_slot, nullptr);
   cpu_leave_host(task, task.lender.get());
   if (task.lender && return_thread(task)) {
     // Current is the lender, on the borrower's old stack.

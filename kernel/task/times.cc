@@ -92,12 +92,16 @@ void cpu_arrive_in_host(Task& task) {
 
 void reset_vector_state() {
   // An area whose header says that nothing but the control words is in it: all else gets its initial value.
-  alignas(64) u8 area[576] = {};
+  // The processor may touch the whole of it all the same, so it is as long as any.
+  constexpr size_t kHeadSize = 576;
   constexpr u16 kFcw = 0x37f;
   constexpr u32 kMxcsr = 0x1f80;
+  size_t size = arena().xsave_size > kHeadSize ? arena().xsave_size : kHeadSize;
+  auto* area = static_cast<u8*>(__builtin_alloca_with_align(size, 64 * 8));
+  memset(area, 0, kHeadSize);
   memcpy(area, &kFcw, sizeof kFcw);
   memcpy(area + 24, &kMxcsr, sizeof kMxcsr);
-  xstate_load(area, arena().xsave_mask);
+  if (xstate_load(area, arena().xsave_mask) != 0) panic("the initial vector state was refused");
 }
 
 }  // namespace teacup

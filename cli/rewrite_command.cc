@@ -1,6 +1,7 @@
 // `teacup rewrite FILE...`: what the rewriter would do with a file, for people and for CI.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -198,9 +199,13 @@ class Report {
 };
 
 std::optional<std::vector<char>> read_file(const std::string& name) {
-  std::ifstream in(name, std::ios::binary);
-  std::vector<char> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (!in && bytes.empty()) return std::nullopt;
+  if (!std::filesystem::is_regular_file(name)) return std::nullopt;
+  std::ifstream in(name, std::ios::binary | std::ios::ate);
+  std::streamoff size = in.tellg();
+  if (!in || size < 0) return std::nullopt;
+  std::vector<char> bytes(static_cast<size_t>(size));
+  in.seekg(0);
+  if (!in.read(bytes.data(), size)) return std::nullopt;
   return bytes;
 }
 

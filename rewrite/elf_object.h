@@ -49,7 +49,8 @@ class ElfObject {
 
   const std::vector<Segment>& segments() const { return segments_; }  // all PT_LOADs, by address
   bool relocatable() const { return relocatable_; }  // ET_DYN: absolute addresses have relocations
-  bool self_contained() const { return !relocatable_ && !interpreted_; }  // static, at fixed addresses
+  // Is it a program, not a library whose code others call? (A static PIE counts as a library.)
+  bool is_program() const { return !relocatable_ || interpreted_; }
   u64 base() const { return page_down(segments_.front().vaddr); }
   u64 end() const { return page_up(segments_.back().end()); }
   u64 entry() const { return entry_; }

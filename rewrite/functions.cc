@@ -71,7 +71,7 @@ Function FunctionTable::find(u64 address) const {
     // return address, find it; that byte is padding.
     u64 begin = frame->begin + (frame->signal_frame ? 1 : 0);
     if (address >= begin) {
-      return clip({begin, frame->end, Origin::kUnwind, frame->signal_frame});
+      return clip({begin, frame->end, Origin::kUnwind});
     }
   }
   Neighbours neighbours{unwind_.end_before(address), unwind_.begin_after(address)};

@@ -21,7 +21,6 @@ struct Function {
   u64 begin = 0;
   u64 end = 0;
   Origin origin = Origin::kUnknown;
-  bool signal_frame = false;  // a signal trampoline that unwinders know by its unwind table
 
   // Do instructions certainly begin at `begin` and fill the function?
   bool certain() const { return origin <= Origin::kGo; }

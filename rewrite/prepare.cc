@@ -118,14 +118,16 @@ class Preparation {
     return false;
   }
 
-  // Without an unwind table, unwinders (libgcc's, gdb's) know a signal frame by the bytes that its return
-  // address points at: `mov $15, %eax ; syscall` must stay. Nobody unwinds so through Go, which has its own
-  // ways, nor where everything is in one file that has no unwind tables at all.
+  // Where no unwind table covers a return address, unwinders (libgcc's, gdb's) know a signal frame by the
+  // bytes that it points at: `mov $15, %eax ; syscall` must stay. Nobody unwinds so through Go, which has its
+  // own ways, nor through a program (whose signal trampoline is its own) that has next to no unwind tables.
   bool unwinders_know(const Region& region, u64 site) const {
-    if (region.function.signal_frame) return false;
-    u64 begin = std::max(object_.segment_at(site)->vaddr, site - std::min<u64>(site, 7));
+    constexpr u64 kSparse = 16 * KiB;  // bytes of text for each entry
+    if (region.function.origin == Origin::kUnwind) return false;
+    const Segment& text = *object_.segment_at(site);
+    u64 begin = std::max(text.vaddr, site - std::min<u64>(site, 7));
     if (!isa::is_signal_return(object_.at(begin, site - begin))) return false;
-    if (object_.self_contained() && functions_->unwind().size() == 0) return false;
+    if (object_.is_program() && functions_->unwind().size() <= text.file_size / kSparse) return false;
     const std::vector<u64>& go = functions_->go_functions();
     return go.empty() || site < go.front() || site >= go.back();
   }

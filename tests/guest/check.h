@@ -104,7 +104,10 @@ inline void fail(const char* file, int line, const std::string& what) {
 
 template <typename T>
 std::string text(const T& value) {
-  if constexpr (std::is_convertible_v<T, std::string_view>) {
+  if constexpr (std::is_convertible_v<T, const char*>) {
+    const char* s = value;
+    return s ? "\"" + std::string(s) + "\"" : "null";
+  } else if constexpr (std::is_convertible_v<T, std::string_view>) {
     return "\"" + std::string(std::string_view(value)) + "\"";
   } else if constexpr (std::is_pointer_v<T>) {
     char buffer[32];
@@ -127,10 +130,17 @@ std::string text(const T& value) {
   }
 }
 
+// A null pointer is equal to no text.
+template <typename T>
+bool is_null(const T& value) {
+  if constexpr (std::is_pointer_v<T>) return !value;
+  return false;
+}
+
 template <typename A, typename B>
 bool equal(const A& a, const B& b) {
   if constexpr (std::is_convertible_v<A, std::string_view> && std::is_convertible_v<B, std::string_view>) {
-    return std::string_view(a) == std::string_view(b);
+    return !is_null(a) && !is_null(b) && std::string_view(a) == std::string_view(b);
   } else if constexpr (std::is_integral_v<A> && std::is_integral_v<B>) {
     return static_cast<long long>(a) == static_cast<long long>(b);
   } else {

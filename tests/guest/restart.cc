@@ -13,7 +13,9 @@
 
 namespace {
 
-volatile sig_atomic_t fired;
+// How often the handler ran; in shared memory, for the child that sends the signals to see.
+volatile int& fired = *static_cast<volatile int*>(
+    mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 
 void set_handler(int flags) {
   fired = 0;
@@ -33,7 +35,7 @@ pid_t disturb(F finish) {
     for (int i = 0; i < 3; i++) {
       if (!check::until_asleep(parent)) _exit(3);
       kill(parent, SIGUSR1);
-      check::sleep_ms(3);
+      if (!check::eventually([&] { return fired == i + 1; })) _exit(4);
     }
     check::until_asleep(parent);
     finish();

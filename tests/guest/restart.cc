@@ -333,7 +333,17 @@ TEST(ignored_signal_does_not_interrupt) {
   int fds[2];
   NEED_OK(pipe(fds));
   signal(SIGUSR1, SIG_IGN);
-  pid_t child = disturb([&] { poke(fds[1]); });
+  pid_t parent = getpid();
+  pid_t child = fork();
+  if (child == 0) {
+    for (int i = 0; i < 3; i++) {
+      check::until_asleep(parent);
+      kill(parent, SIGUSR1);
+      check::sleep_ms(3);
+    }
+    poke(fds[1]);
+    _exit(0);
+  }
   pollfd p{fds[0], POLLIN, 0};
   CHECK_EQ(poll(&p, 1, 5000), 1);
   reap(child);

@@ -22,7 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TEACUP = pathlib.Path(os.environ.get("TEACUP", ROOT / "build" / "teacup"))
 IMAGE = pathlib.Path(os.environ.get("TEACUP_IMAGE", ROOT / "build" / "images" / "base.erofs"))
-TIMEOUT = 30  # seconds
+TIMEOUT = int(os.environ.get("TEACUP_TIMEOUT", 30))  # seconds, for a run
 
 
 @dataclasses.dataclass

@@ -177,7 +177,8 @@ class StreamFile final : public fs::File {
   bool seekable() const override { return config_.kind == abi::StreamKind::kFile; }
 
   Result<size_t> read(IoDest& to, u64 offset) override {
-    if (seekable()) TRY(stream_.seek_to(offset));
+    // What has arrived and was not taken yet is what lies at the stream's position.
+    if (seekable() && stream_.position() != offset) TRY(stream_.seek_to(offset));
     return stream_.read(to);
   }
   Result<size_t> write(IoSource& from, u64 offset) override {

@@ -37,6 +37,7 @@ class HostStream {
   // Regular files: moves the host's offset once all output is out (EAGAIN until then).
   Result<void> seek_to(u64 offset);
   Result<s64> control(abi::StreamOp op, u64 a = 0, u64 b = 0);
+  u64 position() const { return position_; }
   void set_position(u64 offset) { position_ = offset; }
 
   WaitQueue& queue() { return queue_; }

@@ -199,6 +199,17 @@ class StreamFile final : public fs::File {
     TRY(stream_.control(abi::StreamOp::kTruncate, size));
     return {};
   }
+  // /dev/stdout and its like (/proc/PID/fd/N). Differs from Linux: of a pipe both are one end, as the host
+  // has it open once.
+  Result<Ref<fs::File>> reopen(u32 flags) override {
+    u32 access = flags & abi::kO_ACCMODE;
+    if (access != abi::kO_WRONLY && config_.readable == 0) return Errno::ACCES;
+    if (access != abi::kO_RDONLY && config_.writable == 0) return Errno::ACCES;
+    auto file =
+        TRY(make_ref<StreamFile>(stream_, config_, access | (flags & (abi::kO_APPEND | abi::kO_NONBLOCK))));
+    if (seekable() && (flags & abi::kO_TRUNC) != 0) TRY(file->truncate(0));
+    return Ref<fs::File>(std::move(file));
+  }
   u32 poll() override {
     if (seekable()) return kReadEvents | kWriteEvents;
     return stream_.poll(readable(), writable());

@@ -102,8 +102,10 @@ class Stdio(unittest.TestCase):
         self.assertEqual((result.status, result.out), (0, ""))
 
     def test_full_device_is_an_error(self):
+        # What the host refuses is known by the next write.
         with open("/dev/full", "w") as full:
-            result = shell("echo text || echo failed >&2", stdout=full)
+            result = shell("echo text; sleep 0.2; echo more || echo failed >&2", stdout=full)
+        self.assertIn("No space left", result.err)
         self.assertIn("failed", result.err)
 
     def test_streams_by_their_names(self):

@@ -1,4 +1,6 @@
 // The first process: who it is and what it runs, from the boot configuration.
+#include <algorithm>
+
 #include "fs/vfs.h"
 #include "kernel/base/memory.h"
 #include "kernel/pseudo/pseudo.h"
@@ -72,7 +74,12 @@ class Environment {
     }
     return {};
   }
-  std::span<const std::string_view> strings() const { return {strings_, count_}; }
+  // K=V each; a bare K stood only for "not even the default".
+  std::span<const std::string_view> strings() {
+    auto bare = [](std::string_view string) { return string.find('=') == std::string_view::npos; };
+    count_ = static_cast<size_t>(std::remove_if(strings_, strings_ + count_, bare) - strings_);
+    return {strings_, count_};
+  }
 
  private:
   static std::string_view key_of(std::string_view assignment) {

@@ -92,7 +92,7 @@ Result<AskedImage::Node*> AskedImage::remember(const abi::ImporterInode& inode, 
     LockGuard guard(lock_);
     if (Node* node = find_locked(inode.number); node != nullptr) return node;
   }
-  ImageNode info = TRY(node_of(inode));
+  ImageNode info = TRY(node_of(inode, 0, 0));
   Node* fresh = TRY(make<Node>());
   fresh->info = info;
   fresh->flags = inode.flags;

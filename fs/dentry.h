@@ -42,6 +42,9 @@ class Dentry : public RefCounted<Dentry> {
   bool is_mountpoint() const { return mounts.load(std::memory_order_acquire) != 0; }
 
   std::atomic<u32> mounts{0};  // how many mounts cover it
+  // Until when it is believed (ns, monotonic), of a file system whose names change by themselves; 0: for
+  // ever.
+  std::atomic<u64> valid_until{0};
 
  private:
   friend class Dcache;

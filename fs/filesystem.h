@@ -30,6 +30,8 @@ class FileSystem : public RefCounted<FileSystem> {
   virtual Result<void> sync() { return {}; }
   // Whether names found may be kept in the cache of names. Not where they come and go by themselves (/proc).
   virtual bool caches_names() const { return true; }
+  // How long a cached name is believed, ns; 0: until the file system itself changes it.
+  virtual u64 name_lifetime() const { return 0; }
   // An unused inode number, for file systems that just count.
   u64 next_ino() { return next_ino_.fetch_add(1, std::memory_order_relaxed); }
 

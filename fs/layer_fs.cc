@@ -240,11 +240,22 @@ Result<void> LayerSymlink::set_target(std::string_view target) {
   target_ = TRY(HeapArray<char>::create(target.size()));
   memcpy(target_.data(), target.data(), target.size());
   size.store(target.size());
+  has_target_.store(true, std::memory_order_release);
   return {};
 }
 
 Result<size_t> LayerSymlink::readlink(std::span<char> into) {
-  if (has_below()) return layer().image()->readlink(below(), into);
+  if (!has_target_.load(std::memory_order_acquire)) {
+    // Read once, and kept: links lie on the way of many paths.
+    auto text = TRY(HeapArray<char>::create(size.load()));
+    size_t length = TRY(layer().image()->readlink(below(), {text.data(), text.size()}));
+    if (length < text.size()) return layer().image()->readlink(below(), into);
+    LockGuard guard(lock);
+    if (!has_target_.load()) {
+      std::swap(target_, text);
+      has_target_.store(true, std::memory_order_release);
+    }
+  }
   size_t length = std::min(into.size(), target_.size());
   memcpy(into.data(), target_.data(), length);
   return length;

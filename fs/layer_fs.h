@@ -86,6 +86,7 @@ class LayerSymlink final : public LayerInode {
   Result<size_t> readlink(std::span<char> into) override;
 
  private:
+  std::atomic<bool> has_target_{false};
   HeapArray<char> target_;
 };
 

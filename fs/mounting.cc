@@ -2,6 +2,7 @@
 #include "fs/anonymous.h"
 #include "fs/asked_image.h"
 #include "fs/erofs.h"
+#include "fs/host_fs.h"
 #include "fs/layer_fs.h"
 #include "fs/node_file.h"
 #include "fs/tmpfs.h"
@@ -69,6 +70,11 @@ void vfs_start() {
 void set_volume_owner(u32 uid, u32 gid) {
   vfs_state().volume_uid.store(uid);
   vfs_state().volume_gid.store(gid);
+  auto refresh = [](void*, Mount& mount) {
+    abi::Stat stat;
+    if (mount.file_system().name_lifetime() != 0) static_cast<void>(mount.root().inode()->stat(stat));
+  };
+  for_each_mount(refresh, nullptr);
 }
 
 const char* fs_start_problem() {
@@ -165,6 +171,33 @@ Result<void> write_host_files(const Caller& caller, std::string_view hostname) {
   return write_file(caller, "/etc/hostname", text.text());
 }
 
+// A directory that the guest does not have yet is made for it, as docker does; so is a file's place.
+Result<void> mount_volume(const Caller& caller, const abi::BootVolume& volume) {
+  std::string_view path = boot_string(volume.guest_path);
+  for (size_t at = 1; at < path.size(); at++) {
+    if (path[at] == '/') TRY(ensure_directory(caller, path.substr(0, at), 0755));
+  }
+  if (volume.is_directory != 0) {
+    TRY(ensure_directory(caller, path, 0755));
+  } else {
+    TRY(open_path(caller, nullptr, path, abi::kO_RDONLY | abi::kO_CREAT, 0644));
+  }
+  Path where = TRY(resolve(caller, nullptr, path, kFollow));
+  Ref<FileSystem> file_system = TRY(HostFs::create(volume.host_root, volume.writable != 0));
+  memcpy(file_system->source, "host", 5);
+  return mount_file_system(std::move(file_system), where,
+                           kMountNoSuid | kMountNoDev | (volume.writable != 0 ? 0u : u32{kMountReadOnly}));
+}
+
+Result<void> mount_volumes(const Caller& caller, const abi::BootConfig& config) {
+  vfs_state().start_problem = "a volume (-v) cannot be mounted: its path in the guest cannot be made";
+  bool root_is_volume = config.image_kind == static_cast<u32>(abi::ImageKind::kHostDirectory);
+  for (u64 i = root_is_volume ? 1 : 0; i < config.volumes.count; i++) {
+    TRY(mount_volume(caller, (&arena_at<abi::BootVolume>(config.volumes.offset))[i]));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> fs_start(const abi::BootConfig& config) {
@@ -196,6 +229,8 @@ Result<void> fs_start(const abi::BootConfig& config) {
   TRY(ensure_directory(caller, "/tmp", 01777));
   Path tmp = TRY(resolve(caller, nullptr, "/tmp", kFollow));
   if ((tmp.inode().mode & 07777) != 01777) TRY(change_mode(caller, tmp, 01777));
+  TRY(mount_volumes(caller, config));
+  state.start_problem = "the machine's own file systems could not be mounted";
   std::string_view hostname = boot_string(config.hostname);
   if (!hostname.empty()) TRY(write_host_files(caller, hostname));
   state.start_problem = nullptr;

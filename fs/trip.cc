@@ -1,7 +1,6 @@
 #include "fs/trip.h"
 
 #include "fs/filesystem.h"
-#include "fs/vfs_state.h"
 #include "kernel/base/memory.h"
 #include "kernel/sync/doorbell.h"
 
@@ -63,7 +62,7 @@ std::span<const std::byte> Trip::bytes() const {
   return rest.subspan(0, std::min<size_t>(rest.size(), count()));
 }
 
-Result<ImageNode> node_of(const abi::ImporterInode& inode) {
+Result<ImageNode> node_of(const abi::ImporterInode& inode, u32 uid, u32 gid) {
   ImageNode node;
   node.id = inode.number;
   node.mode = inode.mode & (abi::kS_IFMT | 07777);
@@ -75,8 +74,8 @@ Result<ImageNode> node_of(const abi::ImporterInode& inode) {
   node.uid = inode.uid;
   node.gid = inode.gid;
   if ((inode.flags & abi::kOwnedByCaller) != 0) {
-    node.uid = vfs_state().volume_uid.load();
-    node.gid = vfs_state().volume_gid.load();
+    node.uid = uid;
+    node.gid = gid;
   }
   switch (node.mode & abi::kS_IFMT) {
     case abi::kS_IFREG:

@@ -47,7 +47,8 @@ class Trip {
   std::span<const std::byte> response_;
 };
 
-// An inode's attributes as a node of an image; UCLEAN for what cannot be.
-Result<ImageNode> node_of(const abi::ImporterInode& inode);
+// An inode's attributes as a node of an image; what the user owns on the host is shown as `uid` and `gid`'s.
+// UCLEAN for what cannot be.
+Result<ImageNode> node_of(const abi::ImporterInode& inode, u32 uid, u32 gid);
 
 }  // namespace teacup::fs

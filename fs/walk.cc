@@ -9,6 +9,7 @@
 
 #include "fs/access.h"
 #include "fs/vfs_state.h"
+#include "host/gate/gate.h"
 #include "kernel/base/memory.h"
 
 namespace teacup::fs {
@@ -24,12 +25,28 @@ bool is_dot_dot(std::string_view name) {
 
 }  // namespace
 
+// Asks the file system whether what is cached of a name whose time has come still is so.
+static Result<bool> still_names(Inode& directory, std::string_view name, Dentry& dentry) {
+  auto looked_up = directory.lookup(name);
+  if (!looked_up.ok() && !looked_up.is(Errno::NOENT)) return looked_up.error();
+  Inode* now = looked_up.ok() ? looked_up.value().get() : nullptr;
+  if (now != dentry.inode()) return false;
+  dentry.valid_until.store(gate::monotonic_now() + directory.file_system().name_lifetime());
+  return true;
+}
+
 Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name) {
   Dcache& cache = dcache();
   if (name.size() > abi::kNAME_MAX) return Errno::NAMETOOLONG;
   for (;;) {
-    if (Ref<Dentry> found = cache.find(directory, name); found) return found;
     Inode& inode = *directory.inode();
+    if (Ref<Dentry> found = cache.find(directory, name); found) {
+      u64 valid_until = found->valid_until.load(std::memory_order_relaxed);
+      if (valid_until == 0 || gate::monotonic_now() < valid_until) return found;
+      if (TRY(still_names(inode, name, *found))) return found;
+      cache.remove(*found);
+      continue;
+    }
     u64 version = inode.entries_version.load(std::memory_order_seq_cst);
     auto looked_up = inode.lookup(name);
     if (!looked_up.ok() && !looked_up.is(Errno::NOENT)) return looked_up.error();
@@ -39,7 +56,11 @@ Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name) {
       return cache.make_uncached(directory, name, std::move(child));
     }
     auto added = cache.add(directory, name, std::move(child), version);
-    if (!added.is(Errno::AGAIN)) return added;
+    if (added.is(Errno::AGAIN)) continue;
+    if (u64 lifetime = inode.file_system().name_lifetime(); lifetime != 0 && added.ok()) {
+      added.value()->valid_until.store(gate::monotonic_now() + lifetime);
+    }
+    return added;
   }
 }
 
@@ -279,6 +300,7 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
     return Fast::kDecided;
   };
 
+  u64 now = 0;
   bool must_be_directory = (flags_ & kDirectory) != 0;
   for (;;) {
     size_t start = 0;
@@ -310,6 +332,10 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
     must_be_directory = (flags_ & kDirectory) != 0;  // what dots asked for was so
     Dentry* next = cache.find_uncounted(*at, name, name_hash(name));
     if (next == nullptr) return Fast::kUndecided;
+    if (u64 until = next->valid_until.load(std::memory_order_relaxed); until != 0) [[unlikely]] {
+      if (now == 0) now = gate::monotonic_now();
+      if (now >= until) return Fast::kUndecided;
+    }
     Inode* child = next->inode();
     if (child == nullptr) return fail(Errno::NOENT);
     while (next->is_mountpoint()) {

@@ -228,6 +228,7 @@ void start_init(const abi::BootConfig& config) {
   environment->set_default("HOME", identity.home_text());
   enter_working_directory(*task, view(config.working_directory));
   set_identity(*task, identity);
+  fs::set_volume_owner(task->credentials.uid, task->credentials.gid);
 
   auto arguments = HeapArray<std::string_view>::create(
       config.arguments.count < kMaxArguments ? config.arguments.count : kMaxArguments);

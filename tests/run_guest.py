@@ -194,7 +194,7 @@ def parse():
     p.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build directory")
     p.add_argument("--teacup", help="the teacup to test (default: BUILD/teacup)")
     p.add_argument("--image", help="the image to run in (default: BUILD/images/base.erofs, else busybox)")
-    p.add_argument("--kind", choices=("static", "dynamic"), default="dynamic", help="which form of the programs runs in teacup")
+    p.add_argument("--kind", choices=("static", "dynamic"), default="dynamic", help="which form of the programs to run")
     p.add_argument("--native", action="store_true", help="only natively")
     p.add_argument("--guest", action="store_true", help="only in teacup")
     p.add_argument("--all", action="store_true", help="also the programs that passing.txt does not list")
@@ -261,7 +261,7 @@ class Runner:
 
     def native(self, program, cases, whole):
         with tempfile.TemporaryDirectory(prefix="teacup-native-") as tmp:
-            path = os.path.join(self.folder, "static", program)
+            path = os.path.join(self.folder, self.args.kind, program)
             choose = self.arguments(cases, whole)
             env = {"PATH": os.environ["PATH"], "TMPDIR": tmp, "HOME": "/root"}
             return run_cases(lambda left: [path] + choose(left), cases, self.args.limit, env, False, self.args.total)

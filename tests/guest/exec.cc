@@ -535,8 +535,10 @@ TEST(elf_segments) {
 TEST(elf_interpreter) {
   for (const char* text : {"/no/such/ld.so", "", "relative"}) {
     Elf e;
-    // Turn the last header into a PT_INTERP that points at text appended to the file.
-    Elf64_Phdr& p = e.segment(e.header().e_phnum - 1);
+    // Turn the PT_INTERP, or else the last header, into one that points at text appended to the file.
+    int at = 0;
+    while (at < e.header().e_phnum - 1 && e.segment(at).p_type != PT_INTERP) at++;
+    Elf64_Phdr& p = e.segment(at);
     p.p_type = PT_INTERP;
     p.p_offset = e.bytes.size();
     p.p_filesz = strlen(text) + 1;

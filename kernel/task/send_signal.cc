@@ -249,27 +249,27 @@ void retarget_timer_signal_locked(Process& process, Task* to, int signal, Signal
 }
 
 void interrupt_tasks(Process& process, const Task* except, Pending reason, bool kick) {
+  // One after another by tid: the list may change while the lock is dropped for the wake.
+  s32 after = 0;
   for (;;) {
-    constexpr u32 kBatch = 16;
-    Ref<Task> tasks[kBatch];
-    u32 count = 0;
+    Ref<Task> next;
     {
       LockGuard guard(process.lock);
+      Task* lowest = nullptr;
       for (Task& task : process.tasks) {
-        if (&task == except) continue;
-        if ((task.pending.fetch_or(reason, std::memory_order_seq_cst) & reason) != 0) continue;
-        tasks[count++] = Ref<Task>::share(&task);
-        if (count == kBatch) break;
+        if (&task == except || task.tid <= after) continue;
+        if (lowest == nullptr || task.tid < lowest->tid) lowest = &task;
       }
+      if (lowest == nullptr) return;
+      lowest->pending.fetch_or(reason, std::memory_order_seq_cst);
+      next = Ref<Task>::share(lowest);
     }
-    for (u32 i = 0; i < count; i++) {
-      if (kick) {
-        interrupt(*tasks[i], reason);
-      } else {
-        notify(*tasks[i]);
-      }
+    after = next->tid;
+    if (kick) {
+      interrupt(*next, reason);
+    } else {
+      notify(*next);
     }
-    if (count < kBatch) return;
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include <climits>
 
+#include "host/broker/arena_bounds.h"
 #include "host/broker/events.h"
 #include "host/broker/prepare.h"
 #include "host/broker/stats.h"
@@ -59,11 +60,6 @@ void write_all(int fd, const char* data, std::size_t size) {
   }
 }
 
-bool in_arena(u64 offset, u64 length) {
-  u64 size = arena().arena_size;
-  return offset <= size && length <= size - offset;
-}
-
 }  // namespace
 
 Broker::Broker(const MachineOptions& options, HostFiles& host_files, const Image& image,
@@ -74,6 +70,7 @@ Broker::~Broker() = default;
 
 void Broker::prepare() {
   started_at_ = monotonic_now();
+  remember_arena();
   if (options_.trace) trace_fd_ = open_output(*options_.trace, "--trace");
   if (options_.stats) stats_fd_ = open_output(*options_.stats, "--stats");
   sigset_t set = taken_signals();

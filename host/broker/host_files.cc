@@ -13,6 +13,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "host/broker/arena_bounds.h"
 #include "kernel/abi/fs.h"
 #include "kernel/base/arena_header.h"
 
@@ -21,10 +22,6 @@ namespace teacup::host {
 namespace {
 
 constexpr u64 kLongestNames = 255 + 4096;
-
-bool in_arena(u64 offset, u64 size) {
-  return offset <= arena().arena_size && size <= arena().arena_size - offset;
-}
 
 bool is_component(const std::string& name) {
   return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "host/broker/arena_bounds.h"
 #include "kernel/abi/prepare.h"
 #include "kernel/base/arena_header.h"
 #include "rewrite/prepare.h"
@@ -21,8 +22,7 @@ namespace {
 
 // What a buffer of the guest side may span: the data part of the arena.
 bool is_run(u64 offset, u64 length) {
-  u64 size = std::min(arena().arena_size, kArenaSize);
-  return offset >= kPagesOffset && offset <= size && length <= size - offset;
+  return offset >= kPagesOffset && in_arena(offset, length);
 }
 
 struct Request {

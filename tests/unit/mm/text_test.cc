@@ -4,6 +4,7 @@
 #include <cstring>
 #include <thread>
 
+#include "host/broker/arena_bounds.h"
 #include "host/broker/prepare.h"
 #include "kernel/abi/elf.h"
 #include "kernel/abi/ring.h"
@@ -17,7 +18,10 @@ namespace {
 // Answers kPrepare until it is destroyed, and counts.
 class Broker {
  public:
-  Broker() : thread_([this] { serve(); }) {}
+  Broker() {
+    host::remember_arena();
+    thread_ = std::thread([this] { serve(); });
+  }
   ~Broker() {
     stop_ = true;
     thread_.join();

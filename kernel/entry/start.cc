@@ -37,7 +37,7 @@ void machine_start() {
 
 void serve_as_template() {
   must(spawn_zygote(), "cannot start the first process");
-  start_init(abi::boot_config());
+  start_init(abi::boot_config(), &pseudo::open_standard_streams);
   for (;;) {
     u32 seen = zygotes_word().load(std::memory_order_seq_cst);
     if (zygotes_wanted() > 0) {

@@ -3,7 +3,6 @@
 
 #include "fs/vfs.h"
 #include "kernel/base/memory.h"
-#include "kernel/pseudo/pseudo.h"
 #include "kernel/task/enter.h"
 #include "kernel/task/exec.h"
 #include "kernel/task/machine.h"
@@ -213,7 +212,7 @@ void set_identity(Task& task, const UserIdentity& identity) {
 
 }  // namespace
 
-void start_init(const abi::BootConfig& config) {
+void start_init(const abi::BootConfig& config, OpenStandardStreams open_standard_streams) {
   Ref<Task> task;
   must(make_first_task(&task));
   task->credentials.effective = ~u64{0};  // to look around in the image
@@ -259,7 +258,7 @@ void start_init(const abi::BootConfig& config) {
   memcpy(task->name, request.name, sizeof task->name);
   task->process->program = program.value();
 
-  must(pseudo::open_standard_streams(*task->files));
+  must(open_standard_streams(*task->files));
   auto zygote = take_zygote();
   if (!zygote.ok()) refuse(125, "cannot start a host process: ", errno_name(zygote.error()));
   start_in_zygote(std::move(zygote).value(), std::move(task), std::move(program).value());

@@ -105,7 +105,9 @@ CpuTimes cpu_times(Task& task);
 // The first process, up to the point where it can be loaded: pid 1 with its descriptors, identity, working
 // directory and program. Errors end the machine with docker's exit codes (126, 127) and a message. Then
 // waits for a zygote and hands it over.
-void start_init(const abi::BootConfig& config);
+// `open_standard_streams` fills descriptors 0-2: kernel/pseudo has it, which is above this folder.
+using OpenStandardStreams = Result<void> (*)(fs::FdTable& files);
+void start_init(const abi::BootConfig& config, OpenStandardStreams open_standard_streams);
 // A host process of the guest side has ended, and how (wait status): cleans up after it. In the kernel task.
 // True: nothing is wrong with the machine. False: it was killed from outside inside the kernel: panic.
 bool host_process_ended(u32 host_pid, u32 wait_status);

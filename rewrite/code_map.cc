@@ -71,15 +71,20 @@ CodeMap::Votes CodeMap::vote(u64 address) const {
   Votes votes;
   const Segment& segment = *object_.segment_at(address);
   if (address - segment.vaddr < kFurthestStart) return votes;
+  // Every byte before the address is decoded once; a decode from any of them is then a walk over lengths.
   Bytes bytes = object_.from(address - kFurthestStart);
+  u8 lengths[kFurthestStart];
   Instruction in;
+  for (u64 at = 0; at < kFurthestStart; at++) {
+    lengths[at] = isa::decode(bytes.subspan(at), 0, in) ? in.length : 0;
+  }
   votes.agreed = ~u64{1};
   for (u64 back = kFurthestStart; back >= kNearestStart; back--) {
     u64 at = kFurthestStart - back;
     u64 near = 0;  // bit i: a boundary i bytes before the site
-    while (at < kFurthestStart && isa::decode(bytes.subspan(at), 0, in)) {
+    while (at < kFurthestStart && lengths[at]) {
       if (kFurthestStart - at < 64) near |= u64{1} << (kFurthestStart - at);
-      at += in.length;
+      at += lengths[at];
     }
     if (at > kFurthestStart) votes.passed++;
     if (at != kFurthestStart) continue;  // it ran into what is no instruction, or past the site

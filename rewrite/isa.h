@@ -96,8 +96,9 @@ bool decode(Bytes bytes, u64 address, Instruction& in);
 void find_references(Bytes text, u64 address, const AddressSet& wanted, std::vector<u64>& targets,
                      std::vector<u64>& taken);
 
-// Could the 32 bits at byte `at` of `text` be an immediate operand that is an address?
-bool may_be_immediate(Bytes text, size_t at);
+// The values of everything in `text` that could be an immediate operand and an address in [low, low + span):
+// those that `wanted` holds go to `targets`.
+void find_immediates(Bytes text, u64 low, u64 span, const AddressSet& wanted, std::vector<u64>& targets);
 
 // Appends to `out`, whose end is at address `at`, what does elsewhere what `instruction` (whose bytes are
 // given) does at its place. False, and `out` unchanged, where that cannot be encoded.

@@ -195,13 +195,9 @@ class Finder {
   }
 
   void add_immediates(Bytes bytes) {
-    u64 low = object_.base(), span = object_.end() - low;
-    for (u64 i = 1; i + 4 <= bytes.size(); i++) {
-      u32 value;
-      std::memcpy(&value, bytes.data() + i, 4);
-      if (value - low < span && wanted_.may_hold(value) && isa::may_be_immediate(bytes, i))
-        targets_.add(value);
-    }
+    std::vector<u64> found;
+    isa::find_immediates(bytes, object_.base(), object_.end() - object_.base(), wanted_, found);
+    guesses_.insert(guesses_.end(), found.begin(), found.end());
   }
 
   void add_functions() {

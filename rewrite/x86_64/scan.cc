@@ -151,6 +151,50 @@ TEACUP_AVX2 size_t scan_references_avx2(ReferenceScan& scan) {
   return i;
 }
 
+// Could the 32 bits at byte `at` of `text` be an immediate operand?
+bool may_be_immediate(Bytes text, size_t at) {
+  u8 opcode = at ? text[at - 1] : 0;
+  if ((opcode >= 0xb8 && opcode <= 0xbf) || opcode == 0x68) return true;  // mov $, %reg; push $
+  for (size_t back = 2; back <= 7 && back <= at; back++) {                // mov $, operand
+    if (text[at - back] != 0xc7) continue;
+    Instruction in;
+    if (decode(text.subspan(at - back), 0, in) && in.length == back + 4) return true;
+  }
+  return false;
+}
+
+struct ImmediateScan {
+  Bytes text;
+  u64 low;
+  u64 span;
+  const AddressSet& wanted;
+  std::vector<u64>& targets;
+
+  void examine(size_t i) {
+    u32 value;
+    std::memcpy(&value, text.data() + i, sizeof value);
+    if (value - low < span && wanted.may_hold(value) && may_be_immediate(text, i)) targets.push_back(value);
+  }
+};
+
+// Eight values at a time, from four neighbouring bytes in turn: is one of them in the range at all?
+TEACUP_AVX2 size_t scan_immediates_avx2(ImmediateScan& scan) {
+  const __m256i low = _mm256_set1_epi32(static_cast<int>(scan.low));
+  const __m256i last = _mm256_set1_epi32(static_cast<int>(scan.span - 1));
+  const u8* text = scan.text.data();
+  size_t i = 1;
+  for (; i + 32 + 4 <= scan.text.size(); i += 32) {
+    for (size_t lane = 0; lane < 4; lane++) {
+      __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(text + i + lane));
+      __m256i distance = _mm256_sub_epi32(values, low);
+      __m256i inside = _mm256_cmpeq_epi32(_mm256_min_epu32(distance, last), distance);
+      auto mask = static_cast<u32>(_mm256_movemask_ps(_mm256_castsi256_ps(inside)));
+      for (; mask; mask &= mask - 1) scan.examine(i + lane + 4 * static_cast<size_t>(__builtin_ctz(mask)));
+    }
+  }
+  return i;
+}
+
 }  // namespace
 
 std::vector<Candidate> find_candidates(Bytes text, bool clock_reads) {
@@ -169,15 +213,11 @@ void find_references(Bytes text, u64 address, const AddressSet& wanted, std::vec
   }
 }
 
-bool may_be_immediate(Bytes text, size_t at) {
-  u8 opcode = at ? text[at - 1] : 0;
-  if ((opcode >= 0xb8 && opcode <= 0xbf) || opcode == 0x68) return true;  // mov $, %reg; push $
-  for (size_t back = 2; back <= 7 && back <= at; back++) {                // mov $, operand
-    if (text[at - back] != 0xc7) continue;
-    Instruction in;
-    if (decode(text.subspan(at - back), 0, in) && in.length == back + 4) return true;
-  }
-  return false;
+void find_immediates(Bytes text, u64 low, u64 span, const AddressSet& wanted, std::vector<u64>& targets) {
+  ImmediateScan scan{text, low, span, wanted, targets};
+  bool narrow = low <= ~u32{0} && span <= ~u32{0};  // else no 32 bits reach there, or all do
+  size_t i = narrow && __builtin_cpu_supports("avx2") ? scan_immediates_avx2(scan) : 1;
+  for (; i + 4 <= text.size(); i++) scan.examine(i);
 }
 
 }  // namespace isa

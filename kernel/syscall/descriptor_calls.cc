@@ -345,6 +345,13 @@ Result<s64> sys_fcntl(Task& task, Fd fd, int command, u64 argument) {
       return owner_call(*file, command, argument);
     case abi::kF_GETLEASE:
       return abi::kF_UNLCK;
+    case abi::kF_NOTIFY: {
+      // Differs from Linux: as if it was built without dnotify, but for taking a watch away, which there is
+      // none of.
+      constexpr u64 kMultiShot = 0x80000000;
+      if ((argument & ~kMultiShot) == 0) return 0;
+      return Errno::INVAL;
+    }
     default:
       return file->control(command, argument);
   }

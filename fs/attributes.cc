@@ -1,6 +1,7 @@
 // Permission checks and calls that change attributes: chmod(2), chown(2), utimensat(2), truncate(2); and
 // notifications.
 #include "fs/access.h"
+#include "fs/node_file.h"
 #include "fs/vfs.h"
 #include "fs/vfs_state.h"
 
@@ -106,6 +107,7 @@ Result<void> truncate_path(const Caller& caller, const Path& path, u64 size) {
   if (!inode.is_regular()) return Errno::INVAL;
   TRY(check_access(path, caller.credentials, kMayWrite));
   if (inode.writers.load() < 0) return Errno::TXTBSY;
+  TRY(check_seals_for_size(inode, size));
   TRY(inode.truncate(size));
   drop_privilege_bits(inode, caller.credentials);
   notify_path(path, abi::kIN_MODIFY);

@@ -97,6 +97,9 @@ class Inode : public RefCounted<Inode> {
   // inotify: union of the masks of all watches on it; 0: none, and no event is reported.
   std::atomic<u32> watch_mask{0};
 
+  // F_SEAL_* of memory files (memfd_create(2)); kF_SEAL_SEAL: none may be added.
+  std::atomic<u32> seals{abi::kF_SEAL_SEAL};
+
   Mutex lock{LockRank::kInode};
   Ref<Attachment> attachment;  // under lock: FIFO, bound socket
   Ref<Attachment> text;        // under lock: kernel/mm's patched text

@@ -49,12 +49,13 @@ void for_each_mount(void (*visit)(void* context, Mount& mount), void* context) {
   vfs_state().mounts.visit(visit, context);
 }
 
-Result<Ref<File>> open_unnamed(std::string_view, u32 flags) {
+Result<Ref<File>> open_unnamed(std::string_view name, u32 flags) {
   Ref<Mount> mount = vfs_state().unnamed;
   NewNode node;
   node.mode = abi::kS_IFREG | 0777;
   Ref<Inode> inode = TRY(mount->root().inode()->create_unnamed(node));
-  Ref<Dentry> dentry = TRY(dcache().make_root(std::move(inode)));
+  Ref<Dentry> dentry = TRY(dcache().make_uncached(mount->root(), name, std::move(inode)));
+  dcache().remove(*dentry);  // shown as "/memfd:name (deleted)"
   return make_node_file(Path(std::move(mount), std::move(dentry)), flags);
 }
 

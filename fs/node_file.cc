@@ -23,6 +23,14 @@ Result<void> NodeFile::flush(const void* owner) {
   return {};
 }
 
+Result<void> check_seals_for_size(const Inode& inode, u64 size) {
+  u32 seals = inode.seals.load(std::memory_order_relaxed);
+  u64 now = inode.size.load();
+  if (size < now && (seals & abi::kF_SEAL_SHRINK) != 0) return Errno::PERM;
+  if (size > now && (seals & abi::kF_SEAL_GROW) != 0) return Errno::PERM;
+  return {};
+}
+
 namespace {
 
 constexpr u64 kMaxFileSize = 0x7fff'ffff'ffff'f000;  // MAX_LFS_FILESIZE
@@ -73,11 +81,17 @@ class RegularFile final : public NodeFile {
   }
 
   Result<void> truncate(u64 size) override {
+    TRY(check_seals_for_size(*inode(), size));
     TRY(inode()->truncate(size));
     notify_path(*path(), abi::kIN_MODIFY);
     return {};
   }
   Result<void> allocate(int mode, u64 offset, u64 length) override {
+    constexpr int kChanging = abi::kFALLOC_FL_PUNCH_HOLE | abi::kFALLOC_FL_ZERO_RANGE;
+    if ((mode & kChanging) != 0 && (inode()->seals.load() & kNoWriting) != 0) return Errno::PERM;
+    if ((mode & abi::kFALLOC_FL_KEEP_SIZE) == 0 && offset + length > inode()->size.load()) {
+      TRY(check_seals_for_size(*inode(), offset + length));
+    }
     TRY(inode()->allocate(mode, offset, length));
     notify_path(*path(), abi::kIN_MODIFY);
     return {};
@@ -85,7 +99,22 @@ class RegularFile final : public NodeFile {
   Result<void> sync() override { return inode()->sync(); }
   Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
                             std::span<MapPiece> pieces) override {
+    if (shared_writable && (inode()->seals.load() & kNoWriting) != 0) return Errno::PERM;
     return inode()->map_pieces(offset, length, shared_writable, pieces);
+  }
+  // fcntl(F_ADD_SEALS, F_GET_SEALS): of memory files. That nothing maps it for writing is the caller's to see
+  // to.
+  Result<s64> control(int command, u64 argument) override {
+    u32 seals = inode()->seals.load();
+    if (command == abi::kF_GET_SEALS) return is_sealable() ? Result<s64>(seals) : Errno::INVAL;
+    if (command != abi::kF_ADD_SEALS || !is_sealable()) return Errno::INVAL;
+    constexpr u64 kAll = abi::kF_SEAL_SEAL | abi::kF_SEAL_SHRINK | abi::kF_SEAL_GROW | kNoWriting;
+    if ((argument & ~kAll) != 0) return Errno::INVAL;
+    if (!writable()) return Errno::PERM;
+    do {
+      if ((seals & abi::kF_SEAL_SEAL) != 0) return Errno::PERM;
+    } while (!inode()->seals.compare_exchange_weak(seals, seals | static_cast<u32>(argument)));
+    return 0;
   }
   Result<s64> ioctl(u32 command, GuestAddress argument) override {
     if (command == abi::kFIONREAD) {
@@ -98,12 +127,21 @@ class RegularFile final : public NodeFile {
   }
 
  private:
+  static constexpr u32 kNoWriting = abi::kF_SEAL_WRITE | abi::kF_SEAL_FUTURE_WRITE;
+  bool is_sealable() { return inode()->file_system().magic() == abi::kTMPFS_MAGIC; }
+
   Result<size_t> write_to(IoSource& from, u64 offset, bool append, u64& end) {
     if (from.remaining() == 0) {
       end = append ? inode()->size.load() : offset;
       return size_t{0};
     }
     if (!append && offset >= kMaxFileSize) return Errno::FBIG;
+    if (u32 seals = inode()->seals.load(); seals != abi::kF_SEAL_SEAL) [[unlikely]] {
+      if ((seals & kNoWriting) != 0) return Errno::PERM;
+      u64 size = inode()->size.load();
+      if ((seals & abi::kF_SEAL_GROW) != 0 && (append || offset + from.remaining() > size))
+        return Errno::PERM;
+    }
     size_t count = TRY(inode()->write(from, offset, append, end));
     notify_path(*path(), abi::kIN_MODIFY);
     return count;

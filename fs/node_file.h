@@ -25,6 +25,9 @@ class NodeFile : public File {
   s32 writer_share_ = 0;
 };
 
+// Whether its seals let the file have this size. EPERM.
+Result<void> check_seals_for_size(const Inode& inode, u64 size);
+
 // Also for O_PATH, whatever the inode's type.
 Result<Ref<File>> make_node_file(const Path& path, u32 flags);
 

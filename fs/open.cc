@@ -100,7 +100,11 @@ Result<Ref<File>> open_temporary(const Caller& caller, const Path* start, std::s
   TRY(check_access(directory, caller.credentials, kMayWrite | kMayExecute));
   NewNode node = TRY(new_node(caller, directory.inode(), abi::kS_IFREG | (mode & 07777)));
   Ref<Inode> inode = TRY(directory.inode().create_unnamed(node));
-  Ref<Dentry> dentry = TRY(dcache().make_root(std::move(inode)));
+  char storage[24];
+  TextBuffer name(storage);
+  name.add('#').udec(inode->ino);
+  Ref<Dentry> dentry = TRY(dcache().make_uncached(directory.dentry(), name.text(), std::move(inode)));
+  dcache().remove(*dentry);  // shown as "/tmp/#7 (deleted)"
   Path unnamed(directory.mount_ref(), std::move(dentry));
   Ref<File> file = TRY(make_node_file(unnamed, flags));
   file->set_flags((file->flags() & ~kOpenOnly) | abi::kO_LARGEFILE);

@@ -62,7 +62,7 @@ Result<void> path_text(const Path& path, const Path& root, TextBuffer& text) {
     describe_anonymous(inode, text);
     return {};
   }
-  if (unreachable) text.add("(unreachable)");
+  if (unreachable && !(path.mount_ref() == vfs_state().unnamed)) text.add("(unreachable)");
   if (start == scratch.size()) text.add('/');
   text.add(std::string_view(scratch.data() + start, scratch.size() - start));
   if (deleted) text.add(" (deleted)");

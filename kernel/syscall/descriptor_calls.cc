@@ -7,7 +7,9 @@
 
 #include "fs/file_locks.h"
 #include "fs/vfs.h"
+#include "kernel/abi/mm.h"
 #include "kernel/abi/tty.h"
+#include "kernel/mm/address_space.h"
 #include "kernel/syscall/fd_calls.h"
 #include "kernel/task/process.h"
 #include "kernel/task/send_signal.h"
@@ -283,6 +285,19 @@ Result<s64> owner_call(fs::File& file, int command, u64 argument) {
   }
 }
 
+// Is the file mapped shared and writable in this address space?
+bool maps_for_writing(const mm::AddressSpace& space, const fs::Inode& inode) {
+  u64 at = 0;
+  for (;;) {
+    auto mapping = space.next_mapping(at);
+    if (!mapping.ok()) return false;
+    const mm::MappingInfo& info = mapping.value();
+    if (info.shared && (info.prot & abi::kPROT_WRITE) != 0 && info.file && info.file->inode() == &inode)
+      return true;
+    at = info.end;
+  }
+}
+
 }  // namespace
 
 // fcntl(2).
@@ -352,6 +367,13 @@ Result<s64> sys_fcntl(Task& task, Fd fd, int command, u64 argument) {
       if ((argument & ~kMultiShot) == 0) return 0;
       return Errno::INVAL;
     }
+    case abi::kF_ADD_SEALS:
+      // Differs from Linux: mappings of other processes do not count.
+      if ((argument & abi::kF_SEAL_WRITE) != 0 && file->inode() != nullptr &&
+          maps_for_writing(*task.memory, *file->inode())) {
+        return Errno::BUSY;
+      }
+      return file->control(command, argument);
     default:
       return file->control(command, argument);
   }

@@ -20,7 +20,7 @@ constexpr u32 kOpenFlags = abi::kO_ACCMODE | abi::kO_CREAT | abi::kO_EXCL | abi:
 
 Result<Fd> open_at(Task& task, Fd directory, GuestString guest_path, u32 flags, u32 mode, u32 resolve) {
   PathArgument path;
-  TRY(path.read(task, directory, guest_path));
+  TRY(path.read(task, directory, guest_path, (resolve & (fs::kBeneath | fs::kInRoot)) != 0));
   Ref<fs::File> file = TRY(fs::open_path(task.caller(), path.start(), path.text(), flags, mode, resolve));
   if (WaitQueue* queue = file->wait_queue(); queue != nullptr && (flags & abi::kO_PATH) == 0) {
     TRY(block_on(*queue, ~u32{0}, "open", [&] { return file->finish_open(); }));

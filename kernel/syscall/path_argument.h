@@ -15,9 +15,10 @@ class PathArgument {
   PathArgument& operator=(const PathArgument&) = delete;
 
   // EFAULT, ENAMETOOLONG; EBADF, ENOTDIR for the descriptor, which only counts for relative paths.
-  Result<void> read(Task& task, Fd directory, GuestString path) {
+  // `scoped`: for absolute paths too (openat2(2) with a root of its own).
+  Result<void> read(Task& task, Fd directory, GuestString path, bool scoped = false) {
     text_ = TRY(path.read(storage_));
-    if ((!text_.empty() && text_[0] == '/') || directory.value == abi::kAT_FDCWD) return {};
+    if ((!text_.empty() && text_[0] == '/' && !scoped) || directory.value == abi::kAT_FDCWD) return {};
     file_ = Ref<fs::File>(TRY(task.files->get(directory)));
     start_ = file_->path();
     if (start_ == nullptr) {

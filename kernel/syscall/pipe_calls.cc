@@ -371,6 +371,7 @@ Result<Fd> sys_memfd_create(Task& task, GuestString name, u32 flags) {
   if (given.is(Errno::NAMETOOLONG)) return Errno::INVAL;
   size_t length = TRY(std::move(given)).size();
   Ref<fs::File> file = TRY(fs::open_unnamed({buffer, 6 + length}, abi::kO_RDWR));
+  if ((flags & abi::kMFD_ALLOW_SEALING) != 0) file->inode()->seals.store(0);
   return install(task, std::move(file), (flags & abi::kMFD_CLOEXEC) != 0);
 }
 

@@ -55,6 +55,7 @@ void stand_still(Task& task) {
     process.tasks_in_stop++;
     if (!process.stopped && process.tasks_in_stop >= tasks_that_can_stop(process)) {
       process.stopped = complete = true;
+      processes().had_stop.store(true, std::memory_order_seq_cst);
     }
   }
   if (complete) report_to_parent(process, abi::kCLD_STOPPED);

@@ -137,6 +137,7 @@ Result<s64> sys_prctl(Task& task, int option, u64 a, u64 b, u64 c, u64 d) {
     case abi::kPR_SET_CHILD_SUBREAPER: {
       LockGuard tree(processes().lock);
       process.child_subreaper = a != 0;
+      if (a != 0) processes().had_subreaper.store(true, std::memory_order_relaxed);
       return 0;
     }
     case abi::kPR_GET_CHILD_SUBREAPER:

@@ -119,6 +119,7 @@ struct Consequences {
 };
 
 void hang_up_if_orphaned_locked(ProcessGroup& group, const Process* without, SignalBatch& batch) {
+  if (!processes().had_stop.load(std::memory_order_seq_cst)) return;
   if (!processes().is_orphaned_locked(group, without)) return;
   bool any_stopped = false;
   for (Process& member : group.members) any_stopped = any_stopped || (&member != without && member.stopped);
@@ -131,6 +132,7 @@ void hang_up_if_orphaned_locked(ProcessGroup& group, const Process* without, Sig
 }
 
 Process* new_parent_locked(Process& process) {
+  if (!processes().had_subreaper.load(std::memory_order_relaxed)) return processes().init;
   for (Process* at = process.parent; at != nullptr; at = at->parent) {
     if (at->child_subreaper && !at->zombie) return at;
   }
@@ -370,6 +372,7 @@ void end_task(Task& task, u32 wait_status) {
     retarget_signals_locked(process, task, ~task.signals.blocked, batch);
     if (process.stopping && !process.stopped && process.tasks_in_stop == process.live_tasks) {
       process.stopped = stop_complete = true;
+      processes().had_stop.store(true, std::memory_order_seq_cst);
     }
   }
   batch.flush();

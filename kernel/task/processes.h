@@ -48,6 +48,8 @@ class Processes {
   // No member has a parent in another group of the same session: nobody could continue it (POSIX).
   bool is_orphaned_locked(ProcessGroup& group, const Process* without = nullptr);
   Process* init = nullptr;  // the machine's pid 1
+  // Whether any process was ever stopped, or a subreaper: where not, an exit need not look for them.
+  std::atomic<bool> had_stop{false}, had_subreaper{false};
 
   List<HostProcess, &HostProcess::node> hosts;  // lock
 

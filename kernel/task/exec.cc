@@ -183,8 +183,8 @@ Result<void> exec(Task& task, const ExecArguments& arguments) {
     if (!taken.ok()) end_process(task, abi::kSIGKILL);  // past the point of no return
     zygote = std::move(taken).value();
   }
-  if (zygote && (!alone.ok() || !shared)) return_zygote(std::move(zygote));
-  TRY(std::move(alone));
+  if (zygote && (!alone.ok() || !shared)) return_zygote(std::exchange(zygote, nullptr));
+  TRY(alone);
 
   // Nothing of the caller's is needed any more, and it may not get the chance to let go of it.
   if (arguments.path_storage != nullptr) *arguments.path_storage = HeapArray<char>();

@@ -43,7 +43,7 @@ struct Item : RefCounted<Item> {
   s32 fd = -1;
   ListNode file_node;     // tree lock; the file's epoll_items is the head, null the end
   Item* chain = nullptr;  // tree lock; in the epoll's table
-  // Under the core's ready lock.
+  // Under the core's ready lock. EPOLLERR and EPOLLHUP are always in, until EPOLLONESHOT has struck.
   u32 events = 0;
   u64 data = 0;
   bool removed = false;
@@ -99,7 +99,8 @@ DeferredWake* on_event(WaitEntry& entry, u32 events) {
   Core& core = *item.core;
   {
     LockGuard guard(core.ready_lock);
-    if (item.disabled() || ((item.events | kAlways) & events) == 0) return nullptr;
+    // On the list already: whoever waits was woken for it. An exclusive event goes on to the next epoll.
+    if (item.disabled() || (item.events & events) == 0 || item.ready_node.linked()) return nullptr;
     core.push_locked(item);
   }
   return core.wake_later();
@@ -145,7 +146,7 @@ Item* item_of(ListNode* link) {
 
 // Asks the item's file. The reference keeps it from ending meanwhile.
 u32 ask(File& file, u32 wanted) {
-  return file.poll() & ((wanted & ~kPrivateBits) | kAlways);
+  return file.poll() & wanted & ~kPrivateBits;
 }
 
 // The front of the ready list, taken off it, with references to the item and its file. Null: none left
@@ -291,8 +292,8 @@ Result<void> check_event(File& file, u32 events) {
 }
 
 // Puts the item on the ready list if its file is ready as it is.
-void look_now(Item& item, File& file, u32 events) {
-  if ((events & ~kPrivateBits) == 0 || ask(file, events) == 0) return;
+void look_now(Item& item, File& file) {
+  if (ask(file, item.events) == 0) return;
   {
     LockGuard guard(item.core->ready_lock);
     item.core->push_locked(item);
@@ -312,7 +313,7 @@ Result<void> epoll_add(Epoll& epoll, File& file, Fd fd, const abi::EpollEvent& e
   item->core = &epoll.core();
   item->file = &file;
   item->fd = fd.value;
-  item->events = event.events;
+  item->events = event.events | kAlways;
   item->data = event.data;
   item->entry.on_wake = on_event;
   item->entry.context = item.get();
@@ -325,7 +326,7 @@ Result<void> epoll_add(Epoll& epoll, File& file, Fd fd, const abi::EpollEvent& e
   TRY(epoll.insert_locked(*item));
   item->ref();  // the table's
   queue->add(item->entry, ~u32{0}, (event.events & abi::kEPOLLEXCLUSIVE) != 0);
-  look_now(*item, file, event.events);
+  look_now(*item, file);
   return {};
 }
 
@@ -336,10 +337,10 @@ Result<void> epoll_modify(Epoll& epoll, File& file, Fd fd, const abi::EpollEvent
   if (item->entry.exclusive || (event.events & abi::kEPOLLEXCLUSIVE) != 0) return Errno::INVAL;
   {
     LockGuard ready_guard(item->core->ready_lock);
-    item->events = event.events;
+    item->events = event.events | kAlways;
     item->data = event.data;
   }
-  look_now(*item, file, event.events);
+  look_now(*item, file);
   return {};
 }
 

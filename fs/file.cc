@@ -1,6 +1,8 @@
 // What a kind of file does not do.
 #include "fs/file.h"
 
+#include "fs/inode.h"
+
 #include "kernel/base/format.h"
 
 namespace teacup::fs {
@@ -23,6 +25,7 @@ Result<s64> File::ioctl(u32, GuestAddress) {
   return Errno::NOTTY;
 }
 Result<void> File::stat(abi::Stat& stat) {
+  if (Inode* own = inode(); own != nullptr) return own->stat(stat);
   stat = {};
   stat.mode = 0600;
   stat.nlink = 1;
@@ -38,7 +41,8 @@ Result<void> File::truncate(u64) {
 Result<void> File::allocate(int, u64, u64) {
   return seekable() ? Errno::NODEV : Errno::SPIPE;
 }
-Result<s64> File::control(int, u64) {
+Result<s64> File::control(int command, u64) {
+  if (command == abi::kF_SETPIPE_SZ || command == abi::kF_GETPIPE_SZ) return Errno::BADF;
   return Errno::INVAL;
 }
 Result<void> File::flush(const void*) {

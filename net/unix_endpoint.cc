@@ -414,9 +414,9 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
   const Message* first = nullptr;
   while (message != nullptr && request.data->remaining() > 0) {
     bool has_files = message->ancillary && message->ancillary->files.size() > 0;
-    if (first != nullptr && (has_files || (pass_credentials && !same_sender(first->sender, message->sender))))
-      break;
+    if (first != nullptr && pass_credentials && !same_sender(first->sender, message->sender)) break;
     if (first == nullptr) describe_message(*message, request);
+    if (has_files) request.ancillary = message->ancillary;
     first = message;
     auto put = request.data->put(message->data() + message->taken, message->left());
     if (!put.ok() && copied == 0) return put.error();
@@ -428,7 +428,7 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
       message->taken += static_cast<u32>(put.value());
       bytes_ -= put.value();
       // The descriptors go with the first bytes.
-      if (has_files && !whole) request.ancillary = std::move(message->ancillary);
+      if (has_files) message->ancillary = nullptr;
       if (whole) {
         MessageList::remove(*message);
         count_--;

@@ -29,6 +29,7 @@ enum class Root : u32 {
   kPipes,
   kEpolls,
   kIpc,
+  kInotify,
   kZygotes,
   kRandom,
   kCount

@@ -185,30 +185,94 @@ Result<void> show_net_link(TextBuffer& out, const Subject&) {
   return {};
 }
 
+// --- mem: the caller's own memory, at the file's offset. Another's is not within reach: EIO.
+class MemoryFile final : public fs::File {
+ public:
+  MemoryFile(const fs::Path& path, const Subject& subject, u32 flags)
+      : File(flags), path_(path), subject_(subject) {}
+  fs::Inode* inode() override { return &path_.inode(); }
+  const fs::Path* path() override { return &path_; }
+  bool seekable() const override { return true; }
+  Result<u64> seek(s64 offset, int whence) override {
+    if (whence == abi::kSEEK_END) return Errno::INVAL;
+    return (whence == abi::kSEEK_CUR ? u64{position} : 0) + static_cast<u64>(offset);
+  }
+  Result<size_t> read(IoDest& to, u64 offset) override {
+    if (!is_own()) return Errno::IO;
+    return by_pieces(to.remaining(), [&](std::byte* piece, size_t size, size_t done) -> Result<size_t> {
+      TRY(copy_from_guest(piece, offset + done, size));
+      return to.put(piece, size);
+    });
+  }
+  Result<size_t> write(IoSource& from, u64 offset) override {
+    if (!is_own()) return Errno::IO;
+    return by_pieces(from.remaining(), [&](std::byte* piece, size_t size, size_t done) -> Result<size_t> {
+      size_t taken = TRY(from.take(piece, size));
+      TRY(copy_to_guest(offset + done, piece, taken));
+      return taken;
+    });
+  }
+
+ private:
+  // Threads and borrowers of the memory count as its owners.
+  bool is_own() {
+    auto task = task_of(subject_);
+    return task.ok() && memory_of(*task.value()) == current_task().memory;
+  }
+  template <typename Move>
+  Result<size_t> by_pieces(size_t total, Move move) {
+    std::byte piece[1024];
+    size_t done = 0;
+    while (done < total) {
+      auto moved = move(piece, std::min(total - done, sizeof piece), done);
+      if (!moved.ok() && done == 0) return Errno::IO;
+      if (!moved.ok() || moved.value() == 0) break;
+      done += moved.value();
+    }
+    return done;
+  }
+
+  fs::Path path_;
+  const Subject subject_;
+};
+
+class MemoryInode final : public PseudoInode {
+ public:
+  using PseudoInode::PseudoInode;
+  Result<Ref<fs::File>> open(const fs::Path& path, u32 flags) override {
+    return Ref<fs::File>(TRY(make_ref<MemoryFile>(path, subject_, flags)));
+  }
+};
+
+Result<Ref<fs::Inode>> make_memory(fs::FileSystem& file_system, const Node& node, const Subject& subject) {
+  return Ref<fs::Inode>(TRY(make_ref<MemoryInode>(file_system, node, subject)));
+}
+
 // The entries of a task, and of a process: those, and `task`.
-#define TASK_NODES                                                                                         \
-  {"auxv", kSecretFile, &show_auxv}, {"cgroup", kFile, &show_constant<kCgroup>},                           \
-      {"cmdline", kFile, &show_cmdline}, {"comm", kWritable, &show_comm, nullptr, nullptr, &store_comm},   \
-      {"cwd", kLink, &show_cwd, nullptr, nullptr, nullptr, &follow_cwd},                                   \
-      {"environ", kSecretFile, &show_environ},                                                             \
-      {"exe", kLink, &show_exe, nullptr, nullptr, nullptr, &follow_exe},                                   \
-      {"fd", kSecretDirectory, nullptr, nullptr, &make_fd_directory},                                      \
-      {"fdinfo", kSecretDirectory, nullptr, nullptr, &make_fdinfo_directory},                              \
-      {"gid_map", kFile, &show_constant<kIdMap>}, {"io", kSecretFile, &show_io},                           \
-      {"limits", kFile, &show_limits}, {"loginuid", kFile, &show_constant<kLoginUid>},                     \
-      {"maps", kFile, &show_maps}, {"mountinfo", kFile, &show_mountinfo}, {"mounts", kFile, &show_mounts}, \
-      {"net", kLink, &show_net_link},                                                                      \
-      {"oom_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},                 \
-      {"oom_score", kFile, &show_constant<kZeroLine>},                                                     \
-      {"oom_score_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},           \
-      {"personality", kSecretFile, &show_constant<kPersonality>},                                          \
-      {"projid_map", kFile, &show_constant<kNothing>},                                                     \
-      {"root", kLink, &show_root, nullptr, nullptr, nullptr, &follow_root},                                \
-      {"schedstat", kFile, &show_schedstat}, {"sessionid", kFile, &show_constant<kLoginUid>},              \
-      {"setgroups", kFile, &show_constant<kSetgroups>}, {"smaps", kFile, &show_smaps},                     \
-      {"stat", kFile, &show_stat}, {"statm", kFile, &show_statm}, {"status", kFile, &show_status},         \
-      {"uid_map", kFile, &show_constant<kIdMap>}, {                                                        \
-    "wchan", kFile, &show_constant<kZero>                                                                  \
+#define TASK_NODES                                                                                       \
+  {"auxv", kSecretFile, &show_auxv}, {"cgroup", kFile, &show_constant<kCgroup>},                         \
+      {"cmdline", kFile, &show_cmdline}, {"comm", kWritable, &show_comm, nullptr, nullptr, &store_comm}, \
+      {"cwd", kLink, &show_cwd, nullptr, nullptr, nullptr, &follow_cwd},                                 \
+      {"environ", kSecretFile, &show_environ},                                                           \
+      {"exe", kLink, &show_exe, nullptr, nullptr, nullptr, &follow_exe},                                 \
+      {"fd", kSecretDirectory, nullptr, nullptr, &make_fd_directory},                                    \
+      {"fdinfo", kSecretDirectory, nullptr, nullptr, &make_fdinfo_directory},                            \
+      {"gid_map", kFile, &show_constant<kIdMap>}, {"io", kSecretFile, &show_io},                         \
+      {"limits", kFile, &show_limits}, {"loginuid", kFile, &show_constant<kLoginUid>},                   \
+      {"maps", kFile, &show_maps}, {"mem", abi::kS_IFREG | 0600, nullptr, nullptr, &make_memory},        \
+      {"mountinfo", kFile, &show_mountinfo}, {"mounts", kFile, &show_mounts},                            \
+      {"net", kLink, &show_net_link},                                                                    \
+      {"oom_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},               \
+      {"oom_score", kFile, &show_constant<kZeroLine>},                                                   \
+      {"oom_score_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},         \
+      {"personality", kSecretFile, &show_constant<kPersonality>},                                        \
+      {"projid_map", kFile, &show_constant<kNothing>},                                                   \
+      {"root", kLink, &show_root, nullptr, nullptr, nullptr, &follow_root},                              \
+      {"schedstat", kFile, &show_schedstat}, {"sessionid", kFile, &show_constant<kLoginUid>},            \
+      {"setgroups", kFile, &show_constant<kSetgroups>}, {"smaps", kFile, &show_smaps},                   \
+      {"stat", kFile, &show_stat}, {"statm", kFile, &show_statm}, {"status", kFile, &show_status},       \
+      {"uid_map", kFile, &show_constant<kIdMap>}, {                                                      \
+    "wchan", kFile, &show_constant<kZero>                                                                \
   }
 
 constexpr Node kTaskNodes[] = {TASK_NODES, {nullptr, 0}};

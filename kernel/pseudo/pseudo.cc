@@ -2,6 +2,7 @@
 
 #include "fs/epoll.h"
 #include "fs/filesystem.h"
+#include "fs/inotify.h"
 #include "fs/pipe.h"
 #include "fs/vfs.h"
 #include "kernel/pseudo/console.h"
@@ -21,9 +22,11 @@ void pseudo_start() {
   set_root(Root::kPseudo, created.value());
   fs::pipes_start();
   fs::epoll_start();
+  fs::inotify_start();
   net::net_start();
   fs::FsHooks hooks = fs::fs_hooks();
   hooks.open_fifo = &fs::open_fifo;
+  hooks.notify = &fs::notify_watchers;
   fs::set_fs_hooks(hooks);
   register_memory_devices();
   register_devtmpfs();

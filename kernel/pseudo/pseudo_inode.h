@@ -44,8 +44,8 @@ class PseudoInode : public fs::Inode {
   Result<size_t> readlink(std::span<char> into) override;
   bool is_magic_link() const override { return node_.follow != nullptr; }
   Result<fs::Path> follow(const fs::Caller& caller) override;
-  // Changes are taken and forgotten: chmod of /proc files is harmless on Linux too.
-  Result<void> set_attributes(const fs::AttributeChange&) override { return Errno::PERM; }
+  Result<void> truncate(u64) override { return {}; }  // O_TRUNC of what can be written means nothing
+  Result<Ref<fs::Inode>> create(std::string_view, const fs::NewNode&) override { return Errno::NOENT; }
 
  protected:
   const Node& node_;

@@ -28,7 +28,8 @@ struct WaitEntry {
   u32 events = 0;          // POLL* bits that wake it
   bool exclusive = false;  // stop a wake-one here
   // Instead of waking `task`, if set. Called with the queue's lock held; may only set flags, link lists of
-  // its own (rank above kWaitQueue), and return something to be run afterwards (or null).
+  // its own (rank above kWaitQueue), and return something to be run afterwards; null: nobody is woken by
+  // this, and an exclusive wake-up goes on to the next entry.
   DeferredWake* (*on_wake)(WaitEntry& entry, u32 events) = nullptr;
   void* context = nullptr;
 };

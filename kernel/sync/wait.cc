@@ -120,10 +120,13 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
     LockGuard guard(lock_);
     for (WaitEntry* entry = entries_.front(); entry != nullptr; entry = entries_.after(*entry)) {
       if ((entry->events & events) == 0) continue;
+      bool woke = true;
       if (entry->on_wake != nullptr) {
+        woke = false;
         if (DeferredWake* later = entry->on_wake(*entry, events); later != nullptr) {
           later->next = deferred;
           deferred = later;
+          woke = true;
         }
       } else {
         entry->task->park_word.store(1, std::memory_order_seq_cst);
@@ -136,7 +139,7 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
           }
         }
       }
-      if (entry->exclusive && --exclusives == 0) break;
+      if (entry->exclusive && woke && --exclusives == 0) break;
     }
   }
   for (u32 i = 0; i < sleeper_count; i++) gate::futex_wake(sleepers[i]->park_word, 1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fs/eventfd.h"
+#include "fs/inotify.h"
 #include "fs/pipe.h"
 #include "fs/vfs.h"
 #include "kernel/abi/mm.h"
@@ -356,6 +357,35 @@ Result<Fd> sys_pidfd_getfd(Task& task, Fd fd, Fd target, u32 flags) {
   Ref<fs::FdTable> files = files_of(*other);
   if (!files) return Errno::SRCH;
   return install(task, TRY(files->get(target)), true);
+}
+
+// --- inotify(7).
+
+Result<Fd> sys_inotify_init1(Task& task, u32 flags) {
+  if ((flags & ~static_cast<u32>(abi::kIN_NONBLOCK | abi::kIN_CLOEXEC)) != 0) return Errno::INVAL;
+  return install(task, TRY(fs::make_inotify(flags)), (flags & abi::kIN_CLOEXEC) != 0);
+}
+
+Result<Fd> sys_inotify_init(Task& task) {
+  return sys_inotify_init1(task, 0);
+}
+
+// EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR.
+Result<s32> sys_inotify_add_watch(Task& task, Fd fd, GuestString path, u32 mask) {
+  Ref<fs::File> file = TRY(task.files->get_io(fd));
+  char storage[4096];
+  std::string_view name = TRY(path.read(storage));
+  u32 flags = (mask & abi::kIN_DONT_FOLLOW) != 0 ? 0 : u32{fs::kFollow};
+  if ((mask & abi::kIN_ONLYDIR) != 0) flags |= fs::kDirectory;
+  fs::Caller caller = task.caller();
+  fs::Path found = TRY(fs::resolve(caller, nullptr, name, flags));
+  TRY(fs::check_access(found.inode(), task.credentials, fs::kMayRead));
+  return fs::inotify_add(*file, found, mask);
+}
+
+Result<void> sys_inotify_rm_watch(Task& task, Fd fd, s32 watch) {
+  Ref<fs::File> file = TRY(task.files->get_io(fd));
+  return fs::inotify_remove(*file, watch);
 }
 
 // memfd_create(2): a file of the machine's internal memory file system.

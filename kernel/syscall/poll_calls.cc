@@ -328,23 +328,16 @@ Result<Ref<fs::File>> get_epoll(Task& task, Fd fd) {
   return file;
 }
 
+constexpr size_t kMostAtOnce = 2048;  // of events: what fits a heap block well; more come with the next call
 constexpr s32 kMostEvents = 0x7fffffff / static_cast<s32>(sizeof(abi::EpollEvent));
 
 Result<size_t> collect_to_guest(fs::Epoll& epoll, GuestOut<abi::EpollEvent> events, size_t count) {
-  abi::EpollEvent found[64];
-  size_t done = 0;
-  while (done < count) {
-    size_t most = std::min<size_t>(count - done, std::size(found));
-    auto more = fs::epoll_collect(epoll, {found, most});
-    if (more.is(Errno::AGAIN) && done > 0) break;
-    size_t size = TRY(std::move(more));
-    u64 address = events.address() + done * sizeof(abi::EpollEvent);
-    TRY(copy_to_guest(address, found, size * sizeof(abi::EpollEvent)));
-    done += size;
-    // A second helping would give level-triggered events twice.
-    if (size < most || done >= std::size(found)) break;
-  }
-  return done;
+  // In one helping: a second would give level-triggered events twice.
+  ShortArray<abi::EpollEvent> storage;
+  std::span<abi::EpollEvent> found = TRY(storage.allocate(std::min(count, kMostAtOnce)));
+  size_t size = TRY(fs::epoll_collect(epoll, found));
+  TRY(copy_to_guest(events.address(), found.data(), size * sizeof(abi::EpollEvent)));
+  return size;
 }
 
 Result<s32> do_epoll_wait(Task& task, Fd fd, GuestOut<abi::EpollEvent> events, s32 count, u64 deadline) {

@@ -87,6 +87,7 @@ Result<Fd> sys_socket(Task& task, int family, int type, int protocol) {
 }
 
 Result<void> sys_socketpair(Task& task, int family, int type, int protocol, GuestOut<s32> ends) {
+  if (family == abi::kAF_INET || family == abi::kAF_INET6) return Errno::NOTSUP;
   TRY(check_new_socket(family, type));
   CallerOf who(task);
   u32 flags = static_cast<u32>(type) & abi::kSOCK_NONBLOCK;

@@ -11,6 +11,7 @@
 #include "kernel/pseudo/pseudo_inode.h"
 #include "kernel/pseudo/pty.h"
 #include "kernel/pseudo/state.h"
+#include "kernel/pseudo/sysv.h"
 #include "kernel/task/processes.h"
 #include "net/unix.h"
 
@@ -24,6 +25,7 @@ void pseudo_start() {
   fs::epoll_start();
   fs::inotify_start();
   net::net_start();
+  sysv_start();
   fs::FsHooks hooks = fs::fs_hooks();
   hooks.open_fifo = &fs::open_fifo;
   hooks.notify = &fs::notify_watchers;

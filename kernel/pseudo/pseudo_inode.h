@@ -44,7 +44,7 @@ class PseudoInode : public fs::Inode {
   Result<size_t> readlink(std::span<char> into) override;
   bool is_magic_link() const override { return node_.follow != nullptr; }
   Result<fs::Path> follow(const fs::Caller& caller) override;
-  Result<void> truncate(u64) override { return {}; }  // O_TRUNC of what can be written means nothing
+  Result<void> truncate(u64) override { return {}; }
   Result<Ref<fs::Inode>> create(std::string_view, const fs::NewNode&) override { return Errno::NOENT; }
 
  protected:

@@ -79,6 +79,9 @@ struct TaskCore {
   // --- Wait entries for calls that wait on a few queues; poll and epoll allocate theirs.
   WaitEntry wait_entries[4];
 
+  // How long park() spins before it sleeps, ns. Its own: see park().
+  u32 spin_time = 10'000;
+
   // --- Ranks of the locks held, newest last (TEACUP_LOCK_CHECKS).
   u8 held_count = 0;
   u8 held_ranks[15] = {};

@@ -1,10 +1,14 @@
 // park() and notify() are two halves of one handshake, fenced on both sides:
 //   park:   sleeping = 1; fence; word? pending?  -> host futex on word
 //   notify: word = 1;     fence; sleeping?       -> host wake
-// Spinning first: a handoff through shared memory takes 0.1-0.3 us, through a host futex 35-60 across cores
-// (DESIGN 13). The spin is bounded by about the cost of the sleep and wake it may save, and skipped on one
-// core.
+// Spinning first: a handoff through shared memory takes 0.1-0.3 us, through a host futex 35-60 across cores.
+// How long is learned, task by task (as KVM's halt polling does): two tasks that answer each other must both
+// spin for longer than the host takes to wake one, or each always finds the other asleep; a task that waits
+// for something slow should hardly spin at all. So a wait that was over soon after falling asleep doubles the
+// spin, up to kLongestSpin, and one that took long halves it. On one core nobody spins.
 #include "kernel/sync/wait.h"
+
+#include <algorithm>
 
 #include "kernel/base/arena_header.h"
 #include "kernel/base/panic.h"
@@ -13,7 +17,9 @@
 namespace teacup {
 
 namespace {
-constexpr int kSpins = 400;  // of about 40 ns each: see the figures above
+constexpr u32 kLongestSpin = 150'000;  // ns: twice what a wake-up across cores takes
+constexpr u32 kShortestSpin = 2'000;
+constexpr u64 kSoon = 250'000;  // a wait of this length might have been spun through
 
 bool interrupted(const TaskCore& task, bool interruptible) {
   u32 pending = task.pending.load(std::memory_order_seq_cst);
@@ -45,14 +51,17 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
     task.waiting_for.store(nullptr, std::memory_order_relaxed);
     return woken;
   };
+  u64 start = gate::monotonic_now();
   if (arena().cpu_count > 1) {
-    for (int i = 0; i < kSpins; i++) {
-      if (task.park_word.load(std::memory_order_acquire) != 0) return finish(Woken::kNews);
-      if (interrupted(task, interruptible)) return finish(Woken::kInterrupted);
-      __builtin_ia32_pause();
-    }
+    do {
+      for (int i = 0; i < 16; i++) {
+        if (task.park_word.load(std::memory_order_acquire) != 0) return finish(Woken::kNews);
+        if (interrupted(task, interruptible)) return finish(Woken::kInterrupted);
+        __builtin_ia32_pause();
+      }
+    } while (gate::monotonic_now() - start < task.spin_time);
   }
-  task.waiting_since.store(gate::monotonic_now(), std::memory_order_relaxed);
+  task.waiting_since.store(start, std::memory_order_relaxed);
   task.sleeping.store(1, std::memory_order_seq_cst);
   task.mode.store(Mode::kParked, std::memory_order_seq_cst);
   Woken woken = Woken::kNews;
@@ -70,6 +79,9 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
   }
   task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
   task.sleeping.store(0, std::memory_order_relaxed);
+  bool soon = woken == Woken::kNews && gate::monotonic_now() - start < kSoon;
+  task.spin_time =
+      soon ? std::min(task.spin_time * 2, kLongestSpin) : std::max(task.spin_time / 2, kShortestSpin);
   return finish(woken);
 }
 

@@ -164,6 +164,10 @@ s64 Streams::control(abi::StreamOp op, u64 stream, u64 a, u64 b) {
       return status.st_size;
     case abi::StreamOp::kTruncate:
       return ftruncate(fd, static_cast<off_t>(a)) != 0 ? -errno : 0;
+    case abi::StreamOp::kReady: {
+      pollfd ready{fd, POLLIN, 0};
+      return poll(&ready, 1, 0) > 0 ? 1 : 0;
+    }
     default:
       return -EINVAL;
   }

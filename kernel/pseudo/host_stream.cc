@@ -140,6 +140,10 @@ u32 HostStream::poll(bool readable, bool writable) {
     u32 end = stream.in_end.load(std::memory_order_acquire);
     if (available() > 0 || end != 0 || stream.readable_now.load(std::memory_order_acquire) != 0) {
       events |= kReadEvents;
+    } else if (auto ready = control(abi::StreamOp::kReady); ready.ok() && ready.value() == 1) {
+      // Asked, not guessed: a poll(2) that does not wait must see what is there.
+      stream.readable_now.store(1, std::memory_order_seq_cst);
+      events |= kReadEvents;
     } else if (stream.poll_wanted.exchange(1, std::memory_order_seq_cst) == 0) {
       ring();
     }

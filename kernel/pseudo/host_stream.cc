@@ -253,17 +253,6 @@ class StreamFile final : public fs::File {
     return {};
   }
 
-  // /dev/stdout and the like: another description of the same host stream.
-  Result<Ref<fs::File>> reopen(u32 flags) override {
-    u32 access = flags & abi::kO_ACCMODE;
-    if (access != abi::kO_WRONLY && config_.readable == 0) return Errno::ACCES;
-    if (access != abi::kO_RDONLY && config_.writable == 0) return Errno::ACCES;
-    u32 kept = flags & (abi::kO_ACCMODE | abi::kO_NONBLOCK | abi::kO_APPEND);
-    auto file = TRY(make_ref<StreamFile>(stream_, config_, kept));
-    if (seekable() && (flags & abi::kO_TRUNC) != 0) TRY(file->truncate(0));
-    return Ref<fs::File>(std::move(file));
-  }
-
   void describe(TextBuffer& text) override {
     if (config_.kind == abi::StreamKind::kPipe) {
       text.add("pipe:[host").udec(config_.same_as).add(']');

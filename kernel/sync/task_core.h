@@ -79,8 +79,9 @@ struct TaskCore {
   // --- Wait entries for calls that wait on a few queues; poll and epoll allocate theirs.
   WaitEntry wait_entries[4];
 
-  // How long park() spins before it sleeps, ns. Its own: see park().
-  u32 spin_time = 10'000;
+  // Every spin_interval-th wait spins for long before it sleeps: see park().
+  u16 spin_interval = 1;
+  u16 spin_count = 0;
 
   // --- Ranks of the locks held, newest last (TEACUP_LOCK_CHECKS).
   u8 held_count = 0;

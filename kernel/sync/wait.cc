@@ -2,10 +2,13 @@
 //   park:   sleeping = 1; fence; word? pending?  -> host futex on word
 //   notify: word = 1;     fence; sleeping?       -> host wake
 // Spinning first: a handoff through shared memory takes 0.1-0.3 us, through a host futex 35-60 across cores.
-// How long is learned, task by task (as KVM's halt polling does): two tasks that answer each other must both
-// spin for longer than the host takes to wake one, or each always finds the other asleep; a task that waits
-// for something slow should hardly spin at all. So a wait that was over soon after falling asleep doubles the
-// spin, up to kLongestSpin, and one that took long halves it. On one core nobody spins.
+// Every wait spins for about what a quick answer takes. That alone never ends once two tasks that answer each
+// other have both fallen asleep: the host takes longer to wake one than the other spins, and so it goes on.
+// So some waits spin for longer than a wake-up takes; one such success and both are awake, and from then on
+// short spins do. Each task learns how often that is worth it: after a success at every wait, after each
+// failure half as often. On a crowded machine spinning keeps the very task from running that is waited for,
+// and costs the spinner its place in the host's queue; there long spins fail, and become rare. On one core
+// nobody spins.
 #include "kernel/sync/wait.h"
 
 #include <algorithm>
@@ -17,9 +20,33 @@
 namespace teacup {
 
 namespace {
-constexpr u32 kLongestSpin = 150'000;  // ns: twice what a wake-up across cores takes
-constexpr u32 kShortestSpin = 2'000;
-constexpr u64 kSoon = 250'000;  // a wait of this length might have been spun through
+constexpr u64 kShortSpin = 2'000;   // ns
+constexpr u64 kLongSpin = 100'000;  // twice what a wake-up across cores takes
+constexpr u16 kRarest = 64;         // long spins: one in so many waits
+
+// Spins; true: there is news, or a reason to stop waiting.
+template <typename Test>
+bool spin(TaskCore& task, u64 start, Test test) {
+  bool is_long = ++task.spin_count >= task.spin_interval;
+  u64 limit = is_long ? kLongSpin : kShortSpin;
+  u64 passed;
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (test()) {
+        if (is_long) task.spin_interval = 1;
+        if (is_long) task.spin_count = 0;
+        return true;
+      }
+      __builtin_ia32_pause();
+    }
+    passed = gate::monotonic_now() - start;
+  } while (passed < limit);
+  if (is_long) {
+    task.spin_count = 0;
+    task.spin_interval = std::min<u16>(static_cast<u16>(task.spin_interval * 2), kRarest);
+  }
+  return false;
+}
 
 bool interrupted(const TaskCore& task, bool interruptible) {
   u32 pending = task.pending.load(std::memory_order_seq_cst);
@@ -52,14 +79,10 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
     return woken;
   };
   u64 start = gate::monotonic_now();
-  if (arena().cpu_count > 1) {
-    do {
-      for (int i = 0; i < 16; i++) {
-        if (task.park_word.load(std::memory_order_acquire) != 0) return finish(Woken::kNews);
-        if (interrupted(task, interruptible)) return finish(Woken::kInterrupted);
-        __builtin_ia32_pause();
-      }
-    } while (gate::monotonic_now() - start < task.spin_time);
+  auto has_news = [&] { return task.park_word.load(std::memory_order_acquire) != 0; };
+  if (arena().cpu_count > 1 &&
+      spin(task, start, [&] { return has_news() || interrupted(task, interruptible); })) {
+    return finish(has_news() ? Woken::kNews : Woken::kInterrupted);
   }
   task.waiting_since.store(start, std::memory_order_relaxed);
   task.sleeping.store(1, std::memory_order_seq_cst);
@@ -79,9 +102,6 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
   }
   task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
   task.sleeping.store(0, std::memory_order_relaxed);
-  bool soon = woken == Woken::kNews && gate::monotonic_now() - start < kSoon;
-  task.spin_time =
-      soon ? std::min(task.spin_time * 2, kLongestSpin) : std::max(task.spin_time / 2, kShortestSpin);
   return finish(woken);
 }
 

@@ -67,7 +67,8 @@ int runtime_memfd() {
   }
   rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);
-  // Where exec puts the runtime's stack and the vDSO (base/layout.h): at the very top. The host may refuse the first.
+  // Where exec puts the runtime's stack and the vDSO (base/layout.h): at the very top. The host may refuse
+  // the first.
   personality(ADDR_NO_RANDOMIZE);
   rlimit stack{8 << 20, RLIM_INFINITY};
   if (rlimit had{}; getrlimit(RLIMIT_STACK, &had) == 0) stack.rlim_max = had.rlim_max;

@@ -1,9 +1,9 @@
 // The plan of addresses. One kernel range cuts the guest's address space in two; all that is teacup's lies in
 // it, so a guest pointer is checked with two comparisons. The guest keeps the low part (non-PIE programs,
 // heaps that ask for low addresses, ASan's shadow) and a high part (mappings and stacks, where programs
-// expect them). The host's own stack and vDSO stay where exec put them, above kGuestHighEnd: the launcher asks
-// for no randomisation, and with the usual 28 bits of it they are still within 1 TiB + 16 GiB of the top. Where
-// a host randomises more and cannot be asked not to, its vDSO is not used.
+// expect them). The host's own stack and vDSO stay where exec put them, above kGuestHighEnd: the launcher
+// asks for no randomisation, and with the usual 28 bits of it they are still within 1 TiB + 16 GiB of the
+// top. Where a host randomises more and cannot be asked not to, its vDSO is not used.
 #pragma once
 
 #include "kernel/base/types.h"

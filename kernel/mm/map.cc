@@ -97,8 +97,7 @@ Result<u64> AddressSpace::map(u64 hint, u64 length, int prot, int flags, Ref<fs:
   }
   TRY(check_request(request, hint, length, prot, flags));
   Mapping& mapping = request.mapping;
-  bool is_regular =
-      mapping.file && mapping.file->inode() != nullptr && mapping.file->inode()->is_regular();
+  bool is_regular = mapping.file && mapping.file->inode() != nullptr && mapping.file->inode()->is_regular();
   if (mapping.file && !is_regular) {
     // Refuses what cannot be mapped before anything is replaced.
     fs::MapPiece first{};

@@ -114,6 +114,9 @@ class AddressSpace : public RefCounted<AddressSpace> {
   Result<Ref<AddressSpace>> fork_copy_locked(u32 stack_slot);
   // For exec in place: unmaps all guest memory and forgets it. Stack slots stay.
   void clear();
+  // For the end of the host process: no guest code runs in it any more. Lets go of the files, without
+  // unmapping anything: that is the host's.
+  void forget();
 
   // --- Program counters (DESIGN 5: the guest never sees a trampoline). Identity for all others.
   u64 guest_pc(u64 pc) const;   // in a trampoline: the instruction it stands for
@@ -189,7 +192,6 @@ class AddressSpace : public RefCounted<AddressSpace> {
     u32 state;
   };
 
-  void forget();
   // --- map.cc
   Result<void> check_request(Request& request, u64 hint, u64 length, int prot, int flags) const;
   void find_text(Request& request) const;

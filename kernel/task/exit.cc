@@ -265,6 +265,12 @@ void remove_last_task(Task& task) {
   processes().task_count--;
 }
 
+void drop_program(Process& process) {
+  Ref<ProgramRequest> program;  // goes behind the lock
+  LockGuard guard(process.lock);
+  std::swap(process.program, program);
+}
+
 // Ends the process. `task` is its reaper.
 [[noreturn]] void reap_process(Task& task) {
   Process& process = *task.process;
@@ -279,6 +285,9 @@ void remove_last_task(Task& task) {
   }
   bury_siblings(task);
   close_files(task);
+  // Whoever hears of the end may write to the program, and unmount what it was on.
+  if (!shared) task.memory->forget();
+  drop_program(process);
   remove_last_task(task);
   u32 status = 0;
   {

@@ -126,12 +126,16 @@ Result<void> publish(Task& parent, Task& child, Ref<Process> process, const Clon
   return {};
 }
 
-void fill_frame(Task& child, const Task& parent, const CloneArguments& arguments) {
-  Frame& frame = frame_of(child);
-  if (&frame != &frame_of(const_cast<Task&>(parent))) frame = frame_of(const_cast<Task&>(parent));
+// What the child sees of the call: 0, on the stack it was given.
+void answer_child(Frame& frame, const CloneArguments& arguments) {
   frame.rax = 0;
   frame.call_number = kNoCall;
   if (arguments.stack != 0) frame.rsp = arguments.stack;
+}
+
+void fill_frame(Task& child, Task& parent, const CloneArguments& arguments) {
+  frame_of(child) = frame_of(parent);
+  answer_child(frame_of(child), arguments);
 }
 
 // In the child, before it goes to guest code. Its memory words are its own by now.
@@ -259,7 +263,8 @@ Result<void> start_fork(Task& parent, Ref<Task>& child, const CloneArguments& ar
     self.memory->host_pid.store(own, std::memory_order_relaxed);
     self.host_pid.store(own, std::memory_order_relaxed);
     self.host_tid.store(own, std::memory_order_seq_cst);
-    fill_frame(self, parent, arguments);
+    // The host has copied the parent's frame with its stack. The parent itself may be gone already.
+    answer_child(frame_of(self), arguments);
     child_main(self, arguments);
   }
   memory.unlock_for_fork();

@@ -16,6 +16,12 @@ namespace {
 
 constexpr size_t kMaxCount = 0x7ffff000;  // MAX_RW_COUNT
 constexpr size_t kMaxPieces = 1024;       // UIO_MAXIOV
+
+// A buffer that reaches beyond all user memory is refused as a whole, whatever would come of its start.
+Result<void> check_buffer(u64 address, size_t count) {
+  if (count > kGuestHighEnd || address > kGuestHighEnd - count) return Errno::FAULT;
+  return {};
+}
 constexpr u32 kReadEvents = abi::kPOLLIN | abi::kPOLLRDNORM | abi::kPOLLHUP | abi::kPOLLERR;
 constexpr u32 kWriteEvents = abi::kPOLLOUT | abi::kPOLLWRNORM | abi::kPOLLHUP | abi::kPOLLERR;
 
@@ -188,6 +194,7 @@ Result<size_t> writev_with(Task& task, const fs::FdFile& file, GuestIn<abi::IoVe
 // read(2).
 Result<size_t> sys_read(Task& task, Fd fd, GuestOut<std::byte> buffer, size_t count) {
   fs::FdFile file = TRY(task.files->use_io(fd));
+  TRY(check_buffer(buffer.address(), count));
   IoDest to(buffer.address(), std::min(count, kMaxCount));
   return do_read(file, to, How{});
 }
@@ -196,6 +203,7 @@ Result<size_t> sys_read(Task& task, Fd fd, GuestOut<std::byte> buffer, size_t co
 Result<size_t> sys_write(Task& task, Fd fd, GuestIn<std::byte> buffer, size_t count) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   if (!file->writable()) return Errno::BADF;
+  TRY(check_buffer(buffer.address(), count));
   count = TRY(file_size_limit(task, file, How{}, std::min(count, kMaxCount)));
   IoSource from(buffer.address(), count);
   return do_write(task, file, from, How{});
@@ -206,6 +214,7 @@ Result<size_t> sys_pread64(Task& task, Fd fd, GuestOut<std::byte> buffer, size_t
   if (offset < 0) return Errno::INVAL;
   fs::FdFile file = TRY(task.files->use_io(fd));
   How how = TRY(at_offset(file, offset));
+  TRY(check_buffer(buffer.address(), count));
   IoDest to(buffer.address(), std::min(count, kMaxCount));
   return do_read(file, to, how);
 }
@@ -215,6 +224,7 @@ Result<size_t> sys_pwrite64(Task& task, Fd fd, GuestIn<std::byte> buffer, size_t
   fs::FdFile file = TRY(task.files->use_io(fd));
   How how = TRY(at_offset(file, offset));
   if (!file->writable()) return Errno::BADF;
+  TRY(check_buffer(buffer.address(), count));
   count = TRY(file_size_limit(task, file, how, std::min(count, kMaxCount)));
   IoSource from(buffer.address(), count);
   return do_write(task, file, from, how);

@@ -20,6 +20,8 @@ class PipeFile final : public File {
  public:
   PipeFile(Ref<Pipe> pipe, const Path& path, u32 flags) : File(flags), pipe_(std::move(pipe)), path_(path) {
     others_seen_ = opens_of_the_other_side();
+    // One that waits for us may be gone again, satisfied, as soon as we are there.
+    met_ = readable() ? pipe_->writers() > 0 : pipe_->readers() > 0;
     // POLLHUP is for those who have seen a writer go.
     bool early = path && nonblocking() && pipe_->writers() == 0;
     writer_opens_seen_ = early ? pipe_->writer_opens() : ~u32{0};
@@ -45,7 +47,7 @@ class PipeFile final : public File {
     if (!path_ || nonblocking() || (readable() && writable())) return {};
     bool there = readable() ? pipe_->writers() > 0 : pipe_->readers() > 0;
     // One that came and went again counts too.
-    if (there || opens_of_the_other_side() != others_seen_) return {};
+    if (met_ || there || opens_of_the_other_side() != others_seen_) return {};
     return Errno::AGAIN;
   }
 
@@ -88,6 +90,7 @@ class PipeFile final : public File {
   Ref<Pipe> pipe_;
   Path path_;  // empty without a name
   u32 others_seen_;
+  bool met_;  // the other side was open before this end was
   u32 writer_opens_seen_;
 };
 

@@ -107,7 +107,8 @@ class RegularFile final : public NodeFile {
   Result<s64> control(int command, u64 argument) override {
     u32 seals = inode()->seals.load();
     if (command == abi::kF_GET_SEALS) return is_sealable() ? Result<s64>(seals) : Errno::INVAL;
-    if (command != abi::kF_ADD_SEALS || !is_sealable()) return Errno::INVAL;
+    if (command != abi::kF_ADD_SEALS) return File::control(command, argument);
+    if (!is_sealable()) return Errno::INVAL;
     constexpr u64 kAll = abi::kF_SEAL_SEAL | abi::kF_SEAL_SHRINK | abi::kF_SEAL_GROW | kNoWriting;
     if ((argument & ~kAll) != 0) return Errno::INVAL;
     if (!writable()) return Errno::PERM;

@@ -4,6 +4,7 @@
 #include "kernel/syscall/fd_calls.h"
 #include "kernel/syscall/file_calls.h"
 #include "kernel/syscall/futex_calls.h"
+#include "kernel/syscall/ipc_calls.h"
 #include "kernel/syscall/memory_calls.h"
 #include "kernel/syscall/pipe_calls.h"
 #include "kernel/syscall/poll_calls.h"

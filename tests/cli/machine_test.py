@@ -131,7 +131,7 @@ class Reports(unittest.TestCase):
     def test_trace_on_standard_error(self):
         result = run("cat", "/etc/passwd", options=["--trace"])
         self.assertEqual(result.status, 0)
-        self.assertRegex(result.err, r'openat\(AT_FDCWD, "/etc/passwd", O_RDONLY.*\) = \d+')
+        self.assertRegex(result.err, r'openat\(AT_FDCWD, "/etc/passwd", .*\) = \d+')
         self.assertRegex(result.err, r"exit_group\(0\)")
 
     def test_trace_to_a_file(self):

@@ -1,12 +1,13 @@
 """Signals sent to teacup reach the guest, and no ending leaves anything behind."""
 
 import os
+import select
 import signal
 import subprocess
 import time
 import unittest
 
-from harness import finish, start
+from harness import TIMEOUT, finish, start
 
 TRAPS = "trap 'echo got TERM; exit 5' TERM; trap 'echo got INT; exit 6' INT; trap 'echo got HUP; exit 7' HUP; " \
         "trap 'echo got QUIT; exit 8' QUIT; echo ready; while :; do sleep 0.05; done"
@@ -69,11 +70,14 @@ class Signals(unittest.TestCase):
     def test_usr1_prints_the_tasks(self):
         process = self.started("sleep 1000 & echo ready; wait")
         process.send_signal(signal.SIGUSR1)
-        text = b""
-        while b"sleep" not in text or b"bash" not in text:
-            line = process.stderr.readline()
-            self.assertTrue(line, text)
-            text += line
+        # The child may not have got as far as its exec: it is known by its number.
+        text, end = b"", time.monotonic() + TIMEOUT
+        while b"task 1 " not in text or b"task 2 " not in text:
+            ready, _, _ = select.select([process.stderr], [], [], max(0, end - time.monotonic()))
+            self.assertTrue(ready, f"no dump of both tasks, but {text!r}")
+            more = os.read(process.stderr.fileno(), 4096)
+            self.assertTrue(more, f"no dump of both tasks, but {text!r}")
+            text += more
         process.send_signal(signal.SIGTERM)
         self.assertEqual(finish(process).status, 143)
 

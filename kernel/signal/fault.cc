@@ -16,7 +16,8 @@ void handle_fault(Task& task, Frame& frame) {
   info.signo = fault.signal;
   info.code = fault.code;
   info.fault.address = fault.address;
-  if (fault.trapno == kPageFault && (fault.signal == abi::kSIGSEGV || fault.signal == abi::kSIGBUS)) {
+  // The host's SIGBUS is the guest's as it is: an image that shrank, or no memory for a page of the arena.
+  if (fault.trapno == kPageFault && fault.signal == abi::kSIGSEGV) {
     mm::FaultKind kind = task.memory->classify_fault(fault.address, (fault.error & kFaultWrite) != 0,
                                                      (fault.error & kFaultFetch) != 0);
     if (kind.signal == 0) return;  // the instruction is tried again

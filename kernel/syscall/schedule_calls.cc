@@ -125,8 +125,10 @@ Result<void> sys_sched_yield(Task&) {
   return {};
 }
 
-// sched_setaffinity(2), sched_getaffinity(2).
+// sched_setaffinity(2), sched_getaffinity(2). A negative pid is one that does not exist, unlike in the other
+// calls.
 Result<void> sys_sched_setaffinity(Task& task, s32 pid, u32 size, GuestIn<u8> mask) {
+  if (pid < 0) return Errno::SRCH;
   Ref<Task> target = TRY(task_or_self(task, pid));
   u64 wanted = 0;
   TRY(copy_from_guest(&wanted, mask.address(), size < sizeof wanted ? size : sizeof wanted));
@@ -142,6 +144,7 @@ Result<u32> sys_sched_getaffinity(Task& task, s32 pid, u32 size, GuestOut<u8> ma
   u32 cpus = arena().cpu_count;
   u32 bytes = (cpus + 63) / 64 * 8;
   if (size < bytes || size % 8 != 0) return Errno::INVAL;
+  if (pid < 0) return Errno::SRCH;
   Ref<Task> target = TRY(task_or_self(task, pid));
   u8 bits[128] = {};
   if (bytes > sizeof bits) bytes = sizeof bits;

@@ -1,9 +1,9 @@
 """The programs of tests/programs print the same, and end with the same status, in a machine and in a chroot of the same
-tree. They run from a volume, /programs. As an ordinary user there is no chroot; then only the machine's run is judged,
-by its status."""
+tree; from an EROFS image, an ext4 image, and the tree as a host directory. They run from a volume, /programs. Where no
+chroot can be made (an ordinary user), the first machine's output is what the other two must print."""
 
+import functools
 import os
-import pathlib
 import shutil
 import subprocess
 import tempfile
@@ -13,10 +13,16 @@ from harness import IMAGE, ROOT, run
 
 PROGRAMS = ROOT / "tests/programs"
 BUILD = IMAGE.parent.parent
+FORMS = ("erofs", "ext4", "directory")
 
 
-def natively(tree, words, volumes):
-    """Runs words in a chroot of `tree`, in a mount namespace of its own; returns status and output."""
+def in_chroot():
+    """Whether this process may make a chroot with mounts of its own."""
+    return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+def natively(tree, words, volumes, timeout):
+    """Runs words in a chroot of `tree`, in a mount namespace of its own; returns status, output and standard error."""
     with tempfile.TemporaryDirectory() as folder:
         # A tmpfs over the tree takes the writes.
         bind = "".join(f"mkdir -p {folder}/root{guest} && mount --bind {host} {folder}/root{guest} && "
@@ -27,40 +33,45 @@ def natively(tree, words, volumes):
                    "mount -t proc proc proc && mount --rbind /dev dev && mount -t tmpfs tmpfs tmp && "
                    'exec chroot . "$@"')
         done = subprocess.run(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", prepare, "sh", *words],
-                              capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
                               env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                                    "HOME": "/root"})
     return done.returncode, done.stdout, done.stderr
 
 
+@functools.cache
+def image(name, form):
+    """The image's file, or the folder with its files, unpacked once."""
+    path = BUILD / "images" / f"{name}.{form if form == 'ext4' else 'erofs'}"
+    if not path.exists():
+        raise AssertionError(f"there is no {path}: make it with scripts/images --format both {name}")
+    if form != "directory":
+        return path
+    folder = BUILD / "tests" / "trees" / name
+    stamp = folder.with_suffix(".stamp")
+    state = str(path.stat().st_mtime_ns)
+    if not stamp.exists() or stamp.read_text() != state:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["fsck.erofs", f"--extract={folder}", path], check=True, stdout=subprocess.DEVNULL)
+        stamp.write_text(state)
+    return folder
+
+
 class Programs(unittest.TestCase):
     maxDiff = None
 
-    def tree(self, name):
-        """The image's files in a folder, unpacked once."""
-        image = BUILD / "images" / f"{name}.erofs"
-        if not image.exists():
-            self.fail(f"there is no {image}: make it with scripts/images {name}")
-        folder = BUILD / "tests" / "trees" / name
-        stamp = folder.with_suffix(".stamp")
-        state = str(image.stat().st_mtime_ns)
-        if not stamp.exists() or stamp.read_text() != state:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["fsck.erofs", f"--extract={folder}", image], check=True, stdout=subprocess.DEVNULL)
-            stamp.write_text(state)
-        return folder
-
-    def check(self, image, *words, volumes=(), timeout=120):
+    def check(self, name, *words, volumes=(), timeout=120):
         volumes = [(PROGRAMS, "/programs"), *volumes]
         options = [word for host, guest in volumes for word in ("-v", f"{host}:{guest}")]
-        result = run(*words, image=BUILD / "images" / f"{image}.erofs", options=options, timeout=timeout)
-        if os.geteuid() != 0:
-            self.assertEqual(result.status, 0, result.err)
-            return
-        status, out, err = natively(self.tree(image), words, volumes)
-        self.assertEqual(result.out, out, result.err)
-        self.assertEqual((result.status, result.err), (status, err))
+        expected = natively(image(name, "directory"), words, volumes, timeout) if in_chroot() else None
+        for form in FORMS:
+            with self.subTest(form=form):
+                result = run(*words, image=image(name, form), options=options, timeout=timeout)
+                if expected is None:
+                    expected = (0, result.out, "")
+                self.assertEqual(result.out, expected[1], result.err)
+                self.assertEqual((result.status, result.err), (expected[0], expected[2]))
 
     def test_shell(self):
         self.check("base", "bash", "/programs/shell.sh")

@@ -1,13 +1,12 @@
 #include "images/archive_source.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <cstring>
 
 #include "images/error.h"
+#include "images/libarchive.h"
 
 namespace teacup::images {
 
@@ -109,6 +108,7 @@ void add_entries(Tree& tree, archive* a, const std::string& path, Spool& spool, 
 }
 
 ArchiveHandle open_tar_reader() {
+  load_libarchive();
   ArchiveHandle a(archive_read_new());
   if (a == nullptr) throw Error("out of memory");
   archive_read_support_filter_all(a.get());
@@ -146,6 +146,7 @@ void add_tar(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& 
 }
 
 void add_deb(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool) {
+  load_libarchive();
   const ArchiveHandle outer(archive_read_new());
   if (outer == nullptr) throw Error("out of memory");
   archive_read_support_format_ar(outer.get());

@@ -1,5 +1,6 @@
 #include "host/broker/prepare.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <algorithm>
@@ -8,10 +9,13 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "host/broker/arena_bounds.h"
+#include "host/broker/prepared_cache.h"
 #include "kernel/abi/prepare.h"
 #include "kernel/base/arena_header.h"
 #include "rewrite/prepare.h"
@@ -28,7 +32,13 @@ bool is_run(u64 offset, u64 length) {
 struct Request {
   abi::PrepareInput input;
   std::vector<abi::PreparePiece> pieces;
+  // The bytes of the pieces in the arena, in order, where that is no more than a file's tail beside an
+  // image's extents. What the key is made of must be what is planned for, and the guest could change the
+  // arena between the two.
+  std::vector<std::byte> tail;
 };
+
+constexpr u64 kMaxTail = 64 * KiB;
 
 bool copy_request(u64 offset, u64 size, Request& request) {
   if (!is_run(offset, size) || size < sizeof(request.input)) return false;
@@ -39,6 +49,19 @@ bool copy_request(u64 offset, u64 size, Request& request) {
   if (size - sizeof(request.input) < pieces_size) return false;
   request.pieces.resize(request.input.piece_count);
   std::memcpy(request.pieces.data(), &arena_at<std::byte>(offset + sizeof(request.input)), pieces_size);
+  u64 in_arena = 0;
+  for (const abi::PreparePiece& piece : request.pieces) {
+    if (piece.fd != kArenaFd) continue;
+    if (!is_run(piece.host_offset, piece.length)) return false;
+    in_arena += piece.length;
+    if (in_arena > kMaxTail) break;
+  }
+  if (in_arena > kMaxTail) return true;
+  for (const abi::PreparePiece& piece : request.pieces) {
+    if (piece.fd != kArenaFd) continue;
+    const std::byte* bytes = &arena_at<std::byte>(piece.host_offset);
+    request.tail.insert(request.tail.end(), bytes, bytes + piece.length);
+  }
   return true;
 }
 
@@ -72,11 +95,14 @@ Buffer allocate(u64 size) {
 
 // The file's bytes, from its pieces. A copy: the guest can change the arena while the rewriter reads.
 s64 read_file(const Image& image, const Request& request, std::span<std::byte> file) {
-  u64 at = 0;
+  u64 at = 0, in_tail = 0;
   for (const abi::PreparePiece& piece : request.pieces) {
     if (at == file.size()) break;
     u64 length = std::min<u64>(piece.length, file.size() - at);
-    if (piece.fd == kArenaFd) {
+    if (piece.fd == kArenaFd && !request.tail.empty()) {
+      std::memcpy(file.data() + at, request.tail.data() + in_tail, length);
+      in_tail += piece.length;
+    } else if (piece.fd == kArenaFd) {
       if (!is_run(piece.host_offset, length)) return -EINVAL;
       std::memcpy(file.data() + at, &arena_at<std::byte>(piece.host_offset), length);
     } else if (piece.fd == kFirstImageFd && image.fd >= 0) {
@@ -90,18 +116,55 @@ s64 read_file(const Image& image, const Request& request, std::span<std::byte> f
   return at == file.size() ? 0 : -EINVAL;
 }
 
+// The plan's key in the cache: empty if it is not to be kept.
+std::string cache_key(const Image& image, const Request& request) {
+  static const std::string self = [] {
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    std::string identity = file_identity(fd);
+    close(fd);
+    return identity;
+  }();
+  std::string identity = image.fd < 0 ? std::string() : file_identity(image.fd);
+  if (self.empty() || identity.empty()) return {};
+  std::string key = self + "|" + identity + "|";
+  auto append = [&key](const void* data, size_t size) { key.append(static_cast<const char*>(data), size); };
+  append(&abi::kPreparedVersion, sizeof abi::kPreparedVersion);
+  append(&request.input, sizeof request.input);
+  for (const abi::PreparePiece& piece : request.pieces) {
+    if (piece.fd != kFirstImageFd && (piece.fd != kArenaFd || request.tail.empty())) return {};
+    u64 place[3] = {static_cast<u64>(piece.fd), piece.fd == kArenaFd ? 0 : piece.host_offset, piece.length};
+    append(place, sizeof place);
+  }
+  append(request.tail.data(), request.tail.size());
+  return key;
+}
+
+std::vector<std::byte> plan(const Image& image, const Request& request, s64& error) {
+  Buffer buffer = allocate(request.input.file_size);
+  std::span<std::byte> file(buffer.get(), request.input.file_size);
+  error = read_file(image, request, file);
+  if (error != 0) return {};
+  rewrite::Options options;
+  options.patch_cpuid = (request.input.flags & abi::kPrepareCpuid) != 0;
+  return rewrite::prepare(file, options).serialise();
+}
+
 s64 prepare(const Image& image, const u64 (&args)[6]) {
+  static const PreparedCache cache(PreparedCache::default_folder());
   Request request;
   u64 output = args[2], room = args[3];
   if (!copy_request(args[0], args[1], request) || !is_run(output, room)) return -EINVAL;
-  Buffer buffer = allocate(request.input.file_size);
-  std::span<std::byte> file(buffer.get(), request.input.file_size);
-  if (s64 error = read_file(image, request, file); error != 0) return error;
-  rewrite::Options options;
-  options.patch_cpuid = (request.input.flags & abi::kPrepareCpuid) != 0;
-  std::vector<std::byte> blob = rewrite::prepare(file, options).serialise();
-  if (blob.size() <= room) std::memcpy(&arena_at<std::byte>(output), blob.data(), blob.size());
-  return static_cast<s64>(blob.size());
+  std::string key = cache_key(image, request);
+  std::optional<std::vector<std::byte>> blob = cache.load(key);
+  if (!blob) {
+    s64 error = 0;
+    blob = plan(image, request, error);
+    if (error != 0) return error;
+    // Whoever changed the image while it was read: the key is of what it was before.
+    if (cache_key(image, request) == key) cache.store(key, *blob);
+  }
+  if (blob->size() <= room) std::memcpy(&arena_at<std::byte>(output), blob->data(), blob->size());
+  return static_cast<s64>(blob->size());
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ std::string stats_json(u64 started_at) {
   json["rewritten"] = total > trapped ? total - trapped : 0;
   json["trapped"] = trapped;
   auto tactics = nlohmann::ordered_json::object();
-  const char* const kTactics[] = {"net", "jump-before", "short-jump", "jump-after", "evict"};
+  const char* const kTactics[] = {"net", "jump-before", "short-jump", "jump-after", "evict", "jump-around"};
   for (u32 i = 0; i < std::size(kTactics); i++) tactics[kTactics[i]] = stats.sites_by_tactic[i].load();
   json["sites"] = tactics;
   json["files_prepared"] = stats.files_prepared.load();

@@ -1,31 +1,63 @@
-// Locks: kFileLocks; waiters are woken after it.
+// Locks: kFileLocks, kRecordWaits; waiters are woken after them.
 #include "fs/file_locks.h"
 
 #include <algorithm>
 
 #include "fs/file.h"
+#include "fs/vfs_state.h"
 
 namespace teacup::fs {
+
+namespace {
+
+constexpr int kLongestChain = 10;  // as Linux: MAX_DEADLK_ITERATIONS
+
+RecordWaits& record_waits() {
+  return vfs_state().record_waits;
+}
+
+// Whom `owner` waits for; null: nobody. Of several threads with one table, the first found, as on Linux.
+const void* blocker_of_locked(RecordWaits& all, const void* owner) {
+  for (RecordWait& wait : all.waits) {
+    if (const void* blocker = wait.blocker_of(owner); blocker != nullptr) return blocker;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+void RecordWait::end() {
+  if (at_ == nullptr) return;
+  RecordWaits& all = record_waits();
+  LockGuard guard(all.lock);
+  all.waits.remove(*this);
+  all.count.fetch_sub(1, std::memory_order_relaxed);
+  at_ = nullptr;
+}
 
 FileLocks::~FileLocks() {
   while (Record* record = records_.pop_front()) destroy(record);
   while (Flock* flock = flocks_.pop_front()) destroy(flock);
 }
 
-bool FileLocks::find_conflict(const RecordLock& wanted, RecordLock& found) {
-  LockGuard guard(lock_);
+const RecordLock* FileLocks::conflict_locked(const RecordLock& wanted) {
   for (Record& record : records_) {
     const RecordLock& lock = record.lock;
     if (lock.owner == wanted.owner || lock.end <= wanted.start || lock.start >= wanted.end) continue;
-    if (!lock.write && !wanted.write) continue;
-    found = lock;
-    return true;
+    if (lock.write || wanted.write) return &lock;
   }
-  return false;
+  return nullptr;
+}
+
+bool FileLocks::find_conflict(const RecordLock& wanted, RecordLock& found) {
+  LockGuard guard(lock_);
+  const RecordLock* lock = conflict_locked(wanted);
+  if (lock != nullptr) found = *lock;
+  return lock != nullptr;
 }
 
 // Cuts [start, end) out of what the owner has. A lock cut in two needs a second record: `spare`.
-Result<void> FileLocks::replace_locked(const void* owner, u64 start, u64 end, Record*& spare) {
+void FileLocks::replace_locked(const void* owner, u64 start, u64 end, Record*& spare) {
   Record* next;
   for (Record* record = records_.front(); record != nullptr; record = next) {
     next = records_.after(*record);
@@ -37,7 +69,7 @@ Result<void> FileLocks::replace_locked(const void* owner, u64 start, u64 end, Re
       rest->lock.start = end;
       lock.end = start;
       records_.push_back(*rest);
-      return {};
+      return;
     }
     if (lock.start < start) {
       lock.end = start;
@@ -48,10 +80,37 @@ Result<void> FileLocks::replace_locked(const void* owner, u64 start, u64 end, Re
       destroy(record);
     }
   }
-  return {};
 }
 
-Result<void> FileLocks::set(const RecordLock& wanted) {
+Result<void> FileLocks::begin_wait_locked(RecordWait& wait, const void* owner, const void* blocker) {
+  RecordWaits& all = record_waits();
+  LockGuard guard(all.lock);
+  const void* at = blocker;
+  for (int links = 0; at != nullptr && links <= kLongestChain; links++) {
+    if (at == owner) return Errno::DEADLK;
+    at = blocker_of_locked(all, at);
+  }
+  if (wait.at_ == nullptr) {
+    all.waits.push_back(wait);
+    all.count.fetch_add(1, std::memory_order_relaxed);
+  }
+  wait.at_ = this;
+  wait.owner_ = owner;
+  wait.blocker_ = blocker;
+  return Errno::AGAIN;
+}
+
+void FileLocks::locks_changed_locked() {
+  RecordWaits& all = record_waits();
+  // A wait for a lock of this file was counted under this file's lock.
+  if (all.count.load(std::memory_order_relaxed) == 0) return;
+  LockGuard guard(all.lock);
+  for (RecordWait& wait : all.waits) {
+    if (wait.at_ == this) wait.blocker_ = nullptr;
+  }
+}
+
+Result<void> FileLocks::set(const RecordLock& wanted, RecordWait* wait) {
   auto fresh = make<Record>();
   auto spare_made = make<Record>();
   if (!fresh.ok() || !spare_made.ok()) {
@@ -62,16 +121,13 @@ Result<void> FileLocks::set(const RecordLock& wanted) {
   Record* spare = spare_made.value();
   Record* record = fresh.value();
   record->lock = wanted;
-  bool conflict = false;
+  Result<void> result;
   {
     LockGuard guard(lock_);
-    for (Record& other : records_) {
-      const RecordLock& lock = other.lock;
-      if (lock.owner == wanted.owner || lock.end <= wanted.start || lock.start >= wanted.end) continue;
-      if (lock.write || wanted.write) conflict = true;
-    }
-    if (!conflict) {
-      static_cast<void>(replace_locked(wanted.owner, wanted.start, wanted.end, spare));
+    if (const RecordLock* other = conflict_locked(wanted); other != nullptr) {
+      result = wait != nullptr ? begin_wait_locked(*wait, wanted.owner, other->owner) : Errno::AGAIN;
+    } else {
+      replace_locked(wanted.owner, wanted.start, wanted.end, spare);
       // Neighbours of the same kind become one, as F_GETLK shows them.
       Record* next;
       for (Record* other = records_.front(); other != nullptr; other = next) {
@@ -85,13 +141,13 @@ Result<void> FileLocks::set(const RecordLock& wanted) {
       }
       records_.push_back(*record);
       record = nullptr;
+      locks_changed_locked();  // a write lock may have become a read lock
     }
   }
   if (record != nullptr) destroy(record);
   if (spare != nullptr) destroy(spare);
-  if (conflict) return Errno::AGAIN;
-  queue_.wake_all();  // a write lock may have become a read lock
-  return {};
+  if (result.ok()) queue_.wake_all();
+  return result;
 }
 
 Result<void> FileLocks::clear(const void* owner, u64 start, u64 end) {
@@ -100,7 +156,8 @@ Result<void> FileLocks::clear(const void* owner, u64 start, u64 end) {
   Record* spare = spare_made.value();
   {
     LockGuard guard(lock_);
-    static_cast<void>(replace_locked(owner, start, end, spare));
+    replace_locked(owner, start, end, spare);
+    locks_changed_locked();
   }
   if (spare != nullptr) destroy(spare);
   queue_.wake_all();
@@ -167,6 +224,7 @@ void FileLocks::release_owner(const void* owner) {
       destroy(record);
       any = true;
     }
+    if (any) locks_changed_locked();
   }
   if (any) queue_.wake_all();
 }

@@ -2,7 +2,16 @@
 // file description: OFD) and flock(2) locks (owned by a description).
 //
 // Nothing here sleeps: a lock that is not free is EAGAIN, and whoever wants it waits on queue().
-// Locks: kFileLocks.
+//
+// Deadlocks (fcntl(2), EDEADLK). Who waits is written down in a RecordWait: the owner, and the owner whose
+// lock is in the way. Whoever is about to wait follows these from the one who is in its way: if that leads
+// back to itself, all of them would wait for ever. What a waiter waits for is true only until the file's
+// locks change, so each change strikes it out, under the file's lock; the waiter, woken, tries again and
+// writes it anew, and looks anew. So the entry that closes a circle always finds the others, and none finds
+// what is over. Open file descriptions take no part, and a chain longer than Linux follows is not followed
+// here either.
+//
+// Lock order: kFileLocks (the file's), kRecordWaits (the machine's list).
 #pragma once
 
 #include "kernel/base/list.h"
@@ -12,6 +21,7 @@
 namespace teacup::fs {
 
 class File;
+class FileLocks;
 
 struct RecordLock {
   u64 start = 0;
@@ -21,14 +31,39 @@ struct RecordLock {
   s32 pid = 0;                  // as F_GETLK tells it; -1 for OFD locks
 };
 
+// A process's wait for a record lock. Lives in the task.
+class RecordWait {
+ public:
+  // Waits no more. Harmless if it did not.
+  void end();
+  // kRecordWaits:
+  const void* blocker_of(const void* owner) const { return owner_ == owner ? blocker_ : nullptr; }
+
+ private:
+  friend class FileLocks;
+  friend struct RecordWaits;
+  ListNode node_;            // kRecordWaits, as all of it
+  FileLocks* at_ = nullptr;  // null: not waiting
+  const void* owner_ = nullptr;
+  const void* blocker_ = nullptr;  // null: the locks there have changed since
+};
+
+struct RecordWaits {
+  Mutex lock{LockRank::kRecordWaits};
+  List<RecordWait, &RecordWait::node_> waits;
+  std::atomic<u32> count{0};
+};
+
 class FileLocks {
  public:
   ~FileLocks();
 
   // The first lock that stands in the way of `wanted`; false: none.
   bool find_conflict(const RecordLock& wanted, RecordLock& found);
-  // Takes the lock, changing what the owner already has there. EAGAIN, ENOLCK (no memory).
-  Result<void> set(const RecordLock& wanted);
+  // Takes the lock, changing what the owner already has there. EAGAIN, ENOLCK (no memory). With `wait`,
+  // EAGAIN says that the caller is going to wait, until it calls wait->end(); EDEADLK, that it would be for
+  // ever.
+  Result<void> set(const RecordLock& wanted, RecordWait* wait = nullptr);
   Result<void> clear(const void* owner, u64 start, u64 end);
 
   // flock(2). EAGAIN.
@@ -50,7 +85,10 @@ class FileLocks {
     bool exclusive;
   };
 
-  Result<void> replace_locked(const void* owner, u64 start, u64 end, Record*& spare);
+  const RecordLock* conflict_locked(const RecordLock& wanted);
+  void replace_locked(const void* owner, u64 start, u64 end, Record*& spare);
+  Result<void> begin_wait_locked(RecordWait& wait, const void* owner, const void* blocker);
+  void locks_changed_locked();
 
   Mutex lock_{LockRank::kFileLocks};
   List<Record, &Record::node> records_;  // by owner in no order; ranges of one owner do not overlap

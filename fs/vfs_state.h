@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fs/dcache.h"
+#include "fs/file_locks.h"
 #include "fs/filesystem.h"
 #include "fs/mount_table.h"
 
@@ -27,6 +28,7 @@ struct VfsState {
   Registry registry;
   // One rename that moves a directory at a time: the tree must stay a tree.
   Mutex rename_lock{LockRank::kRename};
+  RecordWaits record_waits;
   Ref<Mount> root;       // the machine's
   Ref<Mount> anonymous;  // of files without a path
   Ref<Mount> unnamed;    // memory files without a name (memfd)

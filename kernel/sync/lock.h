@@ -25,6 +25,7 @@ enum class LockRank : u8 {
   kInode,        // content and attributes
   kInodeChild,   // a second inode of the same kind (address order)
   kFileLocks,
+  kRecordWaits,  // who waits for whose record lock
   kDentry,
   kSocketNames,  // the machine's abstract socket names
   kSocket,

@@ -243,7 +243,12 @@ Result<void> set_lock(Task& task, fs::File& file, GuestIn<abi::Flock> argument, 
   }
   fs::FileLocks& locks = inode->locks();
   if (!wait) return locks.set(lock);
-  return block_on(locks.queue(), ~u32{0}, "a record lock", [&] { return locks.set(lock); });
+  // Descriptions are not looked at for deadlocks (fcntl(2)).
+  fs::RecordWait* record_wait = by_description ? nullptr : &task.record_wait;
+  auto result =
+      block_on(locks.queue(), ~u32{0}, "a record lock", [&] { return locks.set(lock, record_wait); });
+  task.record_wait.end();
+  return result;
 }
 
 // --- fcntl(F_SETOWN): nobody is ever signalled, but what was set can be asked for.

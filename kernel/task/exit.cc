@@ -502,6 +502,8 @@ void end_killed(Task& task, u32 status) {
     }
     if (!next) break;
     next->mode.store(Mode::kDead, std::memory_order_seq_cst);
+    for (WaitEntry& entry : next->wait_entries) WaitQueue::remove(entry);
+    next->record_wait.end();
     close_files(*next);
     remove_last_task(*next);
   }

@@ -8,6 +8,7 @@
 
 #include "fs/credentials.h"
 #include "fs/fd_table.h"
+#include "fs/file_locks.h"
 #include "fs/fs_context.h"
 #include "kernel/abi/process.h"
 #include "kernel/abi/time.h"
@@ -95,6 +96,7 @@ class Task : public TaskCore, public RefCounted<Task> {
   s32 scheduler_policy = 0, scheduler_priority = 0;
 
   FutexWaiter futex;
+  fs::RecordWait record_wait;
 
   // --- vfork (see borrow.h): the task whose host thread this one runs on; and on that one, where its kernel
   // stack stands still.

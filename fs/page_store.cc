@@ -4,7 +4,9 @@
 // is copied as it grows (moves). Choice: runs of geometric sizes. The first is as large as the file is known
 // to become when its first page is made; each further one doubles the file, up to 1 GiB; from there on runs
 // of 1 GiB, made where the file has pages. So 20 runs reach 1 GiB, page to run is a few shifts, and
-// sequential growth wastes only address space: runs are sparse.
+// sequential growth wastes only address space: runs are sparse. The runs behind the first are in a radix
+// tree, so that a file whose only page is the 2^50th costs nine nodes, and whoever looks for pages steps over
+// what has none.
 //
 // Readers take no lock: a run, once published, stays until the file goes; a bit for each page says whether it
 // is there. Punching gives memory back to the host under the owner's lock, which the host never waits for.
@@ -12,6 +14,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "kernel/base/memory.h"
 #include "kernel/frame/heap.h"
@@ -21,6 +24,7 @@ namespace teacup::fs {
 namespace {
 constexpr u64 kZeroByHand = 16;  // up to so many pages zeroing is cheaper than the host call
 constexpr u64 kLargestRun = u64{1} << 18;
+constexpr u64 kNoIndex = ~u64{0};
 }  // namespace
 
 bool PageBudget::take(u64 pages) {
@@ -38,21 +42,20 @@ void PageBudget::give(u64 pages) {
 PageStore::~PageStore() {
   if (!started_.load()) return;
   drop_run(first_);
-  Table* table = table_.load();
-  if (table != nullptr) {
-    for (u64 i = 0; i < table->size; i++) {
-      Run* run = table->runs()[i].load();
-      if (run == nullptr) continue;
-      drop_run(*run);
-      destroy(run);
-    }
+  for (u64 index = next_index(1); index != kNoIndex; index = next_index(index + 1)) {
+    Run* run = run_at(index);
+    drop_run(*run);
+    destroy(run);
   }
-  while (table != nullptr) {
-    Table* older = table->older;
-    heap_free(table);
-    table = older;
-  }
+  if (Node* root = root_.load(); root != nullptr) destroy_nodes(root);
   budget_.give(count_.load());
+}
+
+void PageStore::destroy_nodes(Node* node) {
+  for (auto& slot : node->slots) {
+    if (node->shift > 0 && slot.load() != nullptr) destroy_nodes(static_cast<Node*>(slot.load()));
+  }
+  destroy(node);
 }
 
 void PageStore::drop_run(Run& run) {
@@ -71,11 +74,63 @@ PageStore::Spot PageStore::spot(u64 page) const {
   return {kLargestRunOrder + (page >> kLargestRunOrder), page & ~(kLargestRun - 1), kLargestRun};
 }
 
+// The page that the run with this index starts with.
+u64 PageStore::first_page(u64 index) const {
+  if (index == 0) return 0;
+  if (index <= kLargestRunOrder) return u64{1} << (base_order_ + index - 1);
+  return (index - kLargestRunOrder) << kLargestRunOrder;
+}
+
 PageStore::Run* PageStore::run_at(u64 index) const {
   if (index == 0) return &first_;
-  Table* table = table_.load(std::memory_order_acquire);
-  if (table == nullptr || index >= table->size) return nullptr;
-  return table->runs()[index].load(std::memory_order_acquire);
+  Node* node = root_.load(std::memory_order_acquire);
+  if (node == nullptr || !node->spans(index)) return nullptr;
+  while (node != nullptr && node->shift > 0) {
+    node = static_cast<Node*>(node->slot(index).load(std::memory_order_acquire));
+  }
+  return node != nullptr ? static_cast<Run*>(node->slot(index).load(std::memory_order_acquire)) : nullptr;
+}
+
+// The first index from `index` (> 0) on that has a run, or kNoIndex.
+u64 PageStore::next_index(u64 index) const {
+  Node* root = root_.load(std::memory_order_acquire);
+  while (root != nullptr && root->spans(index)) {
+    Node* node = root;
+    void* found = node->slot(index).load(std::memory_order_acquire);
+    while (found != nullptr && node->shift > 0) {
+      node = static_cast<Node*>(found);
+      found = node->slot(index).load(std::memory_order_acquire);
+    }
+    if (found != nullptr) return index;
+    index = ((index >> node->shift) + 1) << node->shift;
+  }
+  return kNoIndex;
+}
+
+// Where the run with this index belongs; makes the nodes that lead there.
+Result<std::atomic<void*>*> PageStore::make_slot(u64 index) {
+  Node* node = root_.load();
+  while (node == nullptr || !node->spans(index)) {
+    auto made = teacup::make<Node>();
+    if (!made.ok()) return Errno::NOSPC;
+    if (node != nullptr) {
+      made.value()->shift = node->shift + Node::kBits;
+      made.value()->slots[0].store(node);
+    }
+    node = made.value();
+    root_.store(node, std::memory_order_release);
+  }
+  while (node->shift > 0) {
+    std::atomic<void*>& slot = node->slot(index);
+    if (slot.load() == nullptr) {
+      auto made = teacup::make<Node>();
+      if (!made.ok()) return Errno::NOSPC;
+      made.value()->shift = node->shift - Node::kBits;
+      slot.store(made.value(), std::memory_order_release);
+    }
+    node = static_cast<Node*>(slot.load());
+  }
+  return &node->slot(index);
 }
 
 Result<void> PageStore::fill_run(Run& run, u64 pages) {
@@ -101,25 +156,14 @@ Result<PageStore::Run*> PageStore::make_run(const Spot& spot) {
     return &first_;
   }
   if (Run* run = run_at(spot.index); run != nullptr) return run;
-  Table* table = table_.load();
-  if (table == nullptr || spot.index >= table->size) {
-    u64 size = std::max<u64>(std::bit_ceil(spot.index + 1), 8);
-    auto* larger = static_cast<Table*>(heap_allocate(sizeof(Table) + size * sizeof(std::atomic<Run*>)));
-    if (larger == nullptr) return Errno::NOSPC;
-    larger->older = table;
-    larger->size = size;
-    for (u64 i = 0; table != nullptr && i < table->size; i++)
-      larger->runs()[i].store(table->runs()[i].load());
-    table_.store(larger, std::memory_order_release);
-    table = larger;
-  }
+  std::atomic<void*>& slot = *TRY(make_slot(spot.index));
   auto made = teacup::make<Run>();
   if (!made.ok()) return Errno::NOSPC;
   if (auto filled = fill_run(*made.value(), spot.pages); !filled.ok()) {
     destroy(made.value());
     return filled.error();
   }
-  table->runs()[spot.index].store(made.value(), std::memory_order_release);
+  slot.store(made.value(), std::memory_order_release);
   return made.value();
 }
 
@@ -127,9 +171,13 @@ PageStore::Stretch PageStore::stretch(u64 page, u64 max) const {
   if (!started_.load(std::memory_order_acquire)) return {nullptr, max};
   Spot at = spot(page);
   u64 inside = page - at.start;
-  max = std::min(max, at.pages - inside);
+  u64 wanted = std::exchange(max, std::min(max, at.pages - inside));
   Run* run = run_at(at.index);
-  if (run == nullptr || run->offset == 0) return {nullptr, max};
+  if (run == nullptr || run->offset == 0) {
+    // Nothing up to the next run, however far that is.
+    u64 following = next_index(at.index + 1);
+    return {nullptr, following == kNoIndex ? wanted : std::min(wanted, first_page(following) - page)};
+  }
   bool there = run->has(inside);
   u64 count = 1;
   while (count < max && run->has(inside + count) == there) count++;
@@ -178,19 +226,16 @@ u64 PageStore::next(u64 page, u64 end, bool there) const {
 
 void PageStore::remove(u64 first, u64 end) {
   if (!started_.load()) return;
-  // Runs far behind the last one are not there: no need to look at each page number up to the largest.
-  Table* table = table_.load();
-  u64 last_index = table != nullptr ? table->size - 1 : 0;
   while (first < end) {
     Spot at = spot(first);
-    if (at.index > last_index) return;
-    u64 stop = std::min(end, at.start + at.pages);
     Run* run = run_at(at.index);
     if (run == nullptr || run->offset == 0) {
-      first = stop;
+      u64 following = next_index(at.index + 1);
+      if (following == kNoIndex) return;
+      first = first_page(following);
       continue;
     }
-    stop = std::min(stop, at.start + run->used);
+    u64 stop = std::min({end, at.start + at.pages, at.start + run->used});
     while (first < stop) {
       Stretch found = stretch(first, stop - first);
       if (found.data != nullptr) {

@@ -62,11 +62,17 @@ class PageStore {
     std::atomic<u64>& word(u64 page) { return bits != nullptr ? bits[page / 64] : inline_bits; }
     bool has(u64 page) { return (word(page).load(std::memory_order_acquire) >> (page % 64) & 1) != 0; }
   };
-  struct Table {
-    Table* older;
-    u64 size;
-    // As many pointers follow.
-    std::atomic<Run*>* runs() { return reinterpret_cast<std::atomic<Run*>*>(this + 1); }
+  // A radix tree of the runs behind the first, by index. Its root only ever gets parents, so that readers may
+  // hold any node.
+  struct Node {
+    static constexpr u64 kBits = 4;
+    static constexpr u64 kSlots = u64{1} << kBits;
+
+    u64 shift = 0;                          // of an index, to give the slot
+    std::atomic<void*> slots[kSlots] = {};  // Run* where shift is 0, else Node*
+
+    bool spans(u64 index) const { return shift + kBits >= 64 || index >> (shift + kBits) == 0; }
+    std::atomic<void*>& slot(u64 index) { return slots[index >> shift & (kSlots - 1)]; }
   };
   struct Spot {
     u64 index;  // 0: first_
@@ -76,17 +82,21 @@ class PageStore {
   static constexpr u64 kLargestRunOrder = 18;  // 1 GiB
 
   Spot spot(u64 page) const;
+  u64 first_page(u64 index) const;
+  u64 next_index(u64 index) const;
+  Result<std::atomic<void*>*> make_slot(u64 index);
   Run* run_at(u64 index) const;
   Result<Run*> make_run(const Spot& spot);
   Result<void> fill_run(Run& run, u64 pages);
   void drop_run(Run& run);
+  static void destroy_nodes(Node* node);
 
   PageBudget& budget_;
   std::atomic<u64> count_{0};
   u64 base_order_ = 0;
   std::atomic<bool> started_{false};
   mutable Run first_;
-  std::atomic<Table*> table_{nullptr};
+  std::atomic<Node*> root_{nullptr};
 };
 
 }  // namespace teacup::fs

@@ -226,6 +226,30 @@ TEST(sparse_beyond_4g) {
   CHECK_OK(ftruncate(fd, 0));
 }
 
+// As far as Linux's file systems that have no limit of their own go.
+TEST(sparse_to_the_end) {
+  int fd = NEED_OK(memfd_create("far", 0));
+  const off_t kFar = (1ll << 62) + 12345;
+  CHECK_OK(fallocate(fd, 0, kFar, 1));
+  CHECK_EQ(pwrite(fd, "far", 3, kFar), 3);
+  CHECK_EQ(pwrite(fd, "mid", 3, 1ll << 45), 3);
+  CHECK_EQ(lseek(fd, 0, SEEK_DATA), 1ll << 45);
+  CHECK_EQ(lseek(fd, (1ll << 45) + 4096, SEEK_DATA), kFar / 4096 * 4096);
+  char b[3] = {1, 1, 1};
+  CHECK_EQ(pread(fd, b, 3, 1ll << 50), 3);
+  CHECK_EQ(b[2], 0);
+  CHECK_EQ(pread(fd, b, 3, kFar), 3);
+  CHECK_EQ(b[2], 'r');
+  CHECK_OK(ftruncate(fd, 1ll << 50));
+  CHECK_EQ(pread(fd, b, 3, 1ll << 45), 3);
+  CHECK_EQ(b[0], 'm');
+  CHECK_OK(ftruncate(fd, 1ll << 62));
+  CHECK_ERR(lseek(fd, (1ll << 45) + 4096, SEEK_DATA), ENXIO);
+  CHECK_OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 1ll << 61));
+  CHECK_ERR(lseek(fd, 0, SEEK_DATA), ENXIO);
+  for (off_t at = 1; at < 1ll << 61; at = at << 1 | 1) CHECK_OK(fallocate(fd, 0, at, 1));
+}
+
 TEST(fallocate_modes) {
   int fd = make("f", std::string(16384, 'a'));
   struct stat st;

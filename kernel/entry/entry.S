@@ -55,7 +55,7 @@ PUBLIC syscall_entry
     xor %ebp, %ebp
     call kernel_syscall
     jmp exit_to_guest
-2:  /* AC, DF or TF is set: the kernel runs without, and iretq gives them back. */
+2:  /* AC, DF, NT (with which iretq faults) or TF is set: the kernel runs without, and iretq gives them back. */
     movq $FRAME_KIND_FULL, FRAME_KIND(%rsp)
     pushq $2
     popfq

@@ -9,11 +9,12 @@
 //   entry        syscall_entry up to its first call      nothing: the way   panic
 //                                                        out tests pending
 //   exit window  exit_window_start .. exit_window_end    back to its start  panic (but iretq/jmp to a bad
-//   guest rip
-//                                                                           faults at the guest address)
+//   guest
+//                                                                           rip faults at the guest address)
 //   kernel       anything else in the runtime            nothing            exception table, or panic
 //   host vDSO    clock_gettime called by the gate        nothing            SIGSYS of its slow path: done by
-//   the gate
+//                                                                           the gate
+//   nowhere      a stray jump of the guest               none: it faults    enter, full frame
 #include "host/gate/gate.h"
 #include "host/gate/host_call.h"
 #include "kernel/abi/nr.h"
@@ -126,7 +127,9 @@ void on_sigsys(const abi::SigInfo& info, abi::SigContext& context) {
 }
 
 void on_fault(int signal, const abi::SigInfo& info, abi::SigContext& context) {
-  if (!is_guest(context.rip)) {
+  // Outside the guest's ranges and the runtime there is no code: whoever was in user mode jumped there.
+  bool stray = !in_runtime(context.rip) && current_core().mode.load(std::memory_order_relaxed) == Mode::kUser;
+  if (!is_guest(context.rip) && !stray) {
     if (signal == abi::kSIGSEGV || signal == abi::kSIGBUS) {
       if (fix_up(context)) return;
       // The jump to a guest address that is not canonical faults at the jump itself.
@@ -145,6 +148,9 @@ void on_fault(int signal, const abi::SigInfo& info, abi::SigContext& context) {
 }  // namespace
 
 extern "C" void host_signal_handler(int signal, abi::SigInfo* info, abi::UContext* ucontext) {
+  // The guest may have had NT set, with which iretq faults; the host's sigreturn takes it from here, not from
+  // the context.
+  asm volatile("pushq $2; popfq" ::: "memory", "cc");
   abi::SigContext& context = ucontext->mcontext;
   if (signal == abi::kSIGSYS) {
     on_sigsys(*info, context);

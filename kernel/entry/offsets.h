@@ -34,6 +34,6 @@
 #define MODE_KERNEL 1
 #define USER_CS 0x33
 #define USER_SS 0x2b
-#define FLAGS_UNUSUAL 0x40500 /* AC, DF, TF */
+#define FLAGS_UNUSUAL 0x44500 /* AC, NT, DF, TF */
 
 #endif

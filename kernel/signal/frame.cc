@@ -145,7 +145,8 @@ void load_registers(Task& task, Frame& frame, const abi::SigContext& context) {
   frame.rcx = context.rcx;
   frame.rsp = context.rsp;
   frame.rip = task.memory->kernel_pc(context.rip);
-  frame.rflags = (context.rflags & kUserFlags) | 0x202;
+  // The rest (NT, ID) stays as the handler left it, as on Linux.
+  frame.rflags = (context.rflags & kUserFlags) | (frame.rflags & ~kUserFlags) | 0x202;
   frame.cs = kUserCs;
   frame.ss = kUserSs;
   frame.kind = FrameKind::kFull;

@@ -78,6 +78,43 @@ TEST(segv_non_canonical) {
   CHECK_EQ(regs[REG_TRAPNO], 13);
 }
 
+// Flags that a kernel must not run with (NT makes its iretq fault) stay the program's, over a call and over a
+// signal.
+TEST(unusual_flags_survive) {
+  constexpr uint64_t kNT = 0x4000, kAC = 0x40000, kDF = 0x400;
+  for (uint64_t flag : {kNT, kAC, kDF, kNT | kAC | kDF}) {
+    for (int signals = 0; signals < 2; signals++) {
+      uint64_t before, after;
+      number = 0;
+      handle(SIGUSR1, [](int n, siginfo_t*, void*) { number = n; });
+      pid_t self = getpid();
+      asm volatile(
+          "pushfq\n\tpop %0\n\t"
+          "mov %0, %1\n\tor %3, %1\n\tpush %1\n\tpopfq\n\t"
+          "syscall\n\t"
+          "pushfq\n\tpop %1\n\t"
+          "push %0\n\tpopfq"
+          : "=&r"(before), "=&r"(after)
+          : "a"(signals ? SYS_kill : SYS_getppid), "r"(flag), "D"(self), "S"(SIGUSR1)
+          : "rcx", "r11", "memory", "cc");
+      CHECK_EQ(after & (kNT | kAC | kDF), flag);
+      CHECK_EQ(number, signals ? SIGUSR1 : 0);
+    }
+  }
+}
+
+// Addresses that on a usual machine have nothing. Another kernel may have itself there; it must not mind.
+TEST(jump_to_nowhere) {
+  for (uint64_t where :
+       {0x5fff'ffff'f000ull, 0x6000'0000'1000ull, 0x6fff'0000'0000ull, 0x7ef0'0000'1000ull}) {
+    static volatile uint64_t target;
+    target = where;
+    CHECK(faults(SIGSEGV, [] { reinterpret_cast<void (*)()>(target)(); }));
+    CHECK_EQ(uint64_t(info.si_addr), where);
+    CHECK_EQ(uint64_t(regs[REG_RIP]), where);
+  }
+}
+
 TEST(fpe) {
   static volatile int zero = 0;
   CHECK(faults(SIGFPE, [] { sink = 1000 / zero; }));

@@ -16,6 +16,7 @@ class NullFile : public DeviceFile {
   using DeviceFile::DeviceFile;
   Result<size_t> read(IoDest&, u64) override { return size_t{0}; }
   Result<size_t> write(IoSource& from, u64) override { return from.remaining(); }
+  bool seekable() const override { return true; }  // pread(2) and pwrite(2) go, at no position
   Result<u64> seek(s64, int) override { return u64{0}; }
 };
 

@@ -95,6 +95,10 @@ Result<s64> Tty::ioctl_settings(u32 command, GuestAddress argument) {
       TRY(set_termios(merge(discipline_.termios(), termio), command == abi::kTCSETAF));
       return 0;
     }
+    case abi::kTIOCGLCKTRMIOS:  // no setting is locked: that takes CAP_SYS_ADMIN, which nobody has here
+      return give(argument, abi::Termios{});
+    case abi::kTIOCSLCKTRMIOS:
+      return Errno::PERM;
     case abi::kTIOCGWINSZ:
       return give(argument, window_);
     case abi::kTIOCSWINSZ:

@@ -132,8 +132,11 @@ Result<void> sys_set_mempolicy(Task&, int mode, GuestIn<u64>, u64) {
   if ((mode & 0xff) >= kModes || mode < 0) return Errno::INVAL;
   return {};
 }
-Result<void> sys_mbind(Task&, GuestAddress address, size_t, int mode, GuestIn<u64>, u64, u32) {
+Result<void> sys_mbind(Task& task, GuestAddress address, size_t, int mode, GuestIn<u64>, u64, u32 flags) {
   constexpr int kModes = 6;
+  constexpr u32 kKnown = 7, kMoveAll = 4;  // MPOL_MF_STRICT, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
+  if ((flags & ~kKnown) != 0) return Errno::INVAL;
+  if ((flags & kMoveAll) != 0 && !task.credentials.has(abi::kCAP_SYS_NICE)) return Errno::PERM;
   if ((mode & 0xff) >= kModes || mode < 0 || !is_aligned(address.value, kPageSize)) return Errno::INVAL;
   return {};
 }

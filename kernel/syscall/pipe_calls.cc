@@ -56,6 +56,8 @@ Result<void> sys_pipe(Task& task, GuestOut<s32> ends) {
 namespace {
 
 constexpr size_t kChunk = 64 * KiB - 64;  // with its header, a slab of the heap
+constexpr u32 kSpliceFlags =
+    abi::kSPLICE_F_MOVE | abi::kSPLICE_F_NONBLOCK | abi::kSPLICE_F_MORE | abi::kSPLICE_F_GIFT;
 
 // Waits on `file` for `events` while `attempt` says EAGAIN, unless told not to.
 template <typename Attempt>
@@ -199,9 +201,7 @@ Result<size_t> pipe_to_pipe(Task& task, fs::File& in, fs::File& out, size_t size
 // splice(2). EAGAIN, EBADF, EINVAL, ENOMEM, ESPIPE.
 Result<size_t> sys_splice(Task& task, Fd in, GuestInOut<s64> in_offset, Fd out, GuestInOut<s64> out_offset,
                           size_t size, u32 flags) {
-  constexpr u32 kKnown =
-      abi::kSPLICE_F_MOVE | abi::kSPLICE_F_NONBLOCK | abi::kSPLICE_F_MORE | abi::kSPLICE_F_GIFT;
-  if ((flags & ~kKnown) != 0) return Errno::INVAL;
+  if ((flags & ~kSpliceFlags) != 0) return Errno::INVAL;
   if (size == 0) return size_t{0};
   Ref<fs::File> from = TRY(task.files->get_io(in));
   Ref<fs::File> to = TRY(task.files->get_io(out));
@@ -235,6 +235,7 @@ Result<size_t> sys_splice(Task& task, Fd in, GuestInOut<s64> in_offset, Fd out, 
 
 // tee(2). EAGAIN, EINVAL, ENOMEM.
 Result<size_t> sys_tee(Task& task, Fd in, Fd out, size_t size, u32 flags) {
+  if ((flags & ~kSpliceFlags) != 0) return Errno::INVAL;
   if (size == 0) return size_t{0};
   Ref<fs::File> from = TRY(task.files->get_io(in));
   Ref<fs::File> to = TRY(task.files->get_io(out));
@@ -249,7 +250,7 @@ Result<size_t> sys_tee(Task& task, Fd in, Fd out, size_t size, u32 flags) {
 // vmsplice(2): a gather-write or a scatter-read. Differs from Linux: the pages are copied, never shared.
 Result<size_t> sys_vmsplice(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, u32 flags) {
   constexpr size_t kMostPieces = 1024;
-  if (count > kMostPieces) return Errno::INVAL;
+  if ((flags & ~kSpliceFlags) != 0 || count > kMostPieces) return Errno::INVAL;
   Ref<fs::File> file = TRY(task.files->get_io(fd));
   fs::Pipe* pipe = fs::pipe_of(*file);
   if (pipe == nullptr) return Errno::BADF;

@@ -275,6 +275,19 @@ TEST(madvise_dontfork_and_wipeonfork) {
   CHECK_EQ(*q, 1);
 }
 
+TEST(memory_policies) {
+  char* p = anonymous(2 * kPage);
+  int mode = -1;
+  CHECK_OK(syscall(SYS_get_mempolicy, &mode, nullptr, 0, nullptr, 0));
+  CHECK_EQ(mode, 0);
+  CHECK_OK(syscall(SYS_mbind, p, 2 * kPage, 0, nullptr, 0, 0));
+  CHECK_ERR(syscall(SYS_mbind, p, 2 * kPage, 0, nullptr, 0, 0x100), EINVAL);
+  CHECK_ERR(syscall(SYS_mbind, p, 2 * kPage, 99, nullptr, 0, 0), EINVAL);
+  CHECK_ERR(syscall(SYS_mbind, p + 1, 2 * kPage, 0, nullptr, 0, 0), EINVAL);
+  if (geteuid() == 0 && syscall(SYS_setuid, 1000) != 0) return;
+  CHECK_ERR(syscall(SYS_mbind, p, 2 * kPage, 0, nullptr, 0, 4), EPERM);  // MPOL_MF_MOVE_ALL
+}
+
 TEST(mincore_mlock_msync) {
   char* p = anonymous(2 * kPage);
   p[0] = 1;

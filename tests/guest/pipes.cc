@@ -264,6 +264,10 @@ TEST(splice_file_and_pipes) {
   CHECK_EQ(vmsplice(p.w, &v, 1, 0), 2);
   CHECK_EQ(get(p.r), "vm");
   CHECK_ERR(tee(f, q.w, 1, 0), EINVAL);
+  CHECK_ERR(tee(p.r, q.w, 1, ~0u), EINVAL);
+  CHECK_ERR(splice(p.r, nullptr, q.w, nullptr, 1, ~0u), EINVAL);
+  iovec nothing = {nullptr, 0};
+  CHECK_ERR(vmsplice(q.w, &nothing, 1, ~0u), EINVAL);
 }
 
 TEST(sendfile_everywhere) {

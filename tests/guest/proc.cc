@@ -298,6 +298,10 @@ TEST(null_zero_full) {
   int full = NEED_OK(open("/dev/full", O_RDWR));
   CHECK_ERR(write(full, b, 1), ENOSPC);
   CHECK_EQ(read(full, b, 64), 64);
+  CHECK_EQ(pread(full, b, 64, 1ll << 40), 64);
+  CHECK_EQ(pread(zero, b, 64, 5), 64);
+  CHECK_EQ(pwrite(null, b, 64, 5), 64);
+  CHECK_EQ(pread(null, b, 64, 5), 0);
   CHECK_ERR(ioctl(null, TCGETS, b), ENOTTY);
 }
 

@@ -189,6 +189,10 @@ TEST(defaults) {
   CHECK_EQ(t.c_cc[VEOF], 4);
   CHECK_EQ(t.c_cc[VERASE], 0x7f);
   CHECK_EQ(t.c_cc[VSUSP], 26);
+  termios locked;
+  locked.c_iflag = 1;
+  CHECK_OK(ioctl(p.slave, TIOCGLCKTRMIOS, &locked));  // no setting is
+  CHECK_EQ(locked.c_iflag, 0);
   CHECK_EQ(t.c_cc[VMIN], 1);
   CHECK_EQ(cfgetospeed(&t), B38400);
 }

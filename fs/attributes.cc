@@ -139,7 +139,7 @@ void notify_path(const Path& path, u32 mask, u32 cookie) {
       parent_inode != nullptr && (parent_inode->watch_mask.load(std::memory_order_relaxed) & mask) != 0;
   if (!own && !parents) return;
   u32 shown = mask | (inode.is_directory() ? abi::kIN_ISDIR : 0);
-  if (parents && (mask & (abi::kIN_DELETE_SELF | abi::kIN_MOVE_SELF)) == 0) {
+  if (parents) {
     Ref<Dentry> counted;
     char name[256];
     size_t length;
@@ -148,6 +148,12 @@ void notify_path(const Path& path, u32 mask, u32 cookie) {
     }
   }
   if (own) notify(inode, shown, cookie, {});
+}
+
+void notify_inode(Inode& inode, u32 mask) {
+  if (inode.watch_mask.load(std::memory_order_relaxed) == 0) return;
+  if (inode.is_directory()) mask |= abi::kIN_ISDIR;
+  if (auto notify = fs_hooks().notify; notify != nullptr) notify(inode, mask, 0, {});
 }
 
 void notify_entry(Inode& directory, std::string_view name, u32 mask, u32 cookie) {

@@ -9,7 +9,9 @@
 // Locks: kDentry, for all changes. References are dropped after it: the last one takes it again.
 #include "fs/dcache.h"
 
+#include "fs/vfs.h"
 #include "fs/vfs_state.h"
+#include "kernel/abi/ipc.h"
 #include "kernel/base/memory.h"
 
 namespace teacup::fs {
@@ -318,7 +320,13 @@ void Dcache::release(Dentry* dentry) {
   // Up the tree in a loop: a deep directory must not recurse on a 64 KiB stack.
   while (dentry != nullptr) {
     Dentry* parent = dentry->parent_.exchange(nullptr);
-    if (Inode* inode = dentry->inode_.exchange(nullptr); inode != nullptr) inode->unref();
+    if (Inode* inode = dentry->inode_.exchange(nullptr); inode != nullptr) {
+      // The name of a file without links is gone, and with it the last that was open by it.
+      if (dentry->is_deleted() && (inode->nlink == 0 || inode->is_directory())) {
+        notify_inode(*inode, abi::kIN_DELETE_SELF);
+      }
+      inode->unref();
+    }
     heap_free(dentry->long_name_.exchange(nullptr));
     {
       LockGuard guard(lock_);

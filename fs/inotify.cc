@@ -246,6 +246,8 @@ Result<void> inotify_remove(File& file, s32 watch) {
 }
 
 void notify_watchers(Inode& watched, u32 mask, u32 cookie, std::string_view name) {
+  // Of its own end and move a directory tells as if it were a file, as on Linux.
+  if ((mask & (abi::kIN_DELETE_SELF | abi::kIN_MOVE_SELF)) != 0) mask &= ~u32{abi::kIN_ISDIR};
   constexpr size_t kBatch = 8;
   Inotify* woken[kBatch];
   size_t count = 0;

@@ -145,7 +145,7 @@ Result<void> make_link(const Caller& caller, const Path& existing, const Path* s
   TRY(parent.directory.inode().link(parent.name, inode));
   dcache().forget(parent.directory.dentry(), parent.name);
   notify_entry(parent.directory.inode(), parent.name, abi::kIN_CREATE);
-  notify_path(existing, abi::kIN_ATTRIB);
+  notify_inode(existing.inode(), abi::kIN_ATTRIB);  // its link count
   return {};
 }
 
@@ -161,13 +161,10 @@ Result<void> remove_name(const Caller& caller, const Path* start, std::string_vi
   if (victim.is_directory()) return Errno::ISDIR;
   if (dentry->is_mountpoint()) return Errno::BUSY;
   TRY(parent.directory.inode().unlink(parent.name, victim));
-  // Told to watchers while the dentry still knows its name.
-  notify_entry(parent.directory.inode(), parent.name, abi::kIN_DELETE);
   dcache().remove(*dentry);
-  if (victim.watch_mask.load() != 0) {
-    notify_path(Path(parent.directory.mount_ref(), dentry), abi::kIN_ATTRIB);
-    if (victim.nlink == 0) notify_path(Path(parent.directory.mount_ref(), dentry), abi::kIN_DELETE_SELF);
-  }
+  notify_inode(victim, abi::kIN_ATTRIB);  // its link count
+  dentry = nullptr;                       // the last of it: its watchers hear first
+  notify_entry(parent.directory.inode(), parent.name, abi::kIN_DELETE);
   return {};
 }
 
@@ -184,11 +181,9 @@ Result<void> remove_directory(const Caller& caller, const Path* start, std::stri
   if (!victim.is_directory()) return Errno::NOTDIR;
   if (dentry->is_mountpoint()) return Errno::BUSY;
   TRY(parent.directory.inode().remove_directory(parent.name, victim));
-  notify_entry(parent.directory.inode(), parent.name, abi::kIN_DELETE | abi::kIN_ISDIR);
   dcache().remove(*dentry);
-  if (victim.watch_mask.load() != 0) {
-    notify_path(Path(parent.directory.mount_ref(), dentry), abi::kIN_DELETE_SELF);
-  }
+  dentry = nullptr;
+  notify_entry(parent.directory.inode(), parent.name, abi::kIN_DELETE | abi::kIN_ISDIR);
   return {};
 }
 
@@ -301,15 +296,8 @@ Result<void> rename_path(const Caller& caller, const Path* old_start, std::strin
   u32 directory_flag = is_directory ? abi::kIN_ISDIR : 0;
   notify_entry(rename.from.directory.inode(), rename.from.name, abi::kIN_MOVED_FROM | directory_flag, cookie);
   notify_entry(rename.to.directory.inode(), rename.to.name, abi::kIN_MOVED_TO | directory_flag, cookie);
-  if (moved.watch_mask.load() != 0) {
-    if (fs_hooks().notify != nullptr) fs_hooks().notify(moved, abi::kIN_MOVE_SELF | directory_flag, 0, {});
-  }
-  if (rename.victim && (flags & abi::kRENAME_EXCHANGE) == 0) {
-    Inode& victim = *rename.victim->inode();
-    if (victim.watch_mask.load() != 0 && fs_hooks().notify != nullptr) {
-      fs_hooks().notify(victim, victim.nlink == 0 ? abi::kIN_DELETE_SELF : abi::kIN_ATTRIB, 0, {});
-    }
-  }
+  if (rename.victim && !exchange) notify_inode(*rename.victim->inode(), abi::kIN_ATTRIB);
+  notify_inode(moved, abi::kIN_MOVE_SELF);
   return {};
 }
 

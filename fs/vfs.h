@@ -79,6 +79,8 @@ void for_each_mount(void (*visit)(void* context, Mount& mount), void* context);
 
 // --- Notifications (inotify(7)): `mask` happened to `path`; to its parent's watchers too.
 void notify_path(const Path& path, u32 mask, u32 cookie = 0);
+// To the inode itself alone, not to its parent's watchers.
+void notify_inode(Inode& inode, u32 mask);
 // An entry of `directory` appeared, went or moved.
 void notify_entry(Inode& directory, std::string_view name, u32 mask, u32 cookie = 0);
 u32 next_notify_cookie();

@@ -369,3 +369,36 @@ TEST(inotify_directory) {
   CHECK_EQ(masks(in), "8000 ");
   CHECK_ERR(inotify_rm_watch(in, watch), EINVAL);
 }
+
+// A file's end is that of its last name, and that lives while the file is open by it.
+TEST(inotify_of_ends_and_moves) {
+  NEED_OK(mkdir("d", 0755));
+  int fd = NEED_OK(open("f", O_RDWR | O_CREAT, 0644));
+  int in = NEED_OK(inotify_init1(IN_NONBLOCK));
+  constexpr uint32_t kEnds = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
+  NEED_OK(inotify_add_watch(in, "d", kEnds));
+  NEED_OK(inotify_add_watch(in, "f", kEnds));
+  NEED_OK(rename("d", "e"));
+  CHECK_EQ(masks(in), "800 ");
+  NEED_OK(rename("f", "g"));
+  CHECK_EQ(masks(in), "800 ");
+  NEED_OK(rmdir("e"));
+  CHECK_EQ(masks(in), "400 8000 ");
+  NEED_OK(link("g", "h"));
+  CHECK_EQ(masks(in), "4 ");
+  NEED_OK(unlink("h"));
+  CHECK_EQ(masks(in), "4 ");
+  NEED_OK(unlink("g"));
+  CHECK_EQ(masks(in), "4 ");
+  close(fd);
+  CHECK_EQ(masks(in), "400 8000 ");
+}
+
+TEST(inotify_of_replaced_file) {
+  NEED(check::write_file("old", "o"));
+  NEED(check::write_file("new", "n"));
+  int in = NEED_OK(inotify_init1(IN_NONBLOCK));
+  NEED_OK(inotify_add_watch(in, "old", IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF));
+  NEED_OK(rename("new", "old"));
+  CHECK_EQ(masks(in), "4 400 8000 ");
+}

@@ -12,7 +12,7 @@ _teacup_run() {
   while ((i < COMP_CWORD)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -e | --env | --env-file | -w | --workdir | -u | --user | --hostname | -v | --volume | -m | --memory | --mode)
+      -e | --env | --env-file | -w | --workdir | -u | --user | --hostname | -v | --volume | -m | --memory | --mode | --patch)
         # bash splits at "=" and ":"; a value may be several words.
         i=$((i + 1))
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
@@ -27,7 +27,7 @@ _teacup_run() {
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --hostname -v --volume -m
-      --memory -i --interactive -t --tty --rm --mode --trace --stats --print-host-surface -h --help' -- "$current")
+      --memory -i --interactive -t --tty --rm --mode --patch --trace --stats --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"
   fi
@@ -42,6 +42,7 @@ _teacup() {
   fi
   case ${COMP_WORDS[1]}:$previous in
     run:--mode) mapfile -t COMPREPLY < <(compgen -W 'rewrite trap' -- "$current") ;;
+    run:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     run:--env-file | run:-v | run:--volume) _teacup_paths "$current" ;;
     run:-e | run:--env) mapfile -t COMPREPLY < <(compgen -v -- "$current") ;;
     run:*) _teacup_run "$current" ;;

@@ -21,6 +21,8 @@ host::MachineOptions machine_options(const RunOptions& options, bool terminal,
   }
   machine.memory = options.memory;
   machine.trap = options.mode == Mode::TRAP;
+  machine.patch_cpuid = options.patch_cpuid;
+  machine.patch_rdtsc = options.patch_rdtsc;
   machine.trace = options.trace;
   machine.stats = options.stats;
   return machine;

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <sstream>
 #include <tuple>
 
 #include "cli/help.h"
@@ -36,6 +37,7 @@ struct RawOptions {
   std::optional<std::string> hostname;
   std::optional<std::string> memory;
   std::string mode = "rewrite";
+  std::string patch = "cpuid";
   std::string trace;
   std::string stats;
   bool print_host_surface = false;
@@ -80,6 +82,8 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
   app.add_flag("--rm", options.remove, "accepted: nothing of a machine is ever left behind");
   add_single(app, "--mode", raw.mode, "rewrite|trap",
              "rewrite (default) patches system-call sites; trap patches none and is slower");
+  add_single(app, "--patch", raw.patch, "LIST",
+             "patch these instructions too: cpuid (default), rdtsc, none; several with commas");
   app.add_flag("--trace{-}", raw.trace, "print each system call, on standard error or to FILE")
       ->option_text("[=FILE]");
   app.add_flag("--stats{-}", raw.stats, "print counts as JSON at exit, on standard error or to FILE")
@@ -127,6 +131,22 @@ std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& optio
   return std::nullopt;
 }
 
+std::optional<CliError> resolve_patch(const std::string& list, RunOptions& options) {
+  options.patch_cpuid = options.patch_rdtsc = false;
+  std::istringstream words(list);
+  for (std::string word; std::getline(words, word, ',');) {
+    if (word == "cpuid") {
+      options.patch_cpuid = true;
+    } else if (word == "rdtsc") {
+      options.patch_rdtsc = true;
+    } else if (word != "none") {
+      return CliError{"--patch '" + word + "' is not known",
+                      "Give cpuid, rdtsc or none, or both as cpuid,rdtsc."};
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& options) {
   if (options.workdir.empty() || options.workdir[0] != '/') {
     return CliError{"-w '" + options.workdir + "' is not an absolute path",
@@ -158,6 +178,7 @@ std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& optio
   } else if (raw.mode != "rewrite") {
     return CliError{"--mode '" + raw.mode + "' is not known", "Give rewrite (the default) or trap."};
   }
+  if (auto problem = resolve_patch(raw.patch, options)) return problem;
   options.trace = optional_file(raw.trace);
   options.stats = optional_file(raw.stats);
   return std::nullopt;

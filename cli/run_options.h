@@ -50,6 +50,8 @@ struct RunOptions {
   bool remove = false;
 
   Mode mode = Mode::REWRITE;
+  bool patch_cpuid = true;           // what is patched besides system calls, in mode REWRITE
+  bool patch_rdtsc = false;          // and rdtscp
   std::optional<std::string> trace;  // --trace[=FILE]: FILE, "" for standard error
   std::optional<std::string> stats;  // --stats[=FILE]: FILE, "" for standard error
 };

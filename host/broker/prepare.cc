@@ -146,6 +146,7 @@ std::vector<std::byte> plan(const Image& image, const Request& request, s64& err
   if (error != 0) return {};
   rewrite::Options options;
   options.patch_cpuid = (request.input.flags & abi::kPrepareCpuid) != 0;
+  options.patch_rdtsc = (request.input.flags & abi::kPrepareClock) != 0;
   return rewrite::prepare(file, options).serialise();
 }
 

@@ -48,6 +48,7 @@ std::string stats_json(u64 started_at) {
   const char* const kTactics[] = {"net", "jump-before", "short-jump", "jump-after", "evict", "jump-around"};
   for (u32 i = 0; i < std::size(kTactics); i++) tactics[kTactics[i]] = stats.sites_by_tactic[i].load();
   json["sites"] = tactics;
+  json["cpuid"] = {{"sites", stats.cpuid_sites.load()}, {"answered", stats.cpuids.load()}};
   json["files_prepared"] = stats.files_prepared.load();
   auto host_calls = nlohmann::ordered_json::object();
   for (u32 i = 0; i < kHostCallNumbers; i++) {

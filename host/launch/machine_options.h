@@ -24,6 +24,8 @@ struct MachineOptions {
   std::vector<MachineVolume> volumes;
   std::uint64_t memory = 0;          // bytes; 0: the host's
   bool trap = false;                 // patch nothing
+  bool patch_cpuid = true;           // if anything is patched: cpuid too
+  bool patch_rdtsc = false;          // and rdtsc and rdtscp
   std::optional<std::string> trace;  // file, "" for stderr
   std::optional<std::string> stats;  // file, "" for stderr
 };

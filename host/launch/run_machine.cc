@@ -22,6 +22,7 @@
 #include "host/launch/image.h"
 #include "host/launch/template.h"
 #include "kernel/abi/events.h"
+#include "kernel/abi/prepare.h"
 #include "kernel/abi/stats.h"
 #include "kernel/abi/stream.h"
 
@@ -102,6 +103,8 @@ void write_config(Arena& arena, const MachineOptions& options, const Image& imag
   config.hostname = arena.put(options.hostname.empty() ? "teacup" : options.hostname);
   describe_streams(config);
   config.mode = options.trap ? abi::InterceptMode::kTrap : abi::InterceptMode::kRewrite;
+  config.prepare_flags = (options.patch_cpuid ? u32{abi::kPrepareCpuid} : 0) |
+                         (options.patch_rdtsc ? u32{abi::kPrepareClock} : 0);
   config.trace = options.trace.has_value();
   config.stats = options.stats.has_value();
   config.image_kind = static_cast<u32>(image.kind);

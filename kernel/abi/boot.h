@@ -52,7 +52,8 @@ struct BootConfig {
   u16 window_rows, window_columns;
   u32 host_termios_valid;
   InterceptMode mode;
-  u32 trace;  // 1: lines to the broker (RingOp::kMessage)
+  u32 prepare_flags;  // abi::PrepareFlags: what is patched besides system calls
+  u32 trace;          // 1: lines to the broker (RingOp::kMessage)
   u32 stats;
   u32 image_kind;  // ImageKind of images[0]; for kHostDirectory volumes[0] with guest_path "/" is the root
   u8 random_seed[32];  // for AT_RANDOM, /dev/urandom, getrandom

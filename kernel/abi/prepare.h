@@ -19,6 +19,7 @@ struct PreparePiece {
 
 enum PrepareFlags : u32 {
   kPrepareCpuid = 1,  // patch cpuid sites too
+  kPrepareClock = 2,  // and rdtsc and rdtscp
 };
 
 struct PrepareInput {

@@ -15,6 +15,8 @@ struct MachineStats {
   std::atomic<u64> trapped;             // served through the SIGSYS net
   std::atomic<u64> sites_by_tactic[8];  // patched sites by abi::Tactic, summed over prepared files
   std::atomic<u64> sites_left;          // left to the net
+  std::atomic<u64> cpuid_sites;         // patched ones
+  std::atomic<u64> cpuids;              // answered by the kernel
   std::atomic<u64> files_prepared;
   std::atomic<u64> first_instruction_at;  // ns, CLOCK_MONOTONIC: pid 1 entered guest code
 };

@@ -32,6 +32,7 @@ enum class Root : u32 {
   kInotify,
   kZygotes,
   kRandom,
+  kProcessor,
   kCount
 };
 

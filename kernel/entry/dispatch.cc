@@ -23,6 +23,9 @@ static_assert(static_cast<u64>(FrameKind::kFull) == FRAME_KIND_FULL && kUserCs =
 
 extern "C" {
 void syscall_entry();
+void cpuid_entry();
+void rdtsc_entry();
+void rdtscp_entry();
 void exit_to_guest();
 
 // A system call, by a rewritten site or the SIGSYS net. `frame.rax` is the number and becomes the result.
@@ -59,7 +62,9 @@ void enter_guest(TaskCore& task) {
 
 void set_entries(TaskCore& task) {
   task.syscall_entry = reinterpret_cast<u64>(&syscall_entry);
-  task.cpuid_entry = reinterpret_cast<u64>(&syscall_entry);
+  task.cpuid_entry = reinterpret_cast<u64>(&cpuid_entry);
+  task.rdtsc_entry = reinterpret_cast<u64>(&rdtsc_entry);
+  task.rdtscp_entry = reinterpret_cast<u64>(&rdtscp_entry);
 }
 
 }  // namespace teacup

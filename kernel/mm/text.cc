@@ -21,7 +21,8 @@ namespace {
 // What the kernel keeps about text as a whole.
 struct Memory {
   bool rewrite = false;
-  WaitQueue prepared;  // some entry became ready
+  u32 prepare_flags = 0;  // abi::PrepareFlags
+  WaitQueue prepared;     // some entry became ready
 };
 
 // The cache entry of an inode: its Inode::text.
@@ -98,6 +99,9 @@ class TextMaker {
       if (site.kind == abi::kSiteSyscall && site.tactic < std::size(stats.sites_by_tactic)) {
         stats.sites_by_tactic[site.tactic].fetch_add(1, std::memory_order_relaxed);
       }
+      if (site.kind == abi::kSiteCpuid && site.tactic != abi::kTacticNet) {
+        stats.cpuid_sites.fetch_add(1, std::memory_order_relaxed);
+      }
     }
     stats.sites_left.fetch_add(text_->header().net_sites, std::memory_order_relaxed);
   }
@@ -126,7 +130,7 @@ class TextMaker {
     constexpr u64 kInputSize = sizeof(abi::PrepareInput) + abi::kMaxPreparePieces * sizeof(abi::PreparePiece);
     PageRun input = TRY(allocate_run(page_up(kInputSize) / kPageSize));
     auto* request = reinterpret_cast<abi::PrepareInput*>(input.address());
-    *request = {size_, 0, 0};
+    *request = {size_, root<Memory>(Root::kMemory)->prepare_flags, 0};
     auto described = describe(*request);
     u64 input_size = sizeof(*request) + request->piece_count * sizeof(abi::PreparePiece);
     Result<void> asked = described.ok() ? ask_broker(input, input_size) : described;
@@ -268,15 +272,17 @@ Ref<Text> text_of(fs::File& file) {
   return entry->text;
 }
 
-Result<void> text_cache_start(bool rewrite) {
+Result<void> text_cache_start(bool rewrite, u32 prepare_flags) {
   auto* memory = TRY(make<Memory>());
+  memory->prepare_flags = prepare_flags;
   memory->rewrite = rewrite;
   set_root(Root::kMemory, memory);
   return {};
 }
 
 Result<void> mm_start() {
-  return text_cache_start(abi::boot_config().mode == abi::InterceptMode::kRewrite);
+  const abi::BootConfig& config = abi::boot_config();
+  return text_cache_start(config.mode == abi::InterceptMode::kRewrite, config.prepare_flags);
 }
 
 }  // namespace teacup::mm

@@ -68,7 +68,8 @@ class Text : public RefCounted<Text> {
 // there is no memory for it. Asks the broker the first time. No lock held.
 Ref<Text> text_of(fs::File& file);
 
-// Once, by the template. `rewrite` false (--mode trap): text_of() always gives null.
-Result<void> text_cache_start(bool rewrite);
+// Once, by the template. `rewrite` false (--mode trap): text_of() always gives null. `prepare_flags`:
+// abi::PrepareFlags.
+Result<void> text_cache_start(bool rewrite, u32 prepare_flags);
 
 }  // namespace teacup::mm

@@ -1,23 +1,13 @@
-// From cpuid, as Linux names the bits (arch/x86/include/asm/cpufeatures.h). cpuid traps in virtual machines
-// (5-6 us each): asked a dozen times when the file is read, not at start.
+// From cpuid, as Linux names the bits (arch/x86/include/asm/cpufeatures.h).
 #include "kernel/pseudo/cpu_info.h"
 
 #include "kernel/base/arena_header.h"
 #include "kernel/base/memory.h"
+#include "kernel/task/processor.h"
 
 namespace teacup::pseudo {
 
 namespace {
-
-struct CpuId {
-  u32 eax, ebx, ecx, edx;
-};
-
-CpuId cpuid(u32 leaf, u32 sub = 0) {
-  CpuId r{};
-  asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(sub));
-  return r;
-}
 
 // One name per bit from 0 up; "" is not shown.
 constexpr const char* kLeaf1Edx[32] = {"fpu",  "vme",   "de",   "pse",     "tsc",  "msr", "pae",  "mce",
@@ -121,7 +111,7 @@ void add_flags(TextBuffer& out, u32 bits, const char* const (&names)[32]) {
 void add_model_name(TextBuffer& out) {
   char name[48];
   for (u32 i = 0; i < 3; i++) {
-    CpuId part = cpuid(0x80000002 + i);
+    CpuidResult part = cpuid(0x80000002 + i);
     memcpy(name + i * 16, &part, sizeof part);
   }
   std::string_view text(name, sizeof name);
@@ -134,8 +124,8 @@ void add_model_name(TextBuffer& out) {
 }  // namespace
 
 Result<void> show_cpuinfo(TextBuffer& out, const Subject&) {
-  CpuId leaf0 = cpuid(0), leaf1 = cpuid(1), leaf7 = cpuid(7), extended = cpuid(0x80000001);
-  CpuId sizes = cpuid(0x80000008), frequency = leaf0.eax >= 0x16 ? cpuid(0x16) : CpuId{};
+  CpuidResult leaf0 = cpuid(0), leaf1 = cpuid(1), leaf7 = cpuid(7), extended = cpuid(0x80000001);
+  CpuidResult sizes = cpuid(0x80000008), frequency = leaf0.eax >= 0x16 ? cpuid(0x16) : CpuidResult{};
   char vendor[12];
   memcpy(vendor, &leaf0.ebx, 4);
   memcpy(vendor + 4, &leaf0.edx, 4);

@@ -7,6 +7,7 @@
 
 #include "kernel/base/memory.h"
 #include "kernel/task/futex.h"
+#include "kernel/task/processor.h"
 #include "kernel/task/random.h"
 #include "kernel/task/zygote.h"
 
@@ -56,6 +57,7 @@ void processes_start() {
   describe_xstate(*processes);
   set_root(Root::kProcesses, processes);
   random_start(config.random_seed);
+  processor_start();
   futexes_start();
   zygotes_start();
 }

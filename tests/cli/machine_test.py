@@ -143,7 +143,14 @@ class Reports(unittest.TestCase):
     def test_stats(self):
         path = self.folder / "stats"
         self.assertEqual(run("true", options=[f"--stats={path}"]).status, 0)
-        self.assertIsInstance(json.loads(path.read_text()), dict)
+        stats = json.loads(path.read_text())
+        self.assertGreater(stats["rewritten"], 10)
+        # What a libc asks before main(): the loader's are patched and answered by the kernel, unless told otherwise.
+        self.assertGreater(stats["cpuid"]["sites"], 10)
+        self.assertGreater(stats["cpuid"]["answered"], 10)
+        self.assertEqual(run("true", options=[f"--stats={path}", "--patch=none"]).status, 0)
+        self.assertEqual(json.loads(path.read_text())["cpuid"], {"sites": 0, "answered": 0})
+        self.assertEqual(run("true", options=[f"--stats={path}", "--patch=rdtsc,cpuid"]).status, 0)
 
     def test_file_that_cannot_be_written_is_said_so(self):
         result = run("true", options=["--trace=/no/dir/file"])

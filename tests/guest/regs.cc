@@ -528,3 +528,258 @@ TEST(fork_child_keeps_state) {
   CHECK_EQ(waitpid(pid_t(pid), &status, 0), pid);
   CHECK_EXIT(status, 0);
 }
+
+// cpuid writes rax, rbx, rcx and rdx and nothing else, and answers the same everywhere. The sites: two that
+// are patched in different ways, and one in a page of its own.
+extern "C" {
+void cpuid_window();
+void cpuid_alone();
+void rdtsc_site();
+void rdtscp_site();
+}
+asm(R"(
+        .text
+        .p2align 4
+        .globl cpuid_window, cpuid_alone
+        .type cpuid_window, @function
+cpuid_window:
+        .cfi_startproc
+        cpuid
+        lea 0(%rax), %rax
+        ret
+        .cfi_endproc
+        .size cpuid_window, .-cpuid_window
+        .p2align 4
+        .type cpuid_alone, @function
+cpuid_alone:
+        .cfi_startproc
+        mov %eax, %eax
+        mov %ecx, %ecx
+        cpuid
+        ret
+        .cfi_endproc
+        .size cpuid_alone, .-cpuid_alone
+        .p2align 4
+        .globl rdtsc_site, rdtscp_site
+        .type rdtsc_site, @function
+rdtsc_site:
+        .cfi_startproc
+        rdtsc
+        lea 0(%rsi), %rsi
+        ret
+        .cfi_endproc
+        .size rdtsc_site, .-rdtsc_site
+        .type rdtscp_site, @function
+rdtscp_site:
+        .cfi_startproc
+        rdtscp
+        lea 0(%rsi), %rsi
+        ret
+        .cfi_endproc
+        .size rdtscp_site, .-rdtscp_site
+)");
+
+namespace {
+
+struct Leaf {
+  uint32_t eax, ecx;
+};
+constexpr Leaf kLeaves[] = {{0, 0},    {1, 0},          {2, 0},          {4, 0},          {4, 1},
+                            {7, 0},    {7, 1},          {0xb, 0},        {0xb, 1},        {0xd, 0},
+                            {0xd, 1},  {0xd, 2},        {0x14, 0},       {0x15, 0},       {0x16, 0},
+                            {0x19, 0}, {0x80000000, 0}, {0x80000001, 0}, {0x80000002, 0}, {0x80000008, 0}};
+
+struct Answer {
+  uint64_t rax, rbx, rcx, rdx;
+  bool operator==(const Answer&) const = default;
+};
+
+uint64_t apic_id;
+
+Answer ask(Leaf leaf, void (*site)()) {
+  fill(in_state);
+  // The instruction reads only the lower halves.
+  in_state.gpr[kRax] = 0xffff'ffff'0000'0000 | leaf.eax;
+  in_state.gpr[kRcx] = 0xffff'ffff'0000'0000 | leaf.ecx;
+  memset(&out_state, 0xee, sizeof out_state);
+  call_with_state(&in_state, &out_state, level(), reinterpret_cast<void*>(site));
+  Answer answer{out_state.gpr[kRax], out_state.gpr[kRbx], out_state.gpr[kRcx], out_state.gpr[kRdx]};
+  CHECK_EQ(out_state.gpr[10], in_state.gpr[10]);  // r11
+  out_state.gpr[kRbx] = in_state.gpr[kRbx];
+  out_state.gpr[kRdx] = in_state.gpr[kRdx];
+  compare("cpuid");
+  for (uint64_t part : {answer.rax, answer.rbx, answer.rcx, answer.rdx}) CHECK_EQ(part >> 32, 0u);
+  // What differs from core to core, where the processor itself answers and threads are not really pinned.
+  if (leaf.eax == 1) {
+    apic_id = answer.rbx >> 24;
+    answer.rbx &= 0xffffff;
+  } else if (leaf.eax == 0xb) {
+    apic_id = answer.rdx;
+    answer.rdx = 0;
+  }
+  return answer;
+}
+
+// Does a thread really run on the processor it is pinned to?
+bool pinning_moves() {
+  for (int i = 0; i < 40; i++) {
+    unsigned cpu = unsigned(i) & 1, really = 0;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) return true;  // there is but one
+    __builtin_ia32_rdtscp(&really);
+    if ((really & 0xfff) != cpu) return false;
+  }
+  return true;
+}
+
+// On one processor, so that APIC ids are the same natively too.
+void pin(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  NEED_OK(sched_setaffinity(0, sizeof set, &set));
+}
+
+uint64_t digest_of_leaves() {
+  uint64_t digest = 0;
+  for (Leaf leaf : kLeaves) {
+    Answer a = ask(leaf, cpuid_window);
+    for (uint64_t part : {a.rax, a.rbx, a.rcx, a.rdx}) digest = digest * 0x9e3779b97f4a7c15 + part;
+  }
+  return digest;
+}
+}  // namespace
+
+TEST(over_cpuid) {
+  pin(0);
+  for (Leaf leaf : kLeaves) {
+    Answer first = ask(leaf, cpuid_window);
+    CHECK(first == ask(leaf, cpuid_alone));
+    CHECK(first == ask(leaf, cpuid_window));
+  }
+}
+
+// The processor itself says the same, but for what differs from core to core.
+TEST(cpuid_is_the_processors) {
+  pin(0);
+  auto* page = static_cast<uint8_t*>(
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  NEED(page != MAP_FAILED);
+  memcpy(page, "\x0f\xa2\xc3", 3);  // cpuid; ret
+  auto real = reinterpret_cast<void (*)()>(page);
+  for (Leaf leaf : kLeaves) {
+    Answer answer = ask(leaf, cpuid_window), truth = ask(leaf, real);
+    if (!(answer == truth))
+      check::fail(__FILE__, __LINE__, "leaf " + check::text(leaf.eax) + " subleaf " + check::text(leaf.ecx));
+  }
+}
+
+TEST(cpuid_same_in_all_tasks) {
+  pin(0);
+  uint64_t mine = digest_of_leaves();
+  pid_t child = fork();
+  if (child == 0) _exit(digest_of_leaves() == mine ? 0 : 1);
+  int status = 0;
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK_EXIT(status, 0);
+}
+
+// A thread that is pinned to a processor sees an APIC id that no other processor has, the same in each leaf.
+TEST(cpuid_apic_ids) {
+  if (ask({0, 0}, cpuid_window).rax < 0xb || ask({0xb, 0}, cpuid_window).rbx == 0) check::skip("no leaf 0xb");
+  bool patched = memcmp(reinterpret_cast<const void*>(cpuid_window), "\x0f\xa2", 2) != 0;
+  if (!patched && !pinning_moves())
+    check::skip("the processor itself answers, and threads stay where they are");
+  uint64_t seen = 0;
+  for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF) && cpu < 64; cpu++) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(size_t(cpu), &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) continue;
+    (void)ask({0xb, 0}, cpuid_window);
+    uint64_t id = apic_id;
+    (void)ask({0xb, 1}, cpuid_window);
+    CHECK_EQ(apic_id, id);
+    (void)ask({1, 0}, cpuid_window);
+    CHECK_EQ(apic_id, id & 0xff);
+    CHECK(id >= 64 || (seen >> id & 1) == 0);
+    if (id < 64) seen |= 1ull << id;
+  }
+}
+
+TEST(cpuid_under_timer) {
+  pin(0);
+  signal(SIGALRM, soil_and_count);
+  Answer expected = ask({7, 0}, cpuid_window);
+  itimerval every{{0, 700}, {0, 700}};
+  NEED_OK(setitimer(ITIMER_REAL, &every, nullptr));
+  int64_t end = check::now_ns() + 400000000;
+  int rounds = 0;
+  while (check::now_ns() < end && !check::failures) {
+    CHECK(ask({7, 0}, rounds % 2 ? cpuid_window : cpuid_alone) == expected);
+    rounds++;
+  }
+  itimerval off{};
+  setitimer(ITIMER_REAL, &off, nullptr);
+  CHECK(rounds > 100);
+  CHECK(soiled > 5);
+}
+
+// What the signal's frame shows of a cpuid site is the instruction or the one behind it, never another place.
+extern "C" char __executable_start, __etext;
+
+namespace {
+volatile sig_atomic_t strange;
+void look_at_pc(int, siginfo_t*, void* context) {
+  auto pc = uint64_t(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+  bool ours = pc >= uint64_t(&__executable_start) && pc < uint64_t(&__etext);
+  if (!ours) strange = strange + 1;
+  soiled = soiled + 1;
+}
+}  // namespace
+
+TEST(cpuid_pc_in_handler) {
+  struct sigaction sa {};
+  sa.sa_sigaction = look_at_pc;
+  sa.sa_flags = SA_SIGINFO;
+  NEED_OK(sigaction(SIGALRM, &sa, nullptr));
+  itimerval every{{0, 300}, {0, 300}};
+  NEED_OK(setitimer(ITIMER_REAL, &every, nullptr));
+  // No call and no library meanwhile: all that runs is this program's text.
+  for (int i = 0; i < 20000000 && soiled < 50; i++) {
+    uint32_t a = 7, b, c = 0, d;
+    asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  }
+  itimerval off{};
+  setitimer(ITIMER_REAL, &off, nullptr);
+  CHECK(soiled > 5);
+  CHECK_EQ(strange, 0);
+}
+
+namespace {
+// rdtsc writes rax and rdx, rdtscp rcx as well, and nothing else.
+uint64_t clock_at(void (*site)(), bool writes_rcx) {
+  fill(in_state);
+  memset(&out_state, 0xee, sizeof out_state);
+  call_with_state(&in_state, &out_state, level(), reinterpret_cast<void*>(site));
+  uint64_t low = out_state.gpr[kRax], high = out_state.gpr[kRdx];
+  CHECK_EQ(low >> 32, 0u);
+  CHECK_EQ(high >> 32, 0u);
+  CHECK_EQ(out_state.gpr[10], in_state.gpr[10]);  // r11
+  if (!writes_rcx) CHECK_EQ(out_state.gpr[kRcx], in_state.gpr[kRcx]);
+  out_state.gpr[kRdx] = in_state.gpr[kRdx];
+  compare("rdtsc");
+  return high << 32 | low;
+}
+}  // namespace
+
+TEST(over_rdtsc) {
+  uint64_t last = 0;
+  for (int i = 0; i < 100; i++) {
+    uint64_t now = i % 2 ? clock_at(rdtsc_site, false) : clock_at(rdtscp_site, true);
+    CHECK(now > last);
+    last = now;
+  }
+}

@@ -54,7 +54,7 @@ struct Segment {
 class TextTest : public SpaceTest {
  protected:
   TextTest() {
-    EXPECT_TRUE(text_cache_start(true).ok());
+    EXPECT_TRUE(text_cache_start(true, 0).ok());
     content_ = host_bytes(kLibrary);
     if (content_.empty()) return;
     file_ = open_test_file(file_system_, content_, abi::kO_RDONLY);
@@ -222,7 +222,7 @@ TEST_F(TextTest, DistantPatchesAreCopiedApart) {
 }
 
 TEST_F(TextTest, TrapModePatchesNothing) {
-  ASSERT_TRUE(text_cache_start(false).ok());
+  ASSERT_TRUE(text_cache_start(false, 0).ok());
   EXPECT_FALSE(text_of(*file_));
 }
 

@@ -155,6 +155,71 @@ TEST(Tactics, CpuidKeepsItsOperands) {
   EXPECT_EQ(prepare(elf.build()).status, abi::kPreparedNoSites);
 }
 
+#define ENTER_BY_RDX(slot) 0x48, 0x8d, 0x15, 8, 0, 0, 0, 0x65, 0xff, 0x24, 0x25, slot, 0, 0, 0
+
+TEST(Tactics, CpuidByEachTactic) {
+  constexpr Options kCpuid = {.patch_cpuid = true};
+  // The loop of a cache query jumps to the site, so that no window may begin before it.
+  ElfBuilder elf;
+  elf.add({0xb8, 4, 0, 0, 0, 0x0f, 0xa2, 0x72, 0xfc, 0xe8, 0, 0, 0, 0, 0xc3});
+  Prepared prepared = prepare(finish(elf), kCpuid);
+  ASSERT_EQ(prepared.sites[0].tactic, abi::kTacticShortJump);
+  EXPECT_THAT(prepared.trampolines, ElementsAreArray({ENTER_BY_RDX(0x10), 0xe9, 0xf3, 0xef, 0xff, 0xff}));
+  auto blob = prepared.serialise();
+  const abi::PreparedPc* pc = abi::PreparedView::create(blob)->guest_for(15);
+  ASSERT_NE(pc, nullptr);
+  EXPECT_EQ(pc->guest, 5u);
+
+  // mov %ebx, (%rdi) and mov %ecx, 4(%rdi) move along, behind it.
+  elf = ElfBuilder();
+  elf.add({0x0f, 0xa2, 0x89, 0x1f, 0x89, 0x4f, 0x04, 0xc3});
+  elf.function("function", kText, elf.here());
+  prepared = prepare(elf.build(), kCpuid);
+  ASSERT_EQ(prepared.sites[0].tactic, abi::kTacticWindowAfter);
+  EXPECT_THAT(prepared.trampolines, ElementsAreArray({ENTER_BY_RDX(0x10), 0x89, 0x1f, 0x89, 0x4f, 0x04, 0xe9,
+                                                      0xee, 0xef, 0xff, 0xff}));
+
+  // xor %ecx, %ecx before, mov %ebx, %esi behind.
+  elf = ElfBuilder();
+  elf.add({0x31, 0xc9, 0x0f, 0xa2, 0x89, 0xde, 0xc3});
+  elf.function("function", kText, elf.here());
+  prepared = prepare(elf.build(), kCpuid);
+  ASSERT_EQ(prepared.sites[0].tactic, abi::kTacticWindowAfter);
+  EXPECT_THAT(prepared.trampolines, ElementsAreArray({ENTER_BY_RDX(0x10), 0x89, 0xde, 0xc3}));
+}
+
+TEST(Tactics, ClocksKeepRcx) {
+  // rdtsc ; shl $32, %rdx -- and rdtscp, three bytes long.
+  ElfBuilder elf;
+  elf.add({0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x90, 0x0f, 0x01, 0xf9, 0x48, 0xc1, 0xe2, 0x20, 0xc3});
+  elf.function("function", kText, elf.here());
+  Prepared prepared = prepare(elf.build(), {.patch_rdtsc = true});
+  ASSERT_EQ(prepared.sites.size(), 2u);
+  EXPECT_EQ(prepared.sites[0].kind, abi::kSiteRdtsc);
+  EXPECT_EQ(prepared.sites[1].kind, abi::kSiteRdtscp);
+  EXPECT_EQ(prepared.sites[0].tactic, abi::kTacticWindowAfter);
+  EXPECT_NE(prepared.sites[1].tactic, abi::kTacticNet);
+  std::vector<u8> code = prepared.trampolines;
+  EXPECT_THAT(std::vector<u8>(code.begin(), code.begin() + 19),
+              ElementsAreArray({ENTER_BY_RDX(0x18), 0x48, 0xc1, 0xe2, 0x20}));
+  for (const abi::PreparedPc& run : prepared.to_guest) EXPECT_NE(run.kind, abi::kPcEnter);
+  EXPECT_EQ(prepare(elf.build(), {.patch_cpuid = true}).status, abi::kPreparedNoSites);
+}
+
+TEST(Tactics, CpuidOfUnknownSurroundingsNeedsItsLeaf) {
+  // No unwind table, no symbol: only what loads eax just before is taken for an instruction.
+  for (bool loads : {true, false}) {
+    ElfBuilder elf;
+    elf.add({0xc3});
+    elf.function("function", kText, elf.here());
+    for (int i = 0; i < 40; i++) elf.add({0x48, 0x89, 0xca, 0x90});
+    if (loads) elf.add({0xb8, 7, 0, 0, 0});
+    elf.add({0x0f, 0xa2, 0x89, 0x1f, 0x89, 0x4f, 0x04, 0xc3}).pad(400);
+    Prepared prepared = prepare(elf.build(), {.patch_cpuid = true});
+    EXPECT_EQ(prepared.status, loads ? abi::kPreparedPatched : abi::kPreparedNoSites);
+  }
+}
+
 // A function with room for nothing but a window before its site, and a ret at kText + 8 to be jumped from or
 // to.
 ElfBuilder only_before() {

@@ -55,21 +55,15 @@ _teacup() {
         _teacup_paths "$current"
       fi
       ;;
+    rewrite:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     rewrite:*)
       if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '--json --disasm -q --quiet --cpuid --rdtsc -h --help' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W '--image --json --disasm -q --quiet --patch -h --help' -- "$current")
       else
         _teacup_paths "$current"
       fi
       ;;
     help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack rewrite version' -- "$current") ;;
-    rewrite:*)
-      if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '--json --disasm -q --quiet --cpuid --rdtsc -h --help' -- "$current")
-      else
-        _teacup_paths "$current"
-      fi
-      ;;
     help:* | version:*) ;;
     *) _teacup_paths "$current" ;;
   esac

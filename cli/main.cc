@@ -18,7 +18,8 @@ constexpr std::string_view kVersion = "0.1";
 constexpr Command kCommands[] = {
     {"run", "[OPTIONS] IMAGE [--] CMD [ARG...]", "run a program from an image", run_command},
     {"pack", "[OPTIONS] SOURCE... IMAGE", "make an image of directories and archives", pack_command},
-    {"rewrite", "[OPTIONS] FILE...", "show how a program's system calls are patched", rewrite_command},
+    {"rewrite", "[OPTIONS] FILE...|--image IMAGE", "show how a program's system calls are patched",
+     rewrite_command},
     {"help", "[COMMAND]", "show this, or the help of COMMAND", help_command},
     {"version", "", "print teacup's version", version_command},
 };

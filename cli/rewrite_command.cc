@@ -1,6 +1,7 @@
 // `teacup rewrite FILE...`: what the rewriter would do with a file, for people and for CI.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -11,6 +12,11 @@
 #include "cli/commands.h"
 #include "cli/error.h"
 #include "cli/help.h"
+#include "cli/run_values.h"
+#include "images/error.h"
+#include "images/image_reader.h"
+#include "images/progress.h"
+#include "kernel/abi/prepare.h"
 #include "rewrite/prepare.h"
 
 namespace teacup::cli {
@@ -29,7 +35,9 @@ struct RewriteOptions {
   bool json = false;
   bool disassemble = false;
   bool quiet = false;
-  bool cpuid = false;
+  std::string image;
+  std::string patch = "cpuid";  // as typed
+  bool cpuid = true;
   bool rdtsc = false;
 };
 
@@ -40,6 +48,12 @@ struct Totals {
   size_t calls = 0;
   size_t left = 0;
 
+  void add(const Totals& other) {
+    for (const auto& [kind, count] : other.kinds) kinds[kind] += count;
+    for (const auto& [tactic, count] : other.tactics) tactics[tactic] += count;
+    calls += other.calls;
+    left += other.left;
+  }
   void add(const Site& site) {
     kinds[rewrite::kind_name(site.kind)]++;
     if (site.kind == abi::kSiteSyscall || site.tactic != abi::kTacticNet) {
@@ -50,6 +64,18 @@ struct Totals {
   }
   double coverage() const {
     return calls ? 100.0 * static_cast<double>(calls - left) / static_cast<double>(calls) : 100;
+  }
+  // "526 of 526 system calls patched (100.00 %), window before 523, …"
+  std::string text() const {
+    char head[128];
+    std::snprintf(head, sizeof head, "%zu of %zu system calls patched (%.2f %%)", calls - left, calls,
+                  coverage());
+    std::string parts = head;
+    for (const auto& [tactic, count] : tactics) parts += ", " + tactic + " " + std::to_string(count);
+    for (const auto& [kind, count] : kinds) {
+      if (kind != rewrite::kind_name(abi::kSiteSyscall)) parts += ", " + kind + " " + std::to_string(count);
+    }
+    return parts;
   }
 };
 
@@ -113,13 +139,7 @@ class Report {
   double milliseconds() const { return prepared_.micros / 1000.0; }
 
   void print_totals() const {
-    std::string parts;
-    for (const auto& [tactic, count] : totals_.tactics) parts += ", " + tactic + " " + std::to_string(count);
-    for (const auto& [kind, count] : totals_.kinds) {
-      if (kind != rewrite::kind_name(abi::kSiteSyscall)) parts += ", " + kind + " " + std::to_string(count);
-    }
-    std::printf("%zu of %zu system calls patched (%.2f %%)%s; %zu bytes of trampolines, %.1f ms\n",
-                totals_.calls - totals_.left, totals_.calls, totals_.coverage(), parts.c_str(),
+    std::printf("%s; %zu bytes of trampolines, %.1f ms\n", totals_.text().c_str(),
                 prepared_.trampolines.size(), milliseconds());
   }
 
@@ -209,6 +229,18 @@ std::optional<std::vector<char>> read_file(const std::string& name) {
   return bytes;
 }
 
+Prepared prepare(std::span<const std::byte> file, const RewriteOptions& options) {
+  // In an image of thousands of files, what the machine would not do with them is not looked into.
+  return rewrite::prepare(file, {.patch_cpuid = options.cpuid,
+                                 .patch_rdtsc = options.rdtsc,
+                                 .count_others = options.image.empty(),
+                                 .name_functions = true});
+}
+
+Bytes as_bytes(std::span<const std::byte> file) {
+  return Bytes(reinterpret_cast<const u8*>(file.data()), file.size());
+}
+
 int rewrite_files(const RewriteOptions& options) {
   nlohmann::json files = nlohmann::json::array();
   int status = 0;
@@ -220,11 +252,8 @@ int rewrite_files(const RewriteOptions& options) {
       continue;
     }
     auto file = std::as_bytes(std::span(*bytes));
-    Prepared prepared = rewrite::prepare(file, {.patch_cpuid = options.cpuid,
-                                                .patch_rdtsc = options.rdtsc,
-                                                .count_others = true,
-                                                .name_functions = true});
-    Report report(name, Bytes(reinterpret_cast<const u8*>(file.data()), file.size()), prepared);
+    Prepared prepared = prepare(file, options);
+    Report report(name, as_bytes(file), prepared);
     if (options.json) {
       files.push_back(report.json());
     } else {
@@ -236,20 +265,98 @@ int rewrite_files(const RewriteOptions& options) {
   return status;
 }
 
+// All ELF files of an image: those with sites are listed, and summed up.
+class ImageReport {
+ public:
+  explicit ImageReport(const RewriteOptions& options) : options_(options) {}
+
+  int run() {
+    auto reader = images::ImageReader::open(options_.image);
+    std::vector<images::ImageFile> files = reader->files();
+    u64 total = 0, done = 0;
+    for (const images::ImageFile& file : files) total += file.size;
+    {
+      images::Progress progress(true);
+      for (const images::ImageFile& file : files) {
+        progress.update("examining", done, total);
+        examine(*reader, file);
+        done += file.size;
+      }
+    }
+    print(files.size());
+    return totals_.left ? kExitSitesLeft : 0;
+  }
+
+ private:
+  void examine(images::ImageReader& reader, const images::ImageFile& file) {
+    constexpr u64 kHead = 64;
+    std::vector<std::byte> bytes = reader.read(file, kHead);
+    if (bytes.size() < kHead || memcmp(bytes.data(), "\x7f\x45LF", 4) != 0) return;
+    elf_files_++;
+    // What the machine does not prepare is not prepared here.
+    if (file.size <= abi::kMaxPreparedFile) bytes = reader.read(file, file.size);
+    Prepared prepared = prepare(bytes, options_);
+    micros_ += prepared.micros;
+    if (prepared.sites.empty()) return;
+    Report report(file.path, as_bytes(bytes), prepared);
+    totals_.add(report.totals());
+    if (options_.json) {
+      files_.push_back(report.json());
+    } else if (!options_.quiet || report.totals().left) {
+      RewriteOptions brief = options_;
+      brief.quiet = !options_.disassemble;  // thousands of sites are for --json
+      report.print(brief);
+    }
+  }
+
+  void print(size_t files) const {
+    if (options_.json) {
+      nlohmann::json json = {
+          {"image", options_.image},        {"regular_files", files},
+          {"elf_files", elf_files_},        {"files", files_},
+          {"kinds", totals_.kinds},         {"tactics", totals_.tactics},
+          {"calls", totals_.calls},         {"left_to_net", totals_.left},
+          {"coverage", totals_.coverage()}, {"milliseconds", static_cast<double>(micros_) / 1000}};
+      std::printf("%s\n", json.dump(2).c_str());
+      return;
+    }
+    std::printf("%s: %zu files, %zu of them ELF; %s; %.0f ms\n",
+                paint(1, Colour::BOLD, options_.image).c_str(), files, elf_files_, totals_.text().c_str(),
+                static_cast<double>(micros_) / 1000);
+  }
+
+  const RewriteOptions& options_;
+  nlohmann::json files_ = nlohmann::json::array();
+  Totals totals_;
+  size_t elf_files_ = 0;
+  u64 micros_ = 0;
+};
+
+int rewrite_image(const RewriteOptions& options) {
+  try {
+    return ImageReport(options).run();
+  } catch (const images::Error& error) {
+    return fail("rewrite", {error.what()});
+  }
+}
+
 }  // namespace
 
 int rewrite_command(const Arguments& arguments) {
   RewriteOptions options;
   CLI::App app("Shows how each system call of the given ELF files is patched when they are run.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup rewrite [OPTIONS] FILE...",
-                                                "Exits with 1 if a system call of a file is left to the net: "
-                                                "it works, but takes about 20 times as long."));
-  app.add_option("FILE", options.files)->required();
+  app.formatter(std::make_shared<HelpFormatter>(
+      "teacup rewrite [OPTIONS] FILE...\n       teacup rewrite [OPTIONS] --image IMAGE",
+      "Exits with 1 if a system call of a file is left to the net: it works, but takes about 20 times as "
+      "long."));
+  app.add_option("FILE", options.files);
+  app.add_option("--image", options.image, "examine all ELF files of an image, or below a directory")
+      ->option_text("IMAGE");
   app.add_flag("--json", options.json, "print JSON instead of text");
   app.add_flag("--disasm", options.disassemble, "show the code of each site before and after");
   app.add_flag("-q,--quiet", options.quiet, "list only the sites left to the net");
-  app.add_flag("--cpuid", options.cpuid, "patch cpuid instructions too");
-  app.add_flag("--rdtsc", options.rdtsc, "patch rdtsc and rdtscp instructions too");
+  app.add_option("--patch", options.patch, "as in 'teacup run': cpuid (default), rdtsc, none")
+      ->option_text("LIST");
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     app.parse(reversed);
@@ -259,7 +366,12 @@ int rewrite_command(const Arguments& arguments) {
   } catch (const CLI::ParseError& error) {
     return fail("rewrite", {error.what(), "See 'teacup rewrite --help'."});
   }
-  return rewrite_files(options);
+  if (auto error = parse_patch_list(options.patch, options.cpuid, options.rdtsc))
+    return fail("rewrite", *error);
+  if (options.image.empty() == options.files.empty()) {
+    return fail("rewrite", {"give either files or one --image", "See 'teacup rewrite --help'."});
+  }
+  return options.image.empty() ? rewrite_files(options) : rewrite_image(options);
 }
 
 }  // namespace teacup::cli

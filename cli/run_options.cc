@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <sstream>
 #include <tuple>
 
 #include "cli/help.h"
@@ -131,22 +130,6 @@ std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& optio
   return std::nullopt;
 }
 
-std::optional<CliError> resolve_patch(const std::string& list, RunOptions& options) {
-  options.patch_cpuid = options.patch_rdtsc = false;
-  std::istringstream words(list);
-  for (std::string word; std::getline(words, word, ',');) {
-    if (word == "cpuid") {
-      options.patch_cpuid = true;
-    } else if (word == "rdtsc") {
-      options.patch_rdtsc = true;
-    } else if (word != "none") {
-      return CliError{"--patch '" + word + "' is not known",
-                      "Give cpuid, rdtsc or none, or both as cpuid,rdtsc."};
-    }
-  }
-  return std::nullopt;
-}
-
 std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& options) {
   if (options.workdir.empty() || options.workdir[0] != '/') {
     return CliError{"-w '" + options.workdir + "' is not an absolute path",
@@ -178,7 +161,7 @@ std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& optio
   } else if (raw.mode != "rewrite") {
     return CliError{"--mode '" + raw.mode + "' is not known", "Give rewrite (the default) or trap."};
   }
-  if (auto problem = resolve_patch(raw.patch, options)) return problem;
+  if (auto problem = parse_patch_list(raw.patch, options.patch_cpuid, options.patch_rdtsc)) return problem;
   options.trace = optional_file(raw.trace);
   options.stats = optional_file(raw.stats);
   return std::nullopt;

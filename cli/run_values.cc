@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 namespace teacup::cli {
 
@@ -176,6 +177,22 @@ std::optional<CliError> image_problem(const std::string& image) {
                         image + ") | teacup pack - NAME.erofs"};
   }
   return CliError{"image " + quoted(image) + " cannot be opened: " + std::strerror(error), what_it_is};
+}
+
+std::optional<CliError> parse_patch_list(const std::string& list, bool& cpuid, bool& rdtsc) {
+  cpuid = rdtsc = false;
+  std::istringstream words(list);
+  for (std::string word; std::getline(words, word, ',');) {
+    if (word == "cpuid") {
+      cpuid = true;
+    } else if (word == "rdtsc") {
+      rdtsc = true;
+    } else if (word != "none") {
+      return CliError{"--patch '" + word + "' is not known",
+                      "Give cpuid, rdtsc or none, or both as cpuid,rdtsc."};
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace teacup::cli

@@ -33,4 +33,7 @@ std::string hostname_problem(const std::string& name);
 // of the kind a registry would know ("debian:12") gets told that there is none and where images come from.
 std::optional<CliError> image_problem(const std::string& image);
 
+// --patch: "cpuid", "rdtsc" or "none", several with commas between. What is not named is false.
+std::optional<CliError> parse_patch_list(const std::string& list, bool& cpuid, bool& rdtsc);
+
 }  // namespace teacup::cli

@@ -1,0 +1,92 @@
+"""teacup rewrite: files, whole images, and its exit status."""
+
+import json
+import pathlib
+import shutil
+import struct
+import subprocess
+import tempfile
+import unittest
+
+from harness import TEACUP
+
+
+def rewrite(*arguments):
+    done = subprocess.run([TEACUP, "rewrite", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def program(code):
+    """An ELF file of one segment that holds `code`, without symbols."""
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = 120 + len(code)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, size, size, 4096) + code
+
+
+# Without tables and symbols a site is believed when decoding from all around agrees, and it loads a number.
+PATCHABLE = b"\x90" * 200 + b"\xb8\x27\x00\x00\x00\x0f\x05\xc3" + b"\xcc" * 64
+# Calls on both sides, which cannot be moved, and nothing near to jump through.
+WITHOUT_ROOM = (b"\x90" * 200 + b"\xb8\x27\x00\x00\x00\xe8\x00\x00\x00\x00\x0f\x05" +
+                b"\xe8\x00\x00\x00\x00" * 60 + b"\xc3")
+
+
+class Rewrite(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.top = pathlib.Path(scratch.name)
+        self.tree = self.top / "tree"
+        (self.tree / "bin").mkdir(parents=True)
+        (self.tree / "bin/good").write_bytes(program(PATCHABLE))
+        (self.tree / "bin/text").write_text("no ELF file\n" * 100)
+        (self.tree / "bin/short").write_bytes(b"\x7fELF")
+
+    def images(self):
+        for name in ("image.erofs", "image.ext4"):
+            subprocess.run([TEACUP, "pack", self.tree, self.top / name], check=True)
+            yield self.top / name
+        yield self.tree
+
+    def test_status_of_files(self):
+        (self.tree / "bad").write_bytes(program(WITHOUT_ROOM))
+        status, out, _ = rewrite(self.tree / "bin/good")
+        self.assertEqual(status, 0)
+        self.assertIn("1 of 1 system calls patched", out)
+        status, out, _ = rewrite(self.tree / "bad")
+        self.assertEqual(status, 1)
+        self.assertIn("0 of 1 system calls patched", out)
+
+    def test_image(self):
+        for image in self.images():
+            status, out, err = rewrite("--image", image)
+            self.assertEqual((status, err), (0, ""))
+            self.assertIn("/bin/good", out)
+            self.assertIn("3 files, 1 of them ELF; 1 of 1 system calls patched", out)
+
+    def test_image_with_a_site_left(self):
+        (self.tree / "bin/bad").write_bytes(program(WITHOUT_ROOM))
+        for image in self.images():
+            status, out, _ = rewrite("-q", "--image", image)
+            self.assertEqual(status, 1)
+            self.assertIn("/bin/bad", out)
+            self.assertNotIn("/bin/good", out)
+            self.assertIn("1 of 2 system calls patched", out)
+
+    def test_image_as_json(self):
+        status, out, _ = rewrite("--json", "--image", self.tree)
+        report = json.loads(out)
+        self.assertEqual((status, report["elf_files"], report["calls"], report["left_to_net"]), (0, 1, 1, 0))
+        self.assertEqual([f["file"] for f in report["files"]], ["/bin/good"])
+
+    def test_mistakes(self):
+        for arguments in ([], ["--image", self.tree, self.tree / "bin/good"], ["--image", self.top / "none"],
+                          ["--image", self.tree / "bin/text"], ["--patch", "everything", self.tree / "bin/good"],
+                          [self.top / "none"]):
+            status, out, err = rewrite(*arguments)
+            self.assertEqual((status, out), (125, ""), arguments)
+            self.assertTrue(err.startswith("teacup"), err)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -108,9 +108,16 @@ class Session:
             except subprocess.TimeoutExpired:
                 status = None
         try:
-            rest = self.process.stderr.read() if self.process.stderr in self.open else b""
-        except (OSError, ValueError):
-            rest = b""
+            os.killpg(self.process.pid, signal.SIGKILL)  # what of its group blocked SIGTERM
+        except ProcessLookupError:
+            pass
+        rest = b""
+        # What is there, not until its end: a process in a session of its own may hold it open.
+        while self.process.stderr in self.open and select.select([self.process.stderr], [], [], 0)[0]:
+            data = os.read(self.process.stderr.fileno(), 65536)
+            if not data:
+                break
+            rest += data
         self.errors += (self.buffers[self.process.stderr] + rest).decode(errors="replace").splitlines()
         self.process.stdout.close()
         self.process.stderr.close()

@@ -40,7 +40,7 @@ void begin_stop(Task& task, int signal, u32 continue_count) {
     }
   }
   task.pending.fetch_or(kPendingStop, std::memory_order_seq_cst);
-  interrupt_tasks(process, &task, kPendingStop, true);
+  interrupt_tasks(process, &task, kPendingStop);
 }
 
 void stand_still(Task& task) {

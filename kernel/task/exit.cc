@@ -3,9 +3,9 @@
 //
 //   The task that ends the process (the reaper: the first to get here) sets kPendingDying for its siblings.
 //   Each of them, on its way out of the kernel, releases its robust mutexes, becomes kDead and ends its host
-//   thread. The reaper waits until none is in the kernel; those in guest code need not be woken.
-//   `committed`, set before it looks, makes a sibling that enters the kernel after that take no lock any
-//   more:
+//   thread; those in guest code are kicked. The reaper waits until all are dead: one that went on in guest
+//   code could write to frames that the end has given back and that are another file's by now. `committed`,
+//   set before it looks, makes a sibling that enters the kernel after that take no lock any more:
 //       reaper:  committed = true;  fence; look at the modes
 //       sibling: mode = kKernel;    fence; committed? just die
 //   A task that ends by itself (exit) leaves the list under the lock but may still be inside an unlock: it
@@ -13,13 +13,15 @@
 //   Then the reaper does what the process's end does to the rest of the machine, and ends the host process.
 //
 //   If other guest processes live in the address space (borrowers, or their parent), there is no host
-//   exit_group: siblings in guest code are kicked, and every thread ends by itself.
+//   exit_group: every thread ends by itself.
 //
 // A task waits for another's mode on the mode word itself: the dying task's last access to shared memory is
 // the store, and the host wake that follows only names an address.
 //
 // Lock order: kProcessTree, then one kSignal at a time. Signals are sent and references dropped after them.
 #include "kernel/task/exit.h"
+
+#include <algorithm>
 
 #include "kernel/abi/fs.h"
 #include "kernel/task/borrow.h"
@@ -46,27 +48,25 @@ void sleep_on(std::atomic<u32>& word, u32 value, const char* what) {
   self.waiting_for.store(nullptr, std::memory_order_relaxed);
 }
 
-// A sibling that is still to be waited for; null if there is none.
-Ref<Task> busy_sibling(Task& self, bool also_in_guest_code) {
+// A sibling that is not dead yet; null if there is none.
+Ref<Task> living_sibling(Task& self) {
   Process& process = *self.process;
   LockGuard guard(process.lock);
   for (Task& sibling : process.tasks) {
     if (&sibling == &self) continue;
     // One whose host thread is with its vfork child has no thread to end.
     if (abandon_if_lent(sibling)) sibling.mode.store(Mode::kDead, std::memory_order_seq_cst);
-    Mode mode = sibling.mode.load(std::memory_order_seq_cst);
-    if (mode == Mode::kDead || (mode == Mode::kUser && !also_in_guest_code)) continue;
+    if (sibling.mode.load(std::memory_order_seq_cst) == Mode::kDead) continue;
     return Ref<Task>::share(&sibling);
   }
   return nullptr;
 }
 
-void wait_for_siblings(Task& self, bool also_in_guest_code) {
-  interrupt_tasks(*self.process, &self, kPendingDying, also_in_guest_code);
-  while (Ref<Task> sibling = busy_sibling(self, also_in_guest_code)) {
+void end_siblings(Task& self) {
+  interrupt_tasks(*self.process, &self, kPendingDying);
+  while (Ref<Task> sibling = living_sibling(self)) {
     u32 mode = static_cast<u32>(sibling->mode.load(std::memory_order_seq_cst));
     if (mode == static_cast<u32>(Mode::kDead)) continue;
-    if (mode == static_cast<u32>(Mode::kUser) && !also_in_guest_code) continue;
     sleep_on(mode_word(*sibling), mode, "another thread's end");
   }
 }
@@ -224,12 +224,10 @@ void leave_session_locked(Process& process, Consequences& after) {
 void finish_process(Process& process, u32 status) {
   Ref<Process> self = Ref<Process>::share(&process);
   drop_all_timers(process);
-  CpuTimes times = cpu_times(process);
   Consequences after;
   bool reaped = false;
   {
     LockGuard tree(processes().lock);
-    process.own_times = times;
     process.wait_status = status;
     leave_session_locked(process, after);
     hand_over_children_locked(process, after);
@@ -276,18 +274,20 @@ void drop_program(Process& process) {
   Process& process = *task.process;
   HostProcess& host = *task.host;
   process.committed.store(true, std::memory_order_seq_cst);
-  wait_for_siblings(task, false);
+  // Those in guest code too: what is mapped is let go of below, and may be somebody else's the moment after.
+  end_siblings(task);
   // Siblings cannot make borrowers any more, so what is seen now holds.
   bool shared = host.residents.load(std::memory_order_seq_cst) > 1;
-  if (shared) wait_for_siblings(task, true);
   while (u32 leaving = process.leaving.load(std::memory_order_seq_cst)) {
     sleep_on(process.leaving, leaving, "another thread's end");
   }
   bury_siblings(task);
   close_files(task);
+  process.max_rss = std::max(process.max_rss, task.memory->totals().peak * (kPageSize / KiB));
   // Whoever hears of the end may write to the program, and unmount what it was on.
   if (!shared) task.memory->forget();
   drop_program(process);
+  process.own_times = cpu_times(process);
   remove_last_task(task);
   u32 status = 0;
   {
@@ -413,7 +413,7 @@ Result<void> end_siblings_for_exec(Task& task) {
     if (process.live_tasks == 1 && task.is_leader()) return {};
     process.reaper = &task;
   }
-  wait_for_siblings(task, true);
+  end_siblings(task);
   while (u32 leaving = process.leaving.load(std::memory_order_seq_cst)) {
     sleep_on(process.leaving, leaving, "another thread's end");
   }

@@ -92,8 +92,8 @@ class Process : public RefCounted<Process> {
   WaitQueue exit_queue;    // woken with POLLIN when it becomes a zombie: pidfd_open(2)
 
   // --- CPU time: see times.cc.
-  s64 cpu_offset = 0;          // ns, to be added to the host process's CPU time
-  bool cpu_by_thread = false;  // a borrower's: to that of the host thread it is on
+  std::atomic<s64> cpu_offset{0};  // ns, to be added to the host process's CPU time
+  bool cpu_by_thread = false;      // a borrower's: to that of the host thread it is on
 
   // Soft limit of a resource (kRLIMIT_*), kUnlimited if there is none.
   u64 limit(int resource) const { return limits[static_cast<size_t>(resource)].soft; }

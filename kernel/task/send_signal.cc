@@ -248,7 +248,7 @@ void retarget_timer_signal_locked(Process& process, Task* to, int signal, Signal
   if (to != nullptr && wants(*to, signal)) point_out(*to, batch);
 }
 
-void interrupt_tasks(Process& process, const Task* except, Pending reason, bool kick) {
+void interrupt_tasks(Process& process, const Task* except, Pending reason) {
   // One after another by tid: the list may change while the lock is dropped for the wake.
   s32 after = 0;
   for (;;) {
@@ -265,11 +265,7 @@ void interrupt_tasks(Process& process, const Task* except, Pending reason, bool 
       next = Ref<Task>::share(lowest);
     }
     after = next->tid;
-    if (kick) {
-      interrupt(*next, reason);
-    } else {
-      notify(*next);
-    }
+    interrupt(*next, reason);
   }
 }
 

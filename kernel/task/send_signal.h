@@ -61,9 +61,8 @@ void retarget_signals_locked(Process& process, const Task& except, abi::SigSet s
 // A timer queued its signal by itself: points out the task that is to take it (`to`, or one of the process).
 void retarget_timer_signal_locked(Process& process, Task* to, int signal, SignalBatch& batch);
 
-// Sets `reason` for all tasks of the process but `except`; without `kick`, tasks in guest code are left there
-// until they enter the kernel by themselves.
-void interrupt_tasks(Process& process, const Task* except, Pending reason, bool kick);
+// Sets `reason` for all tasks of the process but `except`.
+void interrupt_tasks(Process& process, const Task* except, Pending reason);
 
 // Tells the parent that its child stopped (CLD_STOPPED) or goes on (CLD_CONTINUED). No lock held.
 void report_to_parent(Process& process, int code);

@@ -38,11 +38,8 @@ CpuTimes cpu_times(Process& process) {
     LockGuard guard(process.lock);
     task = Ref<Task>::share(process.tasks.front());
   }
+  if (!task) return process.own_times;  // on its way out
   TaskCore& self = current_core();
-  if (!task) {
-    // On its way out: its last task asks.
-    task = Ref<Task>::share(&static_cast<Task&>(self));
-  }
   u64 clock = 0;
   if (process.cpu_by_thread) {
     // A borrower: only itself can tell.
@@ -53,7 +50,7 @@ CpuTimes cpu_times(Process& process) {
     auto time = gate::clock_now(own ? abi::kCLOCK_PROCESS_CPUTIME_ID : host_process_clock(host));
     clock = time.value_or(0);
   }
-  return {with_offset(clock, process.cpu_offset), 0};
+  return {with_offset(clock, process.cpu_offset.load(std::memory_order_relaxed)), 0};
 }
 
 CpuTimes cpu_times(Task& task) {
@@ -69,24 +66,27 @@ CpuTimes cpu_times(Task& task) {
 
 void cpu_start_borrowing(Task& borrower) {
   s64 now = static_cast<s64>(own_thread_clock());
-  borrower.cpu_offset = borrower.process->cpu_offset = -now;
+  borrower.cpu_offset = -now;
+  borrower.process->cpu_offset.store(-now, std::memory_order_relaxed);
   borrower.process->cpu_by_thread = true;
 }
 
 void cpu_leave_host(Task& task, Task* lender) {
-  u64 used = cpu_times(*task.process).user;
-  if (lender != nullptr) {
-    lender->cpu_offset -= static_cast<s64>(used);
-    lender->process->cpu_offset -= static_cast<s64>(used);
+  s64 used = static_cast<s64>(cpu_times(*task.process).user);
+  // The thread may have been lent on and on. Other threads of the lenders' may be taking off theirs too.
+  for (Task* at = lender; at != nullptr; at = at->lender.get()) {
+    at->cpu_offset -= used;
+    at->process->cpu_offset.fetch_sub(used, std::memory_order_relaxed);
   }
-  task.cpu_offset = task.process->cpu_offset = static_cast<s64>(used);
+  task.cpu_offset = used;
+  task.process->cpu_offset.store(used, std::memory_order_relaxed);
 }
 
 void cpu_arrive_in_host(Task& task) {
   // The zygote's own start is not the program's.
   s64 before = static_cast<s64>(gate::clock_now(abi::kCLOCK_PROCESS_CPUTIME_ID).value_or(0));
   task.cpu_offset -= before;
-  task.process->cpu_offset -= before;
+  task.process->cpu_offset.fetch_sub(before, std::memory_order_relaxed);
   task.process->cpu_by_thread = false;
 }
 

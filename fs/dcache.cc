@@ -203,6 +203,18 @@ void Dcache::forget(Dentry& parent, std::string_view name) {
   dentry->unref();
 }
 
+void Dcache::forget_negative(Dentry& parent, std::string_view name) {
+  Dentry* dentry;
+  {
+    LockGuard guard(lock_);
+    dentry = find_locked(parent, name, name_hash(name));
+    if (dentry == nullptr || !dentry->negative()) return;
+    ChangeScope change(*this);
+    unhash_locked(*dentry);
+  }
+  dentry->unref();
+}
+
 // `long_name`: memory for the name if it is long; what the dentry had before is swapped into it.
 void Dcache::rename_locked(Dentry& dentry, Dentry& parent, std::string_view name, char* long_name) {
   dentry.long_name_.store(long_name, std::memory_order_relaxed);

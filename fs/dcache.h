@@ -27,6 +27,7 @@ class Dcache {
   // The directory's entry was changed by its file system: forget (removed) or move the dentry accordingly.
   void remove(Dentry& dentry);                         // unlinked
   void forget(Dentry& parent, std::string_view name);  // whatever is cached of that name, if anything
+  void forget_negative(Dentry& parent, std::string_view name);  // that there is no such name
   void move(Dentry& dentry, Dentry& new_parent, std::string_view new_name, Dentry* victim);
   void exchange(Dentry& a, Dentry& b);
 

@@ -72,7 +72,7 @@ void HostInode::entries_changed() {
   entries_version.fetch_add(1, std::memory_order_seq_cst);
 }
 
-Result<Ref<Inode>> HostInode::create(std::string_view name, const NewNode& node) {
+Result<Ref<Inode>> HostInode::create(std::string_view name, const NewNode& node, NameChange& change) {
   if (!is_directory()) return Errno::NOTDIR;
   bool is_link = (node.mode & abi::kS_IFMT) == abi::kS_IFLNK;
   abi::HostFileRequest asked = request(is_link ? abi::HostFileOp::kSymlink : abi::HostFileOp::kCreate);
@@ -80,44 +80,48 @@ Result<Ref<Inode>> HostInode::create(std::string_view name, const NewNode& node)
   Trip trip;
   TRY(trip.ask_host(asked, name, is_link ? node.target : std::string_view(), Trip::kSmall));
   entries_changed();
+  change.changed();
   auto entries = trip.entries();
   const abi::ImporterEntry* entry = entries.next();
   if (entry == nullptr) return Errno::UCLEAN;
   return host().inode_of(entry->inode);
 }
 
-Result<void> HostInode::link(std::string_view name, Inode& target) {
+Result<void> HostInode::link(std::string_view name, Inode& target, NameChange& change) {
   if (&target.file_system() != &file_system()) return Errno::XDEV;
   auto& existing = static_cast<HostInode&>(target);
   abi::HostFileRequest asked = request(abi::HostFileOp::kLink);
   asked.node2 = existing.node_;
   TRY(simple(asked, name));
   entries_changed();
+  change.changed();
   return existing.refresh();
 }
 
-Result<void> HostInode::remove_entry(abi::HostFileOp op, std::string_view name, Inode& victim) {
+Result<void> HostInode::remove_entry(abi::HostFileOp op, std::string_view name, Inode& victim,
+                                     NameChange& change) {
   auto& gone = static_cast<HostInode&>(victim);
   abi::HostFileRequest asked = request(op);
   asked.node2 = gone.node_;
   TRY(simple(asked, name));
   entries_changed();
   gone.entries_version.fetch_add(1, std::memory_order_seq_cst);
+  change.changed();
   LockGuard guard(gone.lock);
   gone.nlink = op == abi::HostFileOp::kRemoveDirectory || gone.nlink == 0 ? 0 : gone.nlink - 1;
   gone.valid_until_.store(0);
   return {};
 }
 
-Result<void> HostInode::unlink(std::string_view name, Inode& victim) {
-  return remove_entry(abi::HostFileOp::kUnlink, name, victim);
+Result<void> HostInode::unlink(std::string_view name, Inode& victim, NameChange& change) {
+  return remove_entry(abi::HostFileOp::kUnlink, name, victim, change);
 }
-Result<void> HostInode::remove_directory(std::string_view name, Inode& victim) {
-  return remove_entry(abi::HostFileOp::kRemoveDirectory, name, victim);
+Result<void> HostInode::remove_directory(std::string_view name, Inode& victim, NameChange& change) {
+  return remove_entry(abi::HostFileOp::kRemoveDirectory, name, victim, change);
 }
 
 Result<void> HostInode::rename(std::string_view name, Inode&, Inode& new_parent, std::string_view new_name,
-                               Inode* victim, u32 flags) {
+                               Inode* victim, u32 flags, NameChange& change) {
   if (&new_parent.file_system() != &file_system()) return Errno::XDEV;
   auto& to = static_cast<HostInode&>(new_parent);
   abi::HostFileRequest asked = request(abi::HostFileOp::kRename);
@@ -126,6 +130,7 @@ Result<void> HostInode::rename(std::string_view name, Inode&, Inode& new_parent,
   TRY(simple(asked, name, new_name));
   entries_changed();
   if (&to != this) to.entries_changed();
+  change.changed();
   if (victim != nullptr && (flags & abi::kRENAME_EXCHANGE) == 0) {
     auto& gone = static_cast<HostInode&>(*victim);
     LockGuard guard(gone.lock);

@@ -49,12 +49,12 @@ class HostInode final : public Inode {
   Result<void> stat(abi::Stat& stat) override;
   Result<void> set_attributes(const AttributeChange& change) override;
   Result<Ref<Inode>> lookup(std::string_view name) override;
-  Result<Ref<Inode>> create(std::string_view name, const NewNode& node) override;
-  Result<void> link(std::string_view name, Inode& target) override;
-  Result<void> unlink(std::string_view name, Inode& victim) override;
-  Result<void> remove_directory(std::string_view name, Inode& victim) override;
+  Result<Ref<Inode>> create(std::string_view name, const NewNode& node, NameChange& change) override;
+  Result<void> link(std::string_view name, Inode& target, NameChange& change) override;
+  Result<void> unlink(std::string_view name, Inode& victim, NameChange& change) override;
+  Result<void> remove_directory(std::string_view name, Inode& victim, NameChange& change) override;
   Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent, std::string_view new_name,
-                      Inode* victim, u32 flags) override;
+                      Inode* victim, u32 flags, NameChange& change) override;
   Result<void> read_directory(DirSink& sink, u64& position) override;
   Result<size_t> readlink(std::span<char> into) override;
   Result<Ref<File>> open(const Path& path, u32 flags) override;
@@ -80,7 +80,7 @@ class HostInode final : public Inode {
                      std::string_view name2 = {}) const;
   Result<void> refresh();
   void entries_changed();
-  Result<void> remove_entry(abi::HostFileOp op, std::string_view name, Inode& victim);
+  Result<void> remove_entry(abi::HostFileOp op, std::string_view name, Inode& victim, NameChange& change);
   Result<void> load_listing();
   Result<void> prefetch(u64 offset, u64 length);
   Result<size_t> copy_in(IoSource& from, u64 offset);

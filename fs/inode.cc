@@ -117,19 +117,19 @@ void Inode::notify_observers(u64 offset, u64 length) {
 Result<Ref<Inode>> Inode::lookup(std::string_view) {
   return is_directory() ? Errno::NOENT : Errno::NOTDIR;
 }
-Result<Ref<Inode>> Inode::create(std::string_view, const NewNode&) {
+Result<Ref<Inode>> Inode::create(std::string_view, const NewNode&, NameChange&) {
   return is_directory() ? Errno::PERM : Errno::NOTDIR;
 }
-Result<void> Inode::link(std::string_view, Inode&) {
+Result<void> Inode::link(std::string_view, Inode&, NameChange&) {
   return is_directory() ? Errno::PERM : Errno::NOTDIR;
 }
-Result<void> Inode::unlink(std::string_view, Inode&) {
+Result<void> Inode::unlink(std::string_view, Inode&, NameChange&) {
   return is_directory() ? Errno::PERM : Errno::NOTDIR;
 }
-Result<void> Inode::remove_directory(std::string_view, Inode&) {
+Result<void> Inode::remove_directory(std::string_view, Inode&, NameChange&) {
   return is_directory() ? Errno::PERM : Errno::NOTDIR;
 }
-Result<void> Inode::rename(std::string_view, Inode&, Inode&, std::string_view, Inode*, u32) {
+Result<void> Inode::rename(std::string_view, Inode&, Inode&, std::string_view, Inode*, u32, NameChange&) {
   return is_directory() ? Errno::PERM : Errno::NOTDIR;
 }
 Result<void> Inode::read_directory(DirSink&, u64&) {

@@ -56,6 +56,22 @@ struct NewNode {
   std::string_view target;  // symbolic links
 };
 
+// Called by a file system once it has changed a name, before anybody else can change it again: where the file
+// system has a lock for that, under it. So the cache of names never says what is not so any more.
+class NameChange {
+ public:
+  virtual void changed() = 0;
+
+ protected:
+  ~NameChange() = default;
+};
+
+// For names that nobody can have looked up yet.
+class NothingCached final : public NameChange {
+ public:
+  void changed() override {}
+};
+
 enum AttributeMask : u32 { kSetMode = 1, kSetUid = 2, kSetGid = 4, kSetAtime = 8, kSetMtime = 16 };
 struct AttributeChange {
   u32 mask = 0;
@@ -114,14 +130,15 @@ class Inode : public RefCounted<Inode> {
   // --- Directories (ENOTDIR). Names have been checked: 1 to 255 bytes, no '/', not "." or "..".
   virtual Result<Ref<Inode>> lookup(std::string_view name);  // ENOENT
   // EEXIST if the name is there. EPERM where nothing can be made.
-  virtual Result<Ref<Inode>> create(std::string_view name, const NewNode& node);
-  virtual Result<void> link(std::string_view name, Inode& target);
-  // `victim` is what the name was found to be; ENOENT if it no longer is.
-  virtual Result<void> unlink(std::string_view name, Inode& victim);
-  virtual Result<void> remove_directory(std::string_view name, Inode& victim);  // ENOTEMPTY
+  virtual Result<Ref<Inode>> create(std::string_view name, const NewNode& node, NameChange& change);
+  virtual Result<void> link(std::string_view name, Inode& target, NameChange& change);
+  // `victim` is what the name was found to be; OVERTAKEN if it no longer is: the VFS looks again.
+  virtual Result<void> unlink(std::string_view name, Inode& victim, NameChange& change);
+  virtual Result<void> remove_directory(std::string_view name, Inode& victim,
+                                        NameChange& change);  // ENOTEMPTY
   // `victim`: what is at the new name, or null. flags: RENAME_NOREPLACE is the VFS's; RENAME_EXCHANGE.
   virtual Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent,
-                              std::string_view new_name, Inode* victim, u32 flags);
+                              std::string_view new_name, Inode* victim, u32 flags, NameChange& change);
   // Entries but "." and ".." from `position` (>= 2) on; leaves it behind the last one taken.
   virtual Result<void> read_directory(DirSink& sink, u64& position);
   // Unnamed (O_TMPFILE). EOPNOTSUPP.

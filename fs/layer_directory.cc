@@ -1,6 +1,7 @@
 // Directories of the memory layer. See layer_fs.cc.
 //
-// Locks: the layer's tree lock (kInodeParent), then an inode's (kInode). The image is asked before any.
+// Locks: the layer's tree lock (kInodeParent), then an inode's (kInode); NameChange takes kDentry under the
+// first. The image is asked before any.
 #include "fs/layer_fs.h"
 
 namespace teacup::fs {
@@ -62,31 +63,33 @@ Result<Ref<Inode>> LayerDirectory::set_entry_locked(std::string_view name, Ref<I
   return table_.replace(*entry, std::move(inode));
 }
 
-// Whether `name` (still) stands for `expected`.
+// Whether `name` (still) stands for `expected`; OVERTAKEN if not.
 Result<void> LayerDirectory::check_entry_locked(std::string_view name, const Inode& expected, bool covers) {
   if (DirTable::Entry* entry = table_.find(name); entry != nullptr) {
-    if (entry->inode != &expected) return Errno::NOENT;
+    if (entry->inode != &expected) return Errno::OVERTAKEN;
     return {};
   }
   const auto& inode = static_cast<const LayerInode&>(expected);
-  if (!covers || !inode.has_below()) return Errno::NOENT;
+  if (!covers || !inode.has_below()) return Errno::OVERTAKEN;
   return {};
 }
 
-Result<void> LayerDirectory::add_entry(std::string_view name, Ref<Inode> inode, bool covers) {
+Result<void> LayerDirectory::add_entry(std::string_view name, Ref<Inode> inode, bool covers,
+                                       NameChange& change) {
   if (nlink == 0) return Errno::NOENT;  // removed while it was somebody's working directory
   DirTable::Entry* entry = table_.find(name);
   if (entry != nullptr ? entry->inode != nullptr : covers) return Errno::EXIST;
   TRY(set_entry_locked(name, std::move(inode), covers));
   changed_locked();
+  change.changed();
   return {};
 }
 
-Result<Ref<Inode>> LayerDirectory::create(std::string_view name, const NewNode& node) {
+Result<Ref<Inode>> LayerDirectory::create(std::string_view name, const NewNode& node, NameChange& change) {
   bool covers = TRY(below_has(name));
   Ref<LayerInode> inode = TRY(layer().make_inode(node));
   LockGuard guard(layer().tree_lock());
-  TRY(add_entry(name, inode, covers));
+  TRY(add_entry(name, inode, covers, change));
   if (inode->is_directory()) nlink++;
   return Ref<Inode>(std::move(inode));
 }
@@ -98,14 +101,14 @@ Result<Ref<Inode>> LayerDirectory::create_unnamed(const NewNode& node) {
   return Ref<Inode>(std::move(inode));
 }
 
-Result<void> LayerDirectory::link(std::string_view name, Inode& target) {
+Result<void> LayerDirectory::link(std::string_view name, Inode& target, NameChange& change) {
   if (&target.file_system() != &file_system()) return Errno::XDEV;
   auto& inode = static_cast<LayerInode&>(target);
   bool covers = TRY(below_has(name));
   LockGuard guard(layer().tree_lock());
   if (inode.nlink == 0 && !inode.linkable) return Errno::NOENT;
   if (inode.nlink >= 65000) return Errno::MLINK;
-  TRY(add_entry(name, Ref<Inode>::share(&target), covers));
+  TRY(add_entry(name, Ref<Inode>::share(&target), covers, change));
   LockGuard inode_guard(inode.lock);
   inode.pin();
   inode.nlink++;
@@ -115,7 +118,7 @@ Result<void> LayerDirectory::link(std::string_view name, Inode& target) {
 }
 
 // Takes `name` away from `victim`, whose last name it may be.
-Result<void> LayerDirectory::remove_entry(std::string_view name, LayerInode& victim) {
+Result<void> LayerDirectory::remove_entry(std::string_view name, LayerInode& victim, NameChange& change) {
   bool covers = TRY(below_has(name));
   Ref<Inode> old;
   bool unpinned = false;
@@ -137,13 +140,14 @@ Result<void> LayerDirectory::remove_entry(std::string_view name, LayerInode& vic
       victim.entries_version.fetch_add(1, std::memory_order_seq_cst);
     }
     changed_locked();
+    change.changed();
   }
   if (unpinned) victim.unref();
   return {};
 }
 
-Result<void> LayerDirectory::unlink(std::string_view name, Inode& victim) {
-  return remove_entry(name, static_cast<LayerInode&>(victim));
+Result<void> LayerDirectory::unlink(std::string_view name, Inode& victim, NameChange& change) {
+  return remove_entry(name, static_cast<LayerInode&>(victim), change);
 }
 
 // Stops at the first entry of the image that is still to be seen.
@@ -179,7 +183,7 @@ Result<bool> LayerDirectory::shows_below(u64& version) {
   return sink.stopped;
 }
 
-Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& victim) {
+Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& victim, NameChange& change) {
   if (!victim.is_directory()) return Errno::NOTDIR;
   auto& directory = static_cast<LayerDirectory&>(victim);
   for (;;) {
@@ -211,6 +215,7 @@ Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& vict
       directory.entries_version.fetch_add(1, std::memory_order_seq_cst);
       nlink--;
       changed_locked();
+      change.changed();
     }
     if (unpinned) directory.unref();
     return {};
@@ -218,7 +223,8 @@ Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& vict
 }
 
 Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, Inode& new_parent_inode,
-                                    std::string_view new_name, Inode* victim_inode, u32 flags) {
+                                    std::string_view new_name, Inode* victim_inode, u32 flags,
+                                    NameChange& change) {
   if (&new_parent_inode.file_system() != &file_system()) return Errno::XDEV;
   auto& moved = static_cast<LayerInode&>(moved_inode);
   auto& to = static_cast<LayerDirectory&>(new_parent_inode);
@@ -245,7 +251,7 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
       TRY(to.check_entry_locked(new_name, *victim, covers_new));
     } else if (DirTable::Entry* entry = to.table_.find(new_name);
                entry != nullptr ? entry->inode != nullptr : covers_new) {
-      return Errno::EXIST;
+      return Errno::OVERTAKEN;
     }
     // The new name first: that may fail for want of memory, and then nothing has happened.
     old_entries[0] = TRY(to.set_entry_locked(new_name, Ref<Inode>::share(&moved), covers_new));
@@ -283,6 +289,7 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
     }
     changed_locked();
     if (&to != this) to.changed_locked();
+    change.changed();
     break;
   }
   if (unpinned) victim->unref();

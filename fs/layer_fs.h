@@ -56,12 +56,12 @@ class LayerDirectory final : public LayerInode {
   using LayerInode::LayerInode;
 
   Result<Ref<Inode>> lookup(std::string_view name) override;
-  Result<Ref<Inode>> create(std::string_view name, const NewNode& node) override;
-  Result<void> link(std::string_view name, Inode& target) override;
-  Result<void> unlink(std::string_view name, Inode& victim) override;
-  Result<void> remove_directory(std::string_view name, Inode& victim) override;
+  Result<Ref<Inode>> create(std::string_view name, const NewNode& node, NameChange& change) override;
+  Result<void> link(std::string_view name, Inode& target, NameChange& change) override;
+  Result<void> unlink(std::string_view name, Inode& victim, NameChange& change) override;
+  Result<void> remove_directory(std::string_view name, Inode& victim, NameChange& change) override;
   Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent, std::string_view new_name,
-                      Inode* victim, u32 flags) override;
+                      Inode* victim, u32 flags, NameChange& change) override;
   Result<void> read_directory(DirSink& sink, u64& position) override;
   Result<Ref<Inode>> create_unnamed(const NewNode& node) override;
 
@@ -70,8 +70,8 @@ class LayerDirectory final : public LayerInode {
   Result<bool> below_has(std::string_view name);
   Result<void> check_entry_locked(std::string_view name, const Inode& expected, bool covers);
   Result<Ref<Inode>> set_entry_locked(std::string_view name, Ref<Inode> inode, bool covers);
-  Result<void> add_entry(std::string_view name, Ref<Inode> inode, bool covers);
-  Result<void> remove_entry(std::string_view name, LayerInode& victim);
+  Result<void> add_entry(std::string_view name, Ref<Inode> inode, bool covers, NameChange& change);
+  Result<void> remove_entry(std::string_view name, LayerInode& victim, NameChange& change);
   Result<bool> shows_below(u64& version);
   void changed_locked();
 

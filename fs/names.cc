@@ -1,9 +1,16 @@
 // Calls that make, remove and move names: mknod(2), mkdir(2), symlink(2), link(2), unlink(2), rmdir(2),
 // rename(2).
 //
+// Several processes change the same names at once. Each call must come out as if it happened at one moment.
+// Linux holds a lock of the directory from looking a name up to changing it; here a look-up may have to ask
+// the broker, and no lock is held meanwhile. So a call looks, checks, and has the file system make the
+// change, which says OVERTAKEN if the name no longer is what was found: then the call starts over. The cache
+// of names is changed along with the file system, under its lock (NameChange): so what is found again is what
+// overtook us, and each time round means that another call was done.
+//
 // Locks: kRename while a directory moves to another one, so that two such moves cannot make a loop. All else
-// is the file systems' own. The cache of names is told after the file system has made the change: entries
-// that were looked up before it are not cached (Dcache::add compares versions).
+// is the file systems' own. Entries that were looked up before a change are not cached (Dcache::add compares
+// versions).
 #include "fs/access.h"
 #include "fs/vfs.h"
 #include "fs/vfs_internal.h"
@@ -13,6 +20,24 @@
 namespace teacup::fs {
 
 namespace {
+
+template <typename Action>
+class OnChange final : public NameChange {
+ public:
+  explicit OnChange(Action action) : action_(action) {}
+  void changed() override { action_(); }
+
+ private:
+  Action action_;
+};
+
+template <typename Attempt>
+Result<void> until_settled(Attempt attempt) {
+  for (;;) {
+    auto result = attempt();
+    if (!result.is(Errno::OVERTAKEN)) return result;
+  }
+}
 
 bool is_dots(std::string_view name) {
   return name == "." || name == "..";
@@ -85,8 +110,11 @@ Result<Path> make_entry(const Caller& caller, const Path& directory, std::string
   node.rdev = wanted.rdev;
   node.target = wanted.target;
   Inode& parent = directory.inode();
-  Ref<Inode> inode = TRY(parent.create(name, node));
-  dcache().forget(directory.dentry(), name);  // a negative entry
+  OnChange change([&] { dcache().forget(directory.dentry(), name); });  // a negative entry
+  auto made = parent.create(name, node, change);
+  // Made on the host, behind our back: what is cached is out of date.
+  if (made.is(Errno::EXIST)) dcache().forget_negative(directory.dentry(), name);
+  Ref<Inode> inode = TRY(std::move(made));
   // Cached by an ordinary look-up; if the name is something else again by now, the path is to the new node.
   auto looked_up = lookup_dentry(directory.dentry(), name);
   Ref<Dentry> dentry;
@@ -142,14 +170,16 @@ Result<void> make_link(const Caller& caller, const Path& existing, const Path* s
   TRY(may_change_entries(caller, parent.directory));
   Inode& inode = existing.inode();
   if (inode.is_directory()) return Errno::PERM;
-  TRY(parent.directory.inode().link(parent.name, inode));
-  dcache().forget(parent.directory.dentry(), parent.name);
+  OnChange change([&] { dcache().forget(parent.directory.dentry(), parent.name); });
+  TRY(parent.directory.inode().link(parent.name, inode, change));
   notify_entry(parent.directory.inode(), parent.name, abi::kIN_CREATE);
   notify_inode(existing.inode(), abi::kIN_ATTRIB);  // its link count
   return {};
 }
 
-Result<void> remove_name(const Caller& caller, const Path* start, std::string_view path) {
+namespace {
+
+Result<void> remove_name_once(const Caller& caller, const Path* start, std::string_view path) {
   Parent parent = TRY(resolve_parent(caller, start, path, 0));
   if (parent.name.empty() || is_dots(parent.name)) return Errno::ISDIR;
   if (parent.directory.mount().read_only()) return Errno::ROFS;
@@ -160,15 +190,15 @@ Result<void> remove_name(const Caller& caller, const Path* start, std::string_vi
   TRY(may_delete(caller, parent.directory, victim));
   if (victim.is_directory()) return Errno::ISDIR;
   if (dentry->is_mountpoint()) return Errno::BUSY;
-  TRY(parent.directory.inode().unlink(parent.name, victim));
-  dcache().remove(*dentry);
+  OnChange change([&] { dcache().remove(*dentry); });
+  TRY(parent.directory.inode().unlink(parent.name, victim, change));
   notify_inode(victim, abi::kIN_ATTRIB);  // its link count
   dentry = nullptr;                       // the last of it: its watchers hear first
   notify_entry(parent.directory.inode(), parent.name, abi::kIN_DELETE);
   return {};
 }
 
-Result<void> remove_directory(const Caller& caller, const Path* start, std::string_view path) {
+Result<void> remove_directory_once(const Caller& caller, const Path* start, std::string_view path) {
   Parent parent = TRY(resolve_parent(caller, start, path, 0));
   if (parent.name.empty()) return Errno::BUSY;
   if (parent.name == ".") return Errno::INVAL;
@@ -180,11 +210,20 @@ Result<void> remove_directory(const Caller& caller, const Path* start, std::stri
   TRY(may_delete(caller, parent.directory, victim));
   if (!victim.is_directory()) return Errno::NOTDIR;
   if (dentry->is_mountpoint()) return Errno::BUSY;
-  TRY(parent.directory.inode().remove_directory(parent.name, victim));
-  dcache().remove(*dentry);
+  OnChange change([&] { dcache().remove(*dentry); });
+  TRY(parent.directory.inode().remove_directory(parent.name, victim, change));
   dentry = nullptr;
   notify_entry(parent.directory.inode(), parent.name, abi::kIN_DELETE | abi::kIN_ISDIR);
   return {};
+}
+
+}  // namespace
+
+Result<void> remove_name(const Caller& caller, const Path* start, std::string_view path) {
+  return until_settled([&] { return remove_name_once(caller, start, path); });
+}
+Result<void> remove_directory(const Caller& caller, const Path* start, std::string_view path) {
+  return until_settled([&] { return remove_directory_once(caller, start, path); });
 }
 
 namespace {
@@ -234,19 +273,22 @@ Result<void> do_rename(const Rename& rename) {
   Inode& old_parent = rename.from.directory.inode();
   Inode& new_parent = rename.to.directory.inode();
   Inode* victim = rename.victim ? rename.victim->inode() : nullptr;
-  TRY(old_parent.rename(rename.from.name, *rename.moved->inode(), new_parent, rename.to.name, victim,
-                        rename.flags));
-  if ((rename.flags & abi::kRENAME_EXCHANGE) != 0) {
-    dcache().exchange(*rename.moved, *rename.victim);
-  } else {
-    dcache().move(*rename.moved, rename.to.directory.dentry(), rename.to.name, rename.victim.get());
-  }
-  return {};
+  OnChange change([&] {
+    if ((rename.flags & abi::kRENAME_EXCHANGE) != 0) {
+      dcache().exchange(*rename.moved, *rename.victim);
+    } else {
+      dcache().move(*rename.moved, rename.to.directory.dentry(), rename.to.name, rename.victim.get());
+    }
+  });
+  return old_parent.rename(rename.from.name, *rename.moved->inode(), new_parent, rename.to.name, victim,
+                           rename.flags, change);
 }
 
 }  // namespace
 
-Result<void> rename_path(const Caller& caller, const Path* old_start, std::string_view old_path,
+namespace {
+
+Result<void> rename_once(const Caller& caller, const Path* old_start, std::string_view old_path,
                          const Path* new_start, std::string_view new_path, u32 flags) {
   if ((flags & ~(abi::kRENAME_NOREPLACE | abi::kRENAME_EXCHANGE | abi::kRENAME_WHITEOUT)) != 0) {
     return Errno::INVAL;
@@ -299,6 +341,13 @@ Result<void> rename_path(const Caller& caller, const Path* old_start, std::strin
   if (rename.victim && !exchange) notify_inode(*rename.victim->inode(), abi::kIN_ATTRIB);
   notify_inode(moved, abi::kIN_MOVE_SELF);
   return {};
+}
+
+}  // namespace
+
+Result<void> rename_path(const Caller& caller, const Path* old_start, std::string_view old_path,
+                         const Path* new_start, std::string_view new_path, u32 flags) {
+  return until_settled([&] { return rename_once(caller, old_start, old_path, new_start, new_path, flags); });
 }
 
 }  // namespace teacup::fs

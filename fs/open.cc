@@ -86,7 +86,8 @@ Result<Ref<File>> open_or_create(const Caller& caller, const Path* start, std::s
       Walker again(caller, start, path, resolve_flags | kFollow);
       auto end = again.to_end();
       if (end.ok()) return open_found(caller, end.value(), flags, false);
-      return made.error();
+      if (end.is(Errno::NOENT)) return Errno::OVERTAKEN;  // and somebody else quicker still
+      return end.error();
     }
     Path created = TRY(std::move(made));
     return open_found(caller, created, flags, true);
@@ -127,7 +128,10 @@ Result<Ref<File>> open_path(const Caller& caller, const Path* start, std::string
   }
   if ((flags & abi::kO_CREAT) != 0) {
     if ((flags & abi::kO_DIRECTORY) != 0) return Errno::INVAL;
-    return open_or_create(caller, start, path, flags, mode, resolve_flags);
+    for (;;) {
+      auto file = open_or_create(caller, start, path, flags, mode, resolve_flags);
+      if (!file.is(Errno::OVERTAKEN)) return file;
+    }
   }
   if ((flags & abi::kO_NOFOLLOW) == 0) resolve_flags |= kFollow;
   if ((flags & abi::kO_DIRECTORY) != 0) resolve_flags |= kDirectory;

@@ -274,6 +274,8 @@ const char* errno_name(Errno error) {
       return "ERESTARTNOHAND";
     case Errno::RESTART_RESTARTBLOCK:
       return "ERESTART_RESTARTBLOCK";
+    case Errno::OVERTAKEN:
+      return "EOVERTAKEN";
   }
   return "E???";
 }

@@ -142,6 +142,9 @@ enum class Errno : int {
   RESTARTNOINTR = 513,         // always restart
   RESTARTNOHAND = 514,         // restart only if no handler runs
   RESTART_RESTARTBLOCK = 516,  // restart through restart_syscall, with what is left of the timeout
+
+  // Kernel-internal: what was looked up is no longer so, and the VFS is to look again (fs/names.cc).
+  OVERTAKEN = 530,
 };
 
 // "ENOENT"; "E???" for a number Linux does not have.

@@ -112,7 +112,8 @@ Result<Ref<fs::FileSystem>> mount_devtmpfs(std::string_view source, std::string_
     node.mode = spec.mode;
     if (spec.major != 0) node.rdev = fs::make_device(spec.major, spec.minor);
     if (spec.target != nullptr) node.target = spec.target;
-    TRY(root->create(spec.name, node));
+    fs::NothingCached change;
+    TRY(root->create(spec.name, node, change));
   }
   return file_system;
 }

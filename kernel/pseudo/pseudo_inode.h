@@ -45,7 +45,9 @@ class PseudoInode : public fs::Inode {
   bool is_magic_link() const override { return node_.follow != nullptr; }
   Result<fs::Path> follow(const fs::Caller& caller) override;
   Result<void> truncate(u64) override { return {}; }
-  Result<Ref<fs::Inode>> create(std::string_view, const fs::NewNode&) override { return Errno::NOENT; }
+  Result<Ref<fs::Inode>> create(std::string_view, const fs::NewNode&, fs::NameChange&) override {
+    return Errno::NOENT;
+  }
 
  protected:
   const Node& node_;

@@ -167,6 +167,7 @@ Result<size_t> Inode::map_pieces(u64, u64, bool, std::span<MapPiece>) {
   return Errno::NODEV;
 }
 Result<void> Inode::write_back(u64, u64) {
+  version.fetch_add(1, std::memory_order_release);
   return {};
 }
 Result<size_t> Inode::get_xattr(std::string_view, std::span<std::byte>) {

@@ -164,8 +164,9 @@ class Inode : public RefCounted<Inode> {
   virtual Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
                                     std::span<MapPiece> pieces);  // ENODEV
   virtual Result<void> sync() { return {}; }
-  // Shared writable mappings write behind the kernel's back: what they changed must reach the backing
-  // (msync, munmap, exit). Only inodes of writable host directories do something here.
+  // Shared writable mappings write behind the kernel's back. Told at msync, munmap and exit: what they
+  // changed must reach the backing (writable host directories), and what was derived from the content is out
+  // of date.
   virtual Result<void> write_back(u64 offset, u64 length);
 
   // --- Extended attributes (xattr(7)); EOPNOTSUPP, ENODATA, ERANGE. Sizes: an empty span asks for the size.

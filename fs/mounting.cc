@@ -56,7 +56,10 @@ Result<Ref<File>> open_unnamed(std::string_view name, u32 flags) {
   Ref<Inode> inode = TRY(mount->root().inode()->create_unnamed(node));
   Ref<Dentry> dentry = TRY(dcache().make_uncached(mount->root(), name, std::move(inode)));
   dcache().remove(*dentry);  // shown as "/memfd:name (deleted)"
-  return make_node_file(Path(std::move(mount), std::move(dentry)), flags);
+  Ref<File> file = TRY(make_node_file(Path(std::move(mount), std::move(dentry)), flags));
+  // As on Linux, who made it does not count as a writer: it can be executed while it is open (fexecve(3)).
+  static_cast<NodeFile&>(*file).forget_writer();
+  return file;
 }
 
 void vfs_start() {

@@ -19,6 +19,10 @@ class NodeFile : public File {
   // What this file has added to the inode's writers (ETXTBSY), taken back when it goes: 1 for one that is
   // open for writing, -1 for a program that is being executed.
   void set_writer_share(s32 share) { writer_share_ = share; }
+  void forget_writer() {
+    path_.inode().writers.fetch_sub(writer_share_);
+    writer_share_ = 0;
+  }
 
  private:
   Path path_;

@@ -215,6 +215,9 @@ class AddressSpace : public RefCounted<AddressSpace> {
   void detach_text_locked(const Text& text, u64 object_base);
   void clear_trampolines_locked(u64 start, u64 end);
   void drop_unused_trampolines_locked();
+  // --- late_text.cc
+  Ref<fs::File> find_late_text(u64 start, u64 end) const;
+  void attach_late_text_locked(u64 start, u64 end, fs::File& file, const Ref<Text>& text);
   // --- remap.cc
   Result<void> grow_locked(u64 address, u64 end, u64 growth);
   Result<u64> move_locked(u64 address, u64 old_length, u64 new_length, u64 target, bool keep_old);

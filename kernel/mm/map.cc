@@ -82,7 +82,15 @@ void AddressSpace::find_text(Request& request) const {
   if (is_start) {
     request.room = std::max(request.length, text->trampoline_offset() + text->trampoline_length());
   }
-  if (executable) mapping.text = std::move(text);
+  if (executable) {
+    // Text that is mapped for itself, not into an object that has been mapped whole.
+    if (!request.fixed && text->covered(mapping.offset, request.length) != 0) {
+      u64 trampolines_end = text->trampoline_offset() + text->trampoline_length();
+      u64 start = text->object_offset(mapping.offset);
+      if (trampolines_end > start) request.room = std::max(request.length, trampolines_end - start);
+    }
+    mapping.text = std::move(text);
+  }
 }
 
 Result<u64> AddressSpace::map(u64 hint, u64 length, int prot, int flags, Ref<fs::File> file, u64 offset,

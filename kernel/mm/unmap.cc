@@ -85,6 +85,10 @@ Result<void> AddressSpace::protect(u64 address, u64 length, int prot) {
   if (length == 0) return {};
   u64 end = address + page_up(length);
   if (end <= address || page_up(length) < length) return Errno::NOMEM;
+  constexpr int kWriteExecute = abi::kPROT_WRITE | abi::kPROT_EXEC;
+  Ref<fs::File> file;
+  if ((prot & kWriteExecute) == abi::kPROT_EXEC) file = find_late_text(address, end);
+  Ref<Text> text = file ? text_of(*file) : Ref<Text>();
   LockGuard guard(lock_);
   u64 start = address;
   if ((prot & kGrows) != 0) {
@@ -94,7 +98,9 @@ Result<void> AddressSpace::protect(u64 address, u64 length, int prot) {
     if ((prot & abi::kPROT_GROWSUP) != 0 || !grows) return Errno::INVAL;
     start = mapping->start;
   }
-  return protect_locked(start, end, static_cast<u32>(prot) & kProtMask);
+  auto changed = protect_locked(start, end, static_cast<u32>(prot) & kProtMask);
+  if (text && changed.ok()) attach_late_text_locked(start, end, *file, text);
+  return changed;
 }
 
 // As Linux: what lies before a hole, or before a mapping that does not allow it, is changed, then the error

@@ -354,6 +354,10 @@ Result<void> epoll_remove(Epoll& epoll, File& file, Fd fd) {
 
 // --- Harvest.
 
+size_t epoll_ready(Epoll& epoll) {
+  return ready_count(epoll.core());
+}
+
 Result<size_t> epoll_collect(Epoll& epoll, std::span<abi::EpollEvent> events) {
   Core& core = epoll.core();
   size_t found = 0;

@@ -23,6 +23,8 @@ Result<void> epoll_add(Epoll& epoll, File& file, Fd fd, const abi::EpollEvent& e
 Result<void> epoll_modify(Epoll& epoll, File& file, Fd fd, const abi::EpollEvent& event);
 Result<void> epoll_remove(Epoll& epoll, File& file, Fd fd);
 
+// How many events the next epoll_collect() can find at most, of what is ready by now.
+size_t epoll_ready(Epoll& epoll);
 // Fills `events` from the ready list; EAGAIN when nothing is ready. Waiters sleep on the Epoll's
 // wait_queue() for POLLIN.
 Result<size_t> epoll_collect(Epoll& epoll, std::span<abi::EpollEvent> events);

@@ -328,13 +328,15 @@ Result<Ref<fs::File>> get_epoll(Task& task, Fd fd) {
   return file;
 }
 
-constexpr size_t kMostAtOnce = 2048;  // of events: what fits a heap block well; more come with the next call
 constexpr s32 kMostEvents = 0x7fffffff / static_cast<s32>(sizeof(abi::EpollEvent));
 
 Result<size_t> collect_to_guest(fs::Epoll& epoll, GuestOut<abi::EpollEvent> events, size_t count) {
-  // In one helping: a second would give level-triggered events twice.
+  // In one helping: a second would give level-triggered events twice. What becomes ready from here on is for
+  // the next call.
+  count = std::min(count, fs::epoll_ready(epoll));
+  if (count == 0) return Errno::AGAIN;
   ShortArray<abi::EpollEvent> storage;
-  std::span<abi::EpollEvent> found = TRY(storage.allocate(std::min(count, kMostAtOnce)));
+  std::span<abi::EpollEvent> found = TRY(storage.allocate(count));
   size_t size = TRY(fs::epoll_collect(epoll, found));
   TRY(copy_to_guest(events.address(), found.data(), size * sizeof(abi::EpollEvent)));
   return size;

@@ -359,6 +359,26 @@ TEST(epoll_many) {
   CHECK(e[0].data.u64 != first);
 }
 
+TEST(epoll_gives_all_at_once) {
+  constexpr int kFiles = 3000;
+  rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = kFiles + 100;
+  NEED(limit.rlim_cur <= limit.rlim_max);
+  CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
+  int epoll = NEED_OK(epoll_create1(0));
+  for (int i = 0; i < kFiles; i++) {
+    epoll_event event = {EPOLLIN, {.fd = i}};
+    NEED_OK(epoll_ctl(epoll, EPOLL_CTL_ADD, NEED_OK(eventfd(1, 0)), &event));
+  }
+  static epoll_event found[kFiles + 1];
+  for (int round = 0; round < 2; round++) {
+    CHECK_EQ(epoll_wait(epoll, found, kFiles + 1, 0), kFiles);
+    CHECK_EQ(found[kFiles - 1].events, EPOLLIN);
+  }
+  CHECK_EQ(epoll_wait(epoll, found, 100, 0), 100);
+}
+
 TEST(epoll_waits_and_wakes) {
   int ep = NEED_OK(epoll_create1(0));
   Pipe a;

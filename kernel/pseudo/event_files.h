@@ -22,5 +22,7 @@ Result<void> signalfd_set_mask(fs::File& file, abi::SigSet mask);  // EINVAL: no
 // flags: O_NONBLOCK. Readable once the process has ended.
 Result<Ref<fs::File>> make_pidfd(Ref<Process> process, u32 flags);
 Process* process_of_pidfd(fs::File& file);  // null: not a pidfd
+// Whom an open /proc/PID is of, which pidfd_send_signal(2) takes too. EBADF: it is something else; ESRCH.
+Result<Ref<Process>> process_of_directory(fs::File& file);
 
 }  // namespace teacup::pseudo

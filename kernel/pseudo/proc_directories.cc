@@ -336,4 +336,12 @@ Result<Ref<fs::Inode>> make_process_directory(fs::FileSystem& file_system, s32 p
   return make_node_inode(file_system, kProcessNode, {id, 0});
 }
 
+Result<Ref<Process>> process_of_directory(fs::File& file) {
+  fs::Inode* inode = file.inode();
+  if (inode == nullptr || inode->file_system().magic() != abi::kPROC_SUPER_MAGIC) return Errno::BADF;
+  auto& entry = static_cast<PseudoInode&>(*inode);  // all of proc's are
+  if (&entry.node() != &kProcessNode || entry.subject().tid != 0) return Errno::BADF;
+  return process_of(entry.subject());
+}
+
 }  // namespace teacup::pseudo

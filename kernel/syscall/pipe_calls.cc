@@ -329,8 +329,12 @@ Result<Fd> sys_pidfd_open(Task& task, s32 pid, u32 flags) {
 Result<void> sys_pidfd_send_signal(Task& task, Fd fd, int signal, GuestIn<abi::SigInfo> info, u32 flags) {
   if (flags != 0 || signal < 0 || signal > abi::kNSIG) return Errno::INVAL;
   Ref<fs::File> file = TRY(task.files->get(fd));
+  Ref<Process> by_directory;
   Process* process = pseudo::process_of_pidfd(*file);
-  if (process == nullptr) return Errno::BADF;
+  if (process == nullptr) {
+    by_directory = TRY(pseudo::process_of_directory(*file));
+    process = by_directory.get();
+  }
   abi::SigInfo given = user_signal(signal);
   if (info) {
     given = TRY(info.read());

@@ -1,4 +1,5 @@
 // fork, vfork, posix_spawn, wait in all its forms, exit codes, orphans and zombies.
+#include <poll.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <sys/prctl.h>
@@ -464,6 +465,30 @@ TEST(wait_by_other_thread) {
   void* value;
   pthread_join(t, &value);
   CHECK_EQ(long(value), 8);
+}
+
+TEST(pidfds) {
+  pid_t child = fork();
+  if (child == 0)
+    for (;;) pause();
+  int fd = NEED_OK(syscall(SYS_pidfd_open, child, 0));
+  int directory = NEED_OK(open(("/proc/" + std::to_string(child)).c_str(), O_DIRECTORY | O_RDONLY));
+  int file = NEED_OK(open(("/proc/" + std::to_string(child) + "/stat").c_str(), O_RDONLY));
+  CHECK_ERR(syscall(SYS_pidfd_send_signal, 0, 0, nullptr, 0), EBADF);
+  CHECK_ERR(syscall(SYS_pidfd_send_signal, file, 0, nullptr, 0), EBADF);
+  CHECK_OK(syscall(SYS_pidfd_send_signal, fd, 0, nullptr, 0));
+  CHECK_OK(syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 0));
+  pollfd p = {fd, POLLIN, 0};
+  CHECK_EQ(poll(&p, 1, 0), 0);
+  CHECK_OK(syscall(SYS_pidfd_send_signal, directory, SIGTERM, nullptr, 0));
+  CHECK_EQ(poll(&p, 1, 10000), 1);
+  siginfo_t info{};
+  CHECK_OK(waitid(static_cast<idtype_t>(3 /* P_PIDFD */), id_t(fd), &info, WEXITED));
+  CHECK_EQ(info.si_status, SIGTERM);
+  CHECK_ERR(syscall(SYS_pidfd_send_signal, fd, 0, nullptr, 0), ESRCH);
+  CHECK_ERR(syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 0), ESRCH);
+  CHECK_ERR(syscall(SYS_pidfd_open, child, 0), ESRCH);
+  CHECK_ERR(syscall(SYS_pidfd_open, -1, 0), EINVAL);
 }
 
 TEST(wait_any_race) {

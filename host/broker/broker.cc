@@ -66,8 +66,6 @@ Broker::Broker(const MachineOptions& options, HostFiles& host_files, const Image
                importer::Importer* importer)
     : options_(options), host_files_(host_files), image_(image), importer_(importer) {}
 
-Broker::~Broker() = default;
-
 void Broker::prepare() {
   started_at_ = monotonic_now();
   remember_arena();
@@ -79,7 +77,7 @@ void Broker::prepare() {
   if (abi::boot_config().streams[0].kind == abi::StreamKind::kTerminal) terminal_.take();
 }
 
-int Broker::serve(pid_t machine) {
+void Broker::serve(pid_t machine) {
   machine_ = machine;
   streams_.start();
   workers_.start();
@@ -92,7 +90,7 @@ int Broker::serve(pid_t machine) {
     if (signal < 0) continue;
     on_signal(signal);
   }
-  return finish();
+  finish();
 }
 
 void Broker::on_signal(int signal) {
@@ -156,7 +154,7 @@ void Broker::ring_loop() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
   abi::Ring& ring = abi::ring();
-  while (!stopping_.load()) {
+  for (;;) {
     u32 seen = ring.doorbell.load(std::memory_order_seq_cst);
     if (serve_pending_slots()) continue;
     ring.broker_sleeping.store(1, std::memory_order_seq_cst);
@@ -204,6 +202,11 @@ void Broker::handle(u32 slot, const Request& request) {
       }
       break;
     case abi::RingOp::kPrepare:
+      // Known plans at once: the way to the worker and back would cost more.
+      if (s64 size = serve_prepared(image_, request.args); size > 0) {
+        answer(slot, size);
+        break;
+      }
       workers_.add([this, slot, request] { answer(slot, serve_prepare(image_, request.args)); });
       break;
     case abi::RingOp::kImporter:
@@ -269,20 +272,20 @@ void Broker::message(u64 offset, u64 length) {
 
 // --- The end.
 
-int Broker::finish() {
+void Broker::finish() {
   streams_.drain();
   // Every guest-side process is in the template's session and process group.
   ::kill(-machine_, SIGKILL);
-  while (waitpid(-1, nullptr, __WALL | WNOHANG) > 0) {
-  }
-  streams_.stop();
   terminal_.restore();
-  stopping_.store(true);
-  abi::ring().doorbell.fetch_add(1, std::memory_order_seq_cst);
-  wake_word(&abi::ring().doorbell, 1);
-  ring_thread_.join();
-  workers_.stop();
+  workers_.stop();  // what a host file is being told is finished
   write_stats();
+  int status = exit_status();
+  fflush(nullptr);
+  _exit(status);
+}
+
+// What the shell is told, with a message where the end was not the guest's.
+int Broker::exit_status() const {
   const ArenaHeader& header = arena();
   u32 ended = header.ended.load();
   u32 status = header.exit_status.load();
@@ -304,7 +307,7 @@ int Broker::finish() {
   }
 }
 
-void Broker::write_stats() {
+void Broker::write_stats() const {
   if (stats_fd_ < 0) return;
   std::string text = stats_json(started_at_);
   write_all(stats_fd_, text.data(), text.size());

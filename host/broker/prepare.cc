@@ -150,25 +150,55 @@ std::vector<std::byte> plan(const Image& image, const Request& request, s64& err
   return rewrite::prepare(file, options).serialise();
 }
 
-s64 prepare(const Image& image, const u64 (&args)[6]) {
-  static const PreparedCache cache(PreparedCache::default_folder());
+const PreparedCache& cache() {
+  static const PreparedCache the(PreparedCache::default_folder());
+  return the;
+}
+
+// One kPrepare, checked.
+struct Job {
   Request request;
-  u64 output = args[2], room = args[3];
-  if (!copy_request(args[0], args[1], request) || !is_run(output, room)) return -EINVAL;
-  std::string key = cache_key(image, request);
-  std::optional<std::vector<std::byte>> blob = cache.load(key);
-  if (!blob) {
-    s64 error = 0;
-    blob = plan(image, request, error);
-    if (error != 0) return error;
-    // Whoever changed the image while it was read: the key is of what it was before.
-    if (cache_key(image, request) == key) cache.store(key, *blob);
-  }
-  if (blob->size() <= room) std::memcpy(&arena_at<std::byte>(output), blob->data(), blob->size());
-  return static_cast<s64>(blob->size());
+  std::string key;
+  u64 output;
+  u64 room;
+};
+
+bool read_job(const Image& image, const u64 (&args)[6], Job& job) {
+  job.output = args[2];
+  job.room = args[3];
+  if (!copy_request(args[0], args[1], job.request) || !is_run(job.output, job.room)) return false;
+  job.key = cache_key(image, job.request);
+  return true;
+}
+
+s64 deliver(const Job& job, std::span<const std::byte> blob) {
+  if (blob.size() <= job.room) std::memcpy(&arena_at<std::byte>(job.output), blob.data(), blob.size());
+  return static_cast<s64>(blob.size());
+}
+
+s64 prepare(const Image& image, const u64 (&args)[6]) {
+  Job job;
+  if (!read_job(image, args, job)) return -EINVAL;
+  s64 error = 0;
+  std::vector<std::byte> blob = plan(image, job.request, error);
+  if (error != 0) return error;
+  // Whoever changed the image while it was read: the key is of what it was before.
+  if (cache_key(image, job.request) == job.key) cache().store(job.key, blob);
+  return deliver(job, blob);
 }
 
 }  // namespace
+
+s64 serve_prepared(const Image& image, const u64 (&args)[6]) {
+  try {
+    Job job;
+    if (!read_job(image, args, job)) return 0;
+    auto blob = cache().load(job.key);
+    return blob ? deliver(job, *blob) : 0;
+  } catch (const std::bad_alloc&) {
+    return 0;
+  }
+}
 
 s64 serve_prepare(const Image& image, const u64 (&args)[6]) {
   try {

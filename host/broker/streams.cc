@@ -174,21 +174,13 @@ s64 Streams::control(abi::StreamOp op, u64 stream, u64 a, u64 b) {
 }
 
 void Streams::drain() {
-  // The carriers end by themselves once stopping_ is set and their ring is empty.
+  // A carrier ends by itself once stopping_ is set and its ring is empty.
   stopping_.store(true);
   for (u32 i = 0; i < abi::kStreams; i++) {
-    if (out_[i].fd < 0) continue;
+    const abi::Stream& stream = stream_of(i);
+    if (out_[i].fd < 0 || stream.out_tail.load(std::memory_order_seq_cst) == stream.out_head.load()) continue;
     ring(out_[i]);
     if (out_[i].thread.joinable()) out_[i].thread.join();
-  }
-}
-
-void Streams::stop() {
-  drain();
-  for (u32 i = 0; i < abi::kStreams; i++) {
-    if (in_[i].fd < 0) continue;
-    ring(in_[i]);
-    if (in_[i].thread.joinable()) in_[i].thread.join();
   }
 }
 

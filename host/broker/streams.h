@@ -1,5 +1,7 @@
 // Host streams, the broker's end: threads that carry bytes between the host's stdin, stdout and stderr and
 // the rings in the arena (kernel/abi/stream.h).
+//
+// The threads end with the process: one may be waiting for input that never comes.
 #pragma once
 
 #include <atomic>
@@ -12,7 +14,6 @@ namespace teacup::host {
 
 class Streams {
  public:
-  ~Streams() { stop(); }
   void start();
   // The guest side has news for a stream (RingOp::kStream, kNews).
   void news(u64 stream);
@@ -20,7 +21,6 @@ class Streams {
   s64 control(abi::StreamOp op, u64 stream, u64 a, u64 b);
   // Waits until all accepted output is written, or its reader is gone.
   void drain();
-  void stop();
 
  private:
   struct Carrier {

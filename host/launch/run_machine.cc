@@ -147,7 +147,7 @@ std::unique_ptr<importer::Importer> start_importer(const std::string& path, cons
   return importer;
 }
 
-int run(const MachineOptions& options) {
+[[noreturn]] void run(const MachineOptions& options) {
   check_host();
   Image image = open_image(options.image);
   std::unique_ptr<importer::Importer> importer = start_importer(options.image, image);
@@ -167,14 +167,14 @@ int run(const MachineOptions& options) {
   Broker broker(options, host_files, image, importer.get());
   broker.prepare();
   pid_t machine = start_template(arena, image_fds);
-  return broker.serve(machine);
+  broker.serve(machine);
 }
 
 }  // namespace
 
 int run_machine(const MachineOptions& options) {
   try {
-    return run(options);
+    run(options);
   } catch (const LaunchError& error) {
     fprintf(stderr, "teacup run: %s\n", error.what());
     return 125;

@@ -221,10 +221,6 @@ extern "C" [[noreturn]] void template_main(const u64* stack) {
   map_images();
   heap_start();
   pages_start();
-  // The heap's first part becomes one huge page where the host can: forty first writes then cost a new
-  // process one fault.
-  constexpr int kMadvCollapse = 25;
-  (void)call(abi::kNR_madvise, kArenaBase, 2 * kArenaHeaderSize, kMadvCollapse);
   confine();
   trace_start();
   machine_start();

@@ -13,6 +13,7 @@
 #include "kernel/task/exec.h"
 
 #include "fs/vfs.h"
+#include "kernel/abi/stats.h"
 #include "kernel/base/memory.h"
 #include "kernel/task/borrow.h"
 #include "kernel/task/enter.h"
@@ -106,6 +107,13 @@ void reset_for_exec(Task& task, Ref<ProgramRequest> program, const Credentials& 
   end_ghost(*thread, std::move(host));
 }
 
+// For --stats: when the machine's first program began.
+void note_start() {
+  auto& first = abi::machine_stats().first_instruction_at;
+  if (first.load(std::memory_order_relaxed) != 0) return;
+  first.store(gate::clock_now(abi::kCLOCK_MONOTONIC).value_or(0), std::memory_order_relaxed);
+}
+
 }  // namespace
 
 bool exec_credentials(Credentials& credentials, const fs::Inode* executable, bool no_new_privileges) {
@@ -152,6 +160,7 @@ void run_program(Task& task, Ref<ProgramRequest> program) {
   }
   gate::set_fs_base(0);
   reset_vector_state();
+  note_start();
   enter_guest(task);
 }
 

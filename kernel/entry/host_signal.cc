@@ -31,6 +31,7 @@ extern "C" {
 void net_entry();
 void fault_entry();
 void preempt_entry();
+void exit_to_guest();
 extern const char exit_window_start[], exit_window_end[];
 extern const char runtime_text_start[], runtime_text_end[];
 
@@ -158,7 +159,7 @@ extern "C" void host_signal_handler(int signal, abi::SigInfo* info, abi::UContex
     if (is_guest(context.rip)) {
       enter_kernel(context, kNoCall, &preempt_entry);
     } else if (in_exit_window(context.rip)) {
-      context.rip = address_of(exit_window_start);
+      context.rip = address_of(exit_to_guest);
       context.rflags = kFlagsForKernel;
     }
   } else if (info->code <= 0) {

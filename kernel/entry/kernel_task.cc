@@ -17,11 +17,14 @@ namespace teacup {
 namespace {
 
 // A signal of the host for the machine: to pid 1, which takes default actions for it (^C ends the machine).
-void forward_signals(u64 signals) {
+// One that comes before pid 1 exists waits: start_init() raises the event again.
+void forward_signals(abi::Events& events) {
+  Ref<Process> init = processes().find_process(1);
+  if (!init) return;
+  u64 signals = events.signals.exchange(0, std::memory_order_seq_cst);
   for (int signal = 1; signal <= abi::kNSIG; signal++) {
     if ((signals & abi::signal_bit(signal)) == 0) continue;
-    Ref<Process> init = processes().find_process(1);
-    if (init) (void)send_signal(*init, kernel_signal(signal));
+    (void)send_signal(*init, kernel_signal(signal));
   }
 }
 
@@ -53,8 +56,7 @@ void handle_events(u32 flags) {
     if ((flags & (abi::kEventStream0 << stream)) != 0) pseudo::stream_event(stream);
   }
   if ((flags & abi::kEventDied) != 0) reap_host_processes();
-  if ((flags & abi::kEventSignals) != 0)
-    forward_signals(events.signals.exchange(0, std::memory_order_seq_cst));
+  if ((flags & abi::kEventSignals) != 0) forward_signals(events);
   if ((flags & abi::kEventWinch) != 0) {
     u32 window = events.window.load(std::memory_order_relaxed);
     pseudo::window_event(window >> 16, window & 0xffff);

@@ -1,5 +1,7 @@
 #include "kernel/sync/doorbell.h"
 
+#include "kernel/abi/events.h"
+
 #include "host/gate/gate.h"
 
 namespace teacup {
@@ -82,6 +84,13 @@ Result<void> ring_post(abi::RingOp op, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
   fill(*slot, op, {a, b, c, d, e, f}, true);
   submit(*slot);
   return {};
+}
+
+void raise_kernel_event(u32 flag) {
+  auto& events = arena_at<abi::Events>(arena().events_offset);
+  events.flags.fetch_or(flag, std::memory_order_seq_cst);
+  events.word.fetch_add(1, std::memory_order_seq_cst);
+  gate::futex_wake(events.word, 1);
 }
 
 }  // namespace teacup

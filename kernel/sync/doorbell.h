@@ -14,6 +14,9 @@ void ring_kick(TaskCore& task);
 // -errno. Not interruptible: for requests that the broker answers by itself. Called with no lock held.
 s64 ring_call(abi::RingOp op, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0);
 
+// Raises an abi::EventFlag for the kernel task. Any lock may be held.
+void raise_kernel_event(u32 flag);
+
 // Puts a request on the ring whose answer is not waited for (or arrives by other means: see the op). No lock
 // above kRing may be held. EAGAIN when the ring is full, which callers treat as "ask again later".
 Result<void> ring_post(abi::RingOp op, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0);

@@ -34,11 +34,12 @@ struct WaitEntry {
   void* context = nullptr;
 };
 
-// Where a task is, as other tasks see it. Stored and fenced on both sides of every crossing.
+// Where a task is, as other tasks see it. Every change is fenced but those between kUser and kKernel, which
+// others may see late: see interrupt().
 enum class Mode : u32 {
   kUser,    // guest code, or the trampolines
   kKernel,  // may hold locks: if its process is killed now, the machine ends
-  kParked,  // asleep in park(), holding no lock
+  kParked,  // in park(), spinning or asleep, holding no lock
   kDead,
 };
 

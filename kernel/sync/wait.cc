@@ -62,11 +62,12 @@ void notify(TaskCore& task) {
 
 void interrupt(TaskCore& task, Pending reason) {
   task.pending.fetch_or(reason, std::memory_order_seq_cst);
-  if (task.mode.load(std::memory_order_seq_cst) == Mode::kUser) {
-    if (&task != &current_core()) ring_kick(task);
-    return;
-  }
-  notify(task);
+  Mode mode = task.mode.load(std::memory_order_seq_cst);
+  if (mode != Mode::kUser) notify(task);
+  // Between kernel and guest the mode is stored without a fence: a task that seems to be in the kernel may
+  // have tested `pending` already and be on its way out. Its host thread is interrupted wherever it is; in
+  // the kernel that is no more than a barrier. Into and out of park() there are fences.
+  if ((mode == Mode::kUser || mode == Mode::kKernel) && &task != &current_core()) ring_kick(task);
 }
 
 Woken park(const char* what, u64 deadline, bool interruptible) {
@@ -74,10 +75,13 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
   task.waiting_since.store(0, std::memory_order_relaxed);
   task.waiting_for.store(what, std::memory_order_relaxed);
   auto finish = [&](Woken woken) {
+    task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
     task.park_word.store(0, std::memory_order_seq_cst);
     task.waiting_for.store(nullptr, std::memory_order_relaxed);
     return woken;
   };
+  // Parked from here on, though still awake: nobody needs to kick a task that spins.
+  task.mode.store(Mode::kParked, std::memory_order_seq_cst);
   u64 start = gate::monotonic_now();
   auto has_news = [&] { return task.park_word.load(std::memory_order_acquire) != 0; };
   if (arena().cpu_count > 1 &&
@@ -86,7 +90,6 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
   }
   task.waiting_since.store(start, std::memory_order_relaxed);
   task.sleeping.store(1, std::memory_order_seq_cst);
-  task.mode.store(Mode::kParked, std::memory_order_seq_cst);
   Woken woken = Woken::kNews;
   for (;;) {
     if (task.park_word.load(std::memory_order_seq_cst) != 0) break;
@@ -100,7 +103,6 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
     }
     gate::futex_wait(task.park_word, 0, deadline);
   }
-  task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
   task.sleeping.store(0, std::memory_order_relaxed);
   return finish(woken);
 }

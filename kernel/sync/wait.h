@@ -19,7 +19,7 @@ namespace teacup {
 void notify(TaskCore& task);
 
 // Sets a pending reason and makes the task see it soon, wherever it is: parked (woken), in guest code (kicked
-// through the broker), in the kernel (tested on its way out).
+// through the broker), in the kernel (kicked too: it may be on its way out).
 void interrupt(TaskCore& task, Pending reason);
 
 inline constexpr u64 kNoDeadline = gate::kNoDeadline;

@@ -4,16 +4,14 @@
 //   The task that ends the process (the reaper: the first to get here) sets kPendingDying for its siblings.
 //   Each of them, on its way out of the kernel, releases its robust mutexes, becomes kDead and ends its host
 //   thread; those in guest code are kicked. The reaper waits until all are dead: one that went on in guest
-//   code could write to frames that the end has given back and that are another file's by now. `committed`,
-//   set before it looks, makes a sibling that enters the kernel after that take no lock any more:
-//       reaper:  committed = true;  fence; look at the modes
-//       sibling: mode = kKernel;    fence; committed? just die
+//   code could write to frames that the end has given back and that are another file's by now, and whether a
+//   task is in guest code or just entering the kernel cannot be told without a fence at every entry (entry.S).
 //   A task that ends by itself (exit) leaves the list under the lock but may still be inside an unlock: it
 //   counts in `leaving` until its last instruction but one.
 //   Then the reaper does what the process's end does to the rest of the machine, and ends the host process.
 //
 //   If other guest processes live in the address space (borrowers, or their parent), there is no host
-//   exit_group: every thread ends by itself.
+//   exit_group: the last thread ends by itself.
 //
 // A task waits for another's mode on the mode word itself: the dying task's last access to shared memory is
 // the store, and the host wake that follows only names an address.
@@ -83,7 +81,7 @@ void close_files(Task& task) {
   if (files && files->ref_count() == 1) files->close_all();
 }
 
-// Takes the (dead, or never to enter the kernel again) siblings out of all lists.
+// Takes the dead siblings out of all lists.
 void bury_siblings(Task& self) {
   Process& process = *self.process;
   for (;;) {
@@ -100,7 +98,7 @@ void bury_siblings(Task& self) {
       processes().set_task_locked(sibling->tid, nullptr);
       processes().task_count--;
     }
-    // For those that never came through the kernel; the others' lists are empty by now.
+    // For those whose thread was lent; the others' lists are empty by now.
     release_robust_list(self, *sibling);
     close_files(*sibling);
   }
@@ -273,7 +271,6 @@ void drop_program(Process& process) {
 [[noreturn]] void reap_process(Task& task) {
   Process& process = *task.process;
   HostProcess& host = *task.host;
-  process.committed.store(true, std::memory_order_seq_cst);
   // Those in guest code too: what is mapped is let go of below, and may be somebody else's the moment after.
   end_siblings(task);
   // Siblings cannot make borrowers any more, so what is seen now holds.
@@ -321,17 +318,15 @@ void drop_program(Process& process) {
 
 void end_dying(Task& task) {
   Process& process = *task.process;
-  if (!process.committed.load(std::memory_order_seq_cst)) {
-    release_robust_list(task, task);
-    release_child_tid(task);
-    bool is_reaper = false;
-    {
-      LockGuard guard(process.lock);
-      if (process.reaper == nullptr) process.reaper = &task;
-      is_reaper = process.reaper == &task;
-    }
-    if (is_reaper) reap_process(task);
+  release_robust_list(task, task);
+  release_child_tid(task);
+  bool is_reaper = false;
+  {
+    LockGuard guard(process.lock);
+    if (process.reaper == nullptr) process.reaper = &task;
+    is_reaper = process.reaper == &task;
   }
+  if (is_reaper) reap_process(task);
   leave_host(task);
 }
 

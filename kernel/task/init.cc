@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "fs/vfs.h"
+#include "kernel/abi/events.h"
 #include "kernel/base/memory.h"
+#include "kernel/sync/doorbell.h"
 #include "kernel/task/enter.h"
 #include "kernel/task/exec.h"
 #include "kernel/task/machine.h"
@@ -262,6 +264,7 @@ void start_init(const abi::BootConfig& config, OpenStandardStreams open_standard
   auto zygote = take_zygote();
   if (!zygote.ok()) refuse(125, "cannot start a host process: ", errno_name(zygote.error()));
   start_in_zygote(std::move(zygote).value(), std::move(task), std::move(program).value());
+  raise_kernel_event(abi::kEventSignals);  // those that came before there was a process to have them
 }
 
 }  // namespace teacup

@@ -79,12 +79,11 @@ class Process : public RefCounted<Process> {
   bool dumpable = true;
 
   // --- Its end (see exit.h).
-  std::atomic<bool> ending{false};     // exit_group, a fatal signal
-  std::atomic<bool> committed{false};  // siblings that enter the kernel from now on just end
-  u32 end_status = 0;                  // lock: wait status of that
-  u32 leader_status = 0;               // lock: wait status of the leader's own exit(2)
-  std::atomic<u32> leaving{0};         // tasks that are off the list and not yet out of the kernel
-  Task* reaper = nullptr;              // lock: the task that brings it to its end, or is about to exec
+  std::atomic<bool> ending{false};  // exit_group, a fatal signal
+  u32 end_status = 0;               // lock: wait status of that
+  u32 leader_status = 0;            // lock: wait status of the leader's own exit(2)
+  std::atomic<u32> leaving{0};      // tasks that are off the list and not yet out of the kernel
+  Task* reaper = nullptr;           // lock: the task that brings it to its end, or is about to exec
 
   // --- Waiting.
   WaitQueue child_events;  // a child changed state: wait4(2)

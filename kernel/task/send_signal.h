@@ -61,7 +61,7 @@ void retarget_signals_locked(Process& process, const Task& except, abi::SigSet s
 // A timer queued its signal by itself: points out the task that is to take it (`to`, or one of the process).
 void retarget_timer_signal_locked(Process& process, Task* to, int signal, SignalBatch& batch);
 
-// Sets `reason` for all tasks of the process but `except`.
+// Sets `reason` for all tasks of the process but `except`, and makes them see it.
 void interrupt_tasks(Process& process, const Task* except, Pending reason);
 
 // Tells the parent that its child stopped (CLD_STOPPED) or goes on (CLD_CONTINUED). No lock held.

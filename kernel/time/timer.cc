@@ -5,6 +5,8 @@
 // Lock order: kTimers alone. References are dropped and the kernel task is woken after it.
 #include "kernel/time/timer.h"
 
+#include "kernel/sync/doorbell.h"
+
 #include <new>
 
 #include "kernel/abi/events.h"
@@ -112,13 +114,6 @@ TimerQueue& queue() {
   return *root<TimerQueue>(Root::kTimers);
 }
 
-void tell_kernel_task() {
-  auto& events = arena_at<abi::Events>(arena().events_offset);
-  events.flags.fetch_or(abi::kEventTimers, std::memory_order_seq_cst);
-  events.word.fetch_add(1, std::memory_order_seq_cst);
-  gate::futex_wake(events.word, 1);
-}
-
 }  // namespace
 
 void Timer::destroy(Timer* timer) {
@@ -130,7 +125,7 @@ void Timer::arm(u64 deadline) {
   bool was_armed = false;
   bool earlier = queue().insert(*this, deadline, &was_armed);
   if (!was_armed) ref();
-  if (earlier) tell_kernel_task();
+  if (earlier) raise_kernel_event(abi::kEventTimers);
 }
 
 void Timer::cancel() {

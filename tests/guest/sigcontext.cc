@@ -382,7 +382,9 @@ TEST(sigreturn_keeps_everything_in_loop) {
   uint64_t quiet = compute(1);
   itimerval every{{0, 500}, {0, 500}};
   setitimer(ITIMER_REAL, &every, nullptr);
-  uint64_t noisy = compute(1);
+  // More than once on a machine so busy that the timer rarely gets a turn.
+  uint64_t noisy = quiet;
+  for (int i = 0; noisy == quiet && (i == 0 || (fired <= 3 && i < 100)); i++) noisy = compute(1);
   itimerval off{};
   setitimer(ITIMER_REAL, &off, nullptr);
   CHECK_EQ(noisy, quiet);

@@ -5,10 +5,10 @@
 //   Each of them, on its way out of the kernel, releases its robust mutexes, becomes kDead and ends its host
 //   thread; those in guest code are kicked. The reaper waits until all are dead: one that went on in guest
 //   code could write to frames that the end has given back and that are another file's by now, and whether a
-//   task is in guest code or just entering the kernel cannot be told without a fence at every entry (entry.S).
-//   A task that ends by itself (exit) leaves the list under the lock but may still be inside an unlock: it
-//   counts in `leaving` until its last instruction but one.
-//   Then the reaper does what the process's end does to the rest of the machine, and ends the host process.
+//   task is in guest code or just entering the kernel cannot be told without a fence at every entry
+//   (entry.S). A task that ends by itself (exit) leaves the list under the lock but may still be inside an
+//   unlock: it counts in `leaving` until its last instruction but one. Then the reaper does what the
+//   process's end does to the rest of the machine, and ends the host process.
 //
 //   If other guest processes live in the address space (borrowers, or their parent), there is no host
 //   exit_group: the last thread ends by itself.

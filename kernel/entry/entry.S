@@ -13,41 +13,12 @@
  *
  * Figures (2 cores, nested VM, ns): see docs/architecture.md, "Entry".
  */
-#include "kernel/entry/offsets.h"
-
-    .macro PUBLIC name
-    .globl \name
-    .type \name, @function
-\name:
-    .endm
+#include "kernel/entry/frame_macros.h"
 
     .text
     .p2align 6
 PUBLIC syscall_entry
-    mov %rsp, %gs:TASK_SCRATCH
-    mov %gs:TASK_STACK_TOP, %rsp
-    pushq $USER_SS
-    pushq %gs:TASK_SCRATCH
-    pushfq
-    pushq $USER_CS
-    pushq %rcx                  /* rip */
-    pushq $FRAME_KIND_CALL
-    pushq %rax                  /* call_number */
-    pushq %rdi
-    pushq %rsi
-    pushq %rdx
-    pushq %rcx
-    pushq %rax
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
-    pushq %rbx
-    pushq %rbp
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    SAVE_FRAME %rcx, $FRAME_KIND_CALL, %rax
     testl $FLAGS_UNUSUAL, FRAME_RFLAGS(%rsp)
     jnz 2f
 1:  movl $MODE_KERNEL, %gs:TASK_MODE
@@ -57,8 +28,7 @@ PUBLIC syscall_entry
     jmp exit_after_call
 2:  /* AC, DF, NT (with which iretq faults) or TF is set: the kernel runs without, and iretq gives them back. */
     movq $FRAME_KIND_FULL, FRAME_KIND(%rsp)
-    pushq $2
-    popfq
+    CLEAN_FLAGS
     jmp 1b
 
 PUBLIC net_entry
@@ -92,20 +62,10 @@ PUBLIC exit_to_guest
     movl $MODE_USER, %gs:TASK_MODE
     cmpl $0, %gs:TASK_PENDING
     jne exit_work
-    mov FRAME_R15(%rsp), %r15
-    mov FRAME_R14(%rsp), %r14
-    mov FRAME_R13(%rsp), %r13
-    mov FRAME_R12(%rsp), %r12
-    mov FRAME_RBP(%rsp), %rbp
-    mov FRAME_RBX(%rsp), %rbx
+    LOAD_CALLEE_SAVED
     cmpq $FRAME_KIND_CALL, FRAME_KIND(%rsp)
     jne 2f
-1:  mov FRAME_R10(%rsp), %r10
-    mov FRAME_R9(%rsp), %r9
-    mov FRAME_R8(%rsp), %r8
-    mov FRAME_RDX(%rsp), %rdx
-    mov FRAME_RSI(%rsp), %rsi
-    mov FRAME_RDI(%rsp), %rdi
+1:  LOAD_ARGUMENTS
     /* The arithmetic flags; the others are as they came. popfq would take 5 ns. */
     mov FRAME_RFLAGS(%rsp), %ecx
     mov %cl, %ah
@@ -117,12 +77,7 @@ PUBLIC exit_to_guest
     mov FRAME_RIP(%rsp), %rcx
     mov FRAME_RSP(%rsp), %rsp
     jmp *%rcx
-2:  mov FRAME_R10(%rsp), %r10
-    mov FRAME_R9(%rsp), %r9
-    mov FRAME_R8(%rsp), %r8
-    mov FRAME_RDX(%rsp), %rdx
-    mov FRAME_RSI(%rsp), %rsi
-    mov FRAME_RDI(%rsp), %rdi
+2:  LOAD_ARGUMENTS
     mov FRAME_RAX(%rsp), %rax
     mov FRAME_R11(%rsp), %r11
     mov FRAME_RCX(%rsp), %rcx

@@ -21,6 +21,12 @@ else()
   list(APPEND TEACUP_FREESTANDING -mno-sse -mno-mmx -mno-avx -msoft-float)
 endif()
 
+# libext2fs, for the importer and the ext4 writer: the archives, see cli/CMakeLists.txt.
+find_path(EXT2FS_INCLUDE ext2fs/ext2fs.h REQUIRED)
+find_library(EXT2FS_ARCHIVE libext2fs.a REQUIRED)
+find_library(COM_ERR_ARCHIVE libcom_err.a REQUIRED)
+set(TEACUP_EXT2FS ${EXT2FS_ARCHIVE} ${COM_ERR_ARCHIVE})
+
 function(teacup_kernel_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
   add_library(${name} STATIC ${arg_SOURCES})

@@ -1,5 +1,11 @@
-// System V semaphores (semget(2), semop(2), semctl(2)). Differs from Linux: SEM_UNDO is taken, but nothing is
-// undone when the process ends.
+// System V semaphores (semget(2), semop(2), semctl(2)).
+//
+// SEM_UNDO: what a process's operations are to be undone by when it ends is kept with the set, one record for
+// each process that asked for it: SETVAL and SETALL clear all of a semaphore's adjustments, and a set that
+// goes takes its records along. A process's end looks through all sets, if it ever used the flag. Differs
+// from Linux: adjustments are a process's, with or without CLONE_SYSVSEM.
+//
+// Locks: a set's (kPipe); the table's before it, not with it.
 #include <algorithm>
 
 #include "kernel/pseudo/sysv.h"
@@ -25,13 +31,26 @@ struct Semaphore {
   u32 waiting_for_zero;
 };
 
+// What the end of `owner` adds to the semaphores.
+struct Undo {
+  ListNode node;
+  const Process* owner = nullptr;
+  HeapArray<s32> adjustments;
+};
+
 class SemaphoreSet final : public IpcObject {
  public:
-  HeapArray<Semaphore> semaphores;  // under lock
+  HeapArray<Semaphore> semaphores;  // under lock, as all of it
+  List<Undo, &Undo::node> undos;
   s64 otime = 0, ctime = 0;
 
-  // All operations or none. EAGAIN: the one at *blocked cannot be done now.
-  Result<void> try_operations(std::span<const abi::SemBuf> operations, s32 pid, size_t* blocked) {
+  ~SemaphoreSet() override {
+    while (Undo* undo = undos.pop_front()) destroy_undo(undo);
+  }
+
+  // All operations or none. EAGAIN: the one at *blocked cannot be done now. `undo`: where adjustments go, if
+  // any of them has SEM_UNDO.
+  Result<void> try_operations(std::span<const abi::SemBuf> operations, s32 pid, Undo* undo, size_t* blocked) {
     if (removed.load(std::memory_order_seq_cst)) return Errno::IDRM;
     Errno error = Errno::OK;
     size_t done = 0;
@@ -42,6 +61,11 @@ class SemaphoreSet final : public IpcObject {
         s32& value = semaphores[operation.number].value;
         if (operation.op == 0 ? value != 0 : value + operation.op < 0) error = Errno::AGAIN;
         if (value + operation.op > kHighest) error = Errno::RANGE;
+        if (s32* adjustment = adjustment_of(undo, operation); adjustment != nullptr && error == Errno::OK) {
+          s32 adjusted = *adjustment - operation.op;
+          if (adjusted < -kHighest - 1 || adjusted > kHighest) error = Errno::RANGE;
+          if (error == Errno::OK) *adjustment = adjusted;
+        }
         if (error != Errno::OK) break;
         value += operation.op;
       }
@@ -50,7 +74,11 @@ class SemaphoreSet final : public IpcObject {
         otime = pseudo::ipc_time();
       } else {
         *blocked = done;
-        while (done-- > 0) semaphores[operations[done].number].value -= operations[done].op;
+        while (done-- > 0) {
+          const abi::SemBuf& operation = operations[done];
+          semaphores[operation.number].value -= operation.op;
+          if (s32* adjustment = adjustment_of(undo, operation)) *adjustment += operation.op;
+        }
       }
     }
     if (error != Errno::OK) return error;
@@ -63,10 +91,73 @@ class SemaphoreSet final : public IpcObject {
     Semaphore& semaphore = semaphores[operation.number];
     (operation.op == 0 ? semaphore.waiting_for_zero : semaphore.waiting_for_more) += change;
   }
+
+  // The process's record, which stays until its end. ENOMEM.
+  Result<Undo*> undo_of(const Process& owner) {
+    {
+      LockGuard guard(lock);
+      if (Undo* there = find_undo_locked(owner)) return there;
+    }
+    auto adjustments = TRY(HeapArray<s32>::create(semaphores.size()));
+    Undo* fresh = TRY(make<Undo>());
+    fresh->owner = &owner;
+    fresh->adjustments = std::move(adjustments);
+    LockGuard guard(lock);
+    Undo* there = find_undo_locked(owner);
+    if (there == nullptr) undos.push_back(*fresh);
+    guard.unlock();
+    if (there == nullptr) return fresh;
+    destroy_undo(fresh);  // another thread's was first
+    return there;
+  }
+
+  void forget_undo_locked(size_t number) {
+    for (Undo& undo : undos) undo.adjustments[number] = 0;
+  }
+
+  // `owner` ends.
+  void undo(const Process& owner, s32 pid) {
+    Undo* undo;
+    {
+      LockGuard guard(lock);
+      undo = find_undo_locked(owner);
+      if (undo == nullptr) return;
+      undos.remove(*undo);
+      for (size_t i = 0; i < semaphores.size(); i++) {
+        if (undo->adjustments[i] == 0) continue;
+        semaphores[i].value = std::clamp(semaphores[i].value + undo->adjustments[i], 0, kHighest);
+        semaphores[i].pid = pid;
+      }
+      otime = pseudo::ipc_time();
+    }
+    destroy_undo(undo);
+    queue.wake_all();
+  }
+
+ private:
+  static void destroy_undo(Undo* undo) { teacup::destroy(undo); }
+  static s32* adjustment_of(Undo* undo, const abi::SemBuf& operation) {
+    bool wanted = undo != nullptr && (operation.flags & abi::kSEM_UNDO) != 0;
+    return wanted ? &undo->adjustments[operation.number] : nullptr;
+  }
+  Undo* find_undo_locked(const Process& owner) {
+    for (Undo& undo : undos) {
+      if (undo.owner == &owner) return &undo;
+    }
+    return nullptr;
+  }
 };
 
 SemaphoreSet& set_of(const Ref<IpcObject>& object) {
   return static_cast<SemaphoreSet&>(*object);
+}
+
+void undo_semaphores(Process& process) {
+  u32 end = sysv().semaphores.highest() + 1;
+  for (u32 index = 0; index < end; index++) {
+    if (auto object = sysv().semaphores.at(index); object.ok())
+      set_of(object.value()).undo(process, process.pid);
+  }
 }
 
 Result<void> operate(Task& task, s32 id, GuestIn<abi::SemBuf> guest, size_t count, u64 deadline) {
@@ -76,15 +167,21 @@ Result<void> operate(Task& task, s32 id, GuestIn<abi::SemBuf> guest, size_t coun
   TRY(guest.read_all({operations.data(), count}));
   Ref<IpcObject> object = TRY(sysv().semaphores.find(id));
   SemaphoreSet& set = set_of(object);
-  bool alters = false;
+  bool alters = false, undoes = false;
   for (const abi::SemBuf& operation : operations) {
     if (operation.number >= set.semaphores.size()) return Errno::FBIG;
     alters = alters || operation.op != 0;
+    undoes = undoes || (operation.flags & abi::kSEM_UNDO) != 0;
   }
   TRY(pseudo::check_ipc_access(set, task.credentials, alters ? 2 : 4));
+  Undo* undo = nullptr;
+  if (undoes) {
+    undo = TRY(set.undo_of(*task.process));
+    task.process->undo_semaphores.store(&undo_semaphores, std::memory_order_relaxed);
+  }
   std::span<const abi::SemBuf> all(operations.data(), count);
   size_t blocked = 0;
-  auto attempt = [&] { return set.try_operations(all, task.pid(), &blocked); };
+  auto attempt = [&] { return set.try_operations(all, task.pid(), undo, &blocked); };
   auto first = attempt();
   if (!first.is(Errno::AGAIN) || (all[blocked].flags & abi::kIPC_NOWAIT) != 0) return first;
   const abi::SemBuf waited = all[blocked];
@@ -166,6 +263,7 @@ Result<void> set_all(SemaphoreSet& set, u64 argument, s32 pid) {
     for (size_t i = 0; i < values.size(); i++) {
       set.semaphores[i].value = values[i];
       set.semaphores[i].pid = pid;
+      set.forget_undo_locked(i);
     }
     set.ctime = pseudo::ipc_time();
   }
@@ -187,6 +285,7 @@ Result<s32> one_semaphore(Task& task, SemaphoreSet& set, s32 number, int command
     if (value < 0 || value > kHighest) return Errno::RANGE;
     semaphore.value = value;
     semaphore.pid = task.pid();
+    set.forget_undo_locked(static_cast<size_t>(number));
     set.ctime = pseudo::ipc_time();
   }
   set.queue.wake_all();

@@ -222,6 +222,7 @@ void leave_session_locked(Process& process, Consequences& after) {
 void finish_process(Process& process, u32 status) {
   Ref<Process> self = Ref<Process>::share(&process);
   drop_all_timers(process);
+  if (auto undo = process.undo_semaphores.load(std::memory_order_relaxed)) undo(process);
   Consequences after;
   bool reaped = false;
   {

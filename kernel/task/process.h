@@ -90,6 +90,10 @@ class Process : public RefCounted<Process> {
   WaitQueue signal_queue;  // a signal arrived for it or one of its tasks (POLLIN): signalfd(2)
   WaitQueue exit_queue;    // woken with POLLIN when it becomes a zombie: pidfd_open(2)
 
+  // What its end undoes of its semaphores' operations (semop(2), SEM_UNDO); null: nothing. The calls set it:
+  // they are above this folder.
+  std::atomic<void (*)(Process& process)> undo_semaphores{nullptr};
+
   // --- CPU time: see times.cc.
   std::atomic<s64> cpu_offset{0};  // ns, to be added to the host process's CPU time
   bool cpu_by_thread = false;      // a borrower's: to that of the host thread it is on

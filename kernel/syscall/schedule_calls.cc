@@ -53,6 +53,7 @@ Result<void> sys_prlimit64(Task& task, s32 pid, u32 resource, GuestIn<abi::Rlimi
     constexpr u64 kMostFiles = 1048576;  // fs.nr_open
     if (resource == abi::kRLIMIT_NOFILE && wanted.hard > kMostFiles) return Errno::PERM;
   }
+  if (pid < 0) return Errno::SRCH;
   Ref<Task> target = TRY(task_or_self(task, pid));
   if (target->process != task.process) {
     const Credentials& mine = task.credentials;

@@ -181,6 +181,7 @@ TEST(rlimits) {
   r = {60, 50};
   CHECK_ERR(setrlimit(RLIMIT_NOFILE, &r), EINVAL);
   CHECK_ERR(prlimit(999999, RLIMIT_NOFILE, nullptr, &r), ESRCH);
+  CHECK_ERR(prlimit(-1, RLIMIT_NOFILE, nullptr, &r), ESRCH);
   CHECK_EXIT(check::in_child([] {
                if (geteuid() == 0) NEED_OK(setuid(1000));
                rlimit lower{30, 40}, raise{30, 50};

@@ -99,8 +99,9 @@ class Interactive(unittest.TestCase):
 
     def test_cooked_reads_wait_for_a_line(self):
         terminal = self.bash()
-        terminal.send("read x; echo \"<$x>\"\n")
-        terminal.expect("\n")
+        # Readline ends its line before it restores the terminal's modes; the command runs after.
+        terminal.send("echo now; read x; echo \"<$x>\"\n")
+        terminal.expect("now\r\n")
         terminal.send("ab\x7fc\n")
         terminal.expect("<ac>\r\n")
         self.leave(terminal)

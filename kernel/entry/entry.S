@@ -11,7 +11,7 @@
  * set a pending reason must not trust that this one is in the kernel and will test it: see interrupt(). iretq restores
  * every register in user mode without asking the host.
  *
- * Figures (2 cores, nested VM, ns): see docs/architecture.md, "Entry".
+ * Figures (2 cores, nested VM, ns): see docs/architecture.md, "Entering the kernel".
  */
 #include "kernel/entry/frame_macros.h"
 

@@ -38,7 +38,7 @@ Result<void> StringBlock::reserve(u64 bytes) {
   u64 needed = size_ + bytes;
   if (needed <= block_.size()) return {};
   auto grown = TRY(HeapArray<char>::create(std::max<u64>({4000, needed, block_.size() * 2})));
-  memcpy(grown.data(), block_.data(), size_);
+  memcpy(grown.data(), block_.data(), block_.size());  // all of it: a string may have begun behind size_
   block_ = std::move(grown);
   return {};
 }

@@ -57,6 +57,31 @@ HELPER(check_args) {
   return check::failures;
 }
 
+// Lists of every length, whose strings lie across pages and across whatever the kernel copies them in.
+TEST(long_lists_arrive_whole) {
+  for (int count = 1; count < 300; count += 7) {
+    std::vector<std::string> strings;
+    for (int i = 0; i < count; i++) {
+      size_t length = static_cast<size_t>(i) * 37 % 90;
+      strings.push_back(std::to_string(i) + ":" + std::string(length, static_cast<char>('a' + i % 26)));
+    }
+    std::string total = std::to_string(count);
+    std::vector<const char*> list{"x", "@check_long_list", total.c_str()};
+    for (const std::string& string : strings) list.push_back(string.c_str());
+    CHECK_EXIT(run(check::self, list), 0);
+  }
+}
+HELPER(check_long_list) {
+  int count = atoi(argv[1]);
+  CHECK_EQ(argc, count + 2);
+  for (int i = 0; i < count; i++) {
+    size_t length = static_cast<size_t>(i) * 37 % 90;
+    CHECK_EQ(std::string(argv[i + 2]),
+             std::to_string(i) + ":" + std::string(length, static_cast<char>('a' + i % 26)));
+  }
+  return check::failures ? 1 : 0;
+}
+
 TEST(errnos) {
   CHECK_EXIT(exec_errno("/no/such/file"), ENOENT);
   CHECK_EXIT(exec_errno(""), ENOENT);

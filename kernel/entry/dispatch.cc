@@ -21,6 +21,15 @@ static_assert(static_cast<u32>(Mode::kUser) == MODE_USER && static_cast<u32>(Mod
 static_assert(static_cast<u64>(FrameKind::kFull) == FRAME_KIND_FULL && kUserCs == USER_CS &&
               kUserSs == USER_SS);
 
+namespace {
+
+bool is_restart(s64 result) {
+  return result <= -static_cast<s64>(Errno::RESTARTSYS) &&
+         result >= -static_cast<s64>(Errno::RESTART_RESTARTBLOCK);
+}
+
+}  // namespace
+
 extern "C" {
 void syscall_entry();
 void cpuid_entry();
@@ -37,10 +46,15 @@ void kernel_syscall(Frame& frame) {
   const SyscallEntry& entry = syscall_entry_of(frame.call_number);
   if (trace_enabled()) [[unlikely]] {
     traced_call(task, frame, entry);
-    return;
+  } else {
+    s64 result = entry.handler(task, frame);
+    if (!entry.is_control || result != 0) frame.rax = static_cast<u64>(result);
   }
-  s64 result = entry.handler(task, frame);
-  if (!entry.is_control || result != 0) frame.rax = static_cast<u64>(result);
+  // ERESTART… is for the way out, even where whoever made the call return it has not set its reason yet (a
+  // process that ends tells its tasks one after another).
+  if (is_restart(static_cast<s64>(frame.rax))) [[unlikely]] {
+    task.pending.fetch_or(kPendingSignal, std::memory_order_relaxed);
+  }
 }
 
 void kernel_fault(Frame& frame) {

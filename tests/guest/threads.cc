@@ -420,6 +420,39 @@ TEST(stack_size_and_guard) {
   CHECK_RET(pthread_join(t, nullptr), 0);
 }
 
+// A thread that makes threads while another ends the process: pthread_create has a result that it may have,
+// or none.
+TEST(clone_while_the_process_ends) {
+  int result[2];
+  NEED(pipe(result) == 0);
+  for (int i = 0; i < 60; i++) {
+    int status = check::in_child([&] {
+      static int report;
+      report = result[1];
+      auto make = [](void*) -> void* {
+        for (;;) {
+          pthread_t thread;
+          int error = pthread_create(
+              &thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr);
+          if (error == 0) pthread_join(thread, nullptr);
+          if (error != 0 && error != EAGAIN && write(report, &error, sizeof error) < 0) _exit(1);
+        }
+        return nullptr;
+      };
+      pthread_t makers[4];
+      for (pthread_t& maker : makers) pthread_create(&maker, nullptr, make, nullptr);
+      usleep(static_cast<useconds_t>(500 + i * 37));
+      _exit(0);
+    });
+    CHECK_EXIT(status, 0);
+  }
+  close(result[1]);
+  int error = 0;
+  CHECK_EQ(read(result[0], &error, sizeof error), 0);
+  CHECK_EQ(error, 0);
+  close(result[0]);
+}
+
 TEST(set_tid_address) {
   static int word = 0;
   CHECK_EQ(syscall(SYS_set_tid_address, &word), gettid());

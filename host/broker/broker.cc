@@ -272,14 +272,26 @@ void Broker::message(u64 offset, u64 length) {
 
 // --- The end.
 
+// Until its output is written or nobody reads it. Whoever does not want to wait for a reader that does not
+// read sends a signal, as to any program that is stuck in write(2). 0, or that signal.
+int Broker::drain_output() {
+  sigset_t set = taken_signals();
+  streams_.begin_drain();
+  while (!streams_.is_drained()) {
+    int signal = sigwaitinfo(&set, nullptr);
+    if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT) return signal;
+  }
+  return 0;
+}
+
 void Broker::finish() {
-  streams_.drain();
+  int gave_up = drain_output();
   // Every guest-side process is in the template's session and process group.
   ::kill(-machine_, SIGKILL);
   terminal_.restore();
   workers_.stop();  // what a host file is being told is finished
   write_stats();
-  int status = exit_status();
+  int status = gave_up != 0 ? 128 + gave_up : exit_status();
   fflush(nullptr);
   _exit(status);
 }

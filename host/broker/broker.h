@@ -57,6 +57,7 @@ class Broker {
   void reap();
   void on_signal(int signal);
   void stand_still();
+  int drain_output();
   [[noreturn]] void finish();
   int exit_status() const;
   void write_stats() const;

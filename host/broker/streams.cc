@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -125,7 +126,11 @@ void Streams::carry_out(u32 index) {
     clear(carrier);
     u64 head = stream.out_head.load(std::memory_order_seq_cst);
     if (head == tail) {
-      if (stopping_.load()) return;
+      if (stopping_.load()) {
+        carrier.done.store(true);
+        kill(getpid(), SIGCHLD);
+        return;
+      }
       wait_for(carrier.doorbell, carrier.fd, POLLOUT, false);
       continue;
     }
@@ -173,15 +178,22 @@ s64 Streams::control(abi::StreamOp op, u64 stream, u64 a, u64 b) {
   }
 }
 
-void Streams::drain() {
+void Streams::begin_drain() {
   // A carrier ends by itself once stopping_ is set and its ring is empty.
   stopping_.store(true);
   for (u32 i = 0; i < abi::kStreams; i++) {
     const abi::Stream& stream = stream_of(i);
-    if (out_[i].fd < 0 || stream.out_tail.load(std::memory_order_seq_cst) == stream.out_head.load()) continue;
-    ring(out_[i]);
-    if (out_[i].thread.joinable()) out_[i].thread.join();
+    bool is_empty = stream.out_tail.load(std::memory_order_seq_cst) == stream.out_head.load();
+    if (out_[i].fd < 0 || is_empty) {
+      out_[i].done.store(true);  // without the thread, which need not be woken for it
+    } else {
+      ring(out_[i]);
+    }
   }
+}
+
+bool Streams::is_drained() {
+  return std::all_of(std::begin(out_), std::end(out_), [](Carrier& carrier) { return carrier.done.load(); });
 }
 
 }  // namespace teacup::host

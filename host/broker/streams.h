@@ -19,14 +19,18 @@ class Streams {
   void news(u64 stream);
   // kSeek, kSize, kTruncate on regular files.
   s64 control(abi::StreamOp op, u64 stream, u64 a, u64 b);
-  // Waits until all accepted output is written, or its reader is gone.
-  void drain();
+  // The guest side has ended: output that it left is written still, and each carrier that is through with its
+  // own sends this process SIGCHLD.
+  void begin_drain();
+  // All accepted output is written, or its reader is gone.
+  bool is_drained();
 
  private:
   struct Carrier {
     int fd = -1;
     int doorbell = -1;  // eventfd: news, or the end
     std::thread thread;
+    std::atomic<bool> done{false};
   };
 
   void carry_in(u32 index);

@@ -44,7 +44,6 @@ enum class StreamOp : u64 {
   kTruncate,    // a: stream, b: size.
   kSetTermios,  // b: arena offset of a struct termios (as TCGETS): the host terminal's mode follows the
                 // guest's. Not yet used: raw.
-  kDrain,       // a: stream. Answered when all of out_ring has been written or failed.
   kReady,       // a: stream. Answered at once: 1 if the host's descriptor has input or its end, 0 if not.
 };
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -52,6 +53,21 @@ class Stdio(unittest.TestCase):
         process.stdin.flush()
         self.assertEqual(process.stdout.readline(), b"got it\n")
         self.assertEqual(finish(process).status, 0)
+
+    def test_output_is_written_out_after_the_end(self):
+        result = self.host('{ "$@" sh -c "head -c 120000 /dev/zero; exit 7"; echo $? >status; } | { sleep 1; wc -c; }')
+        self.assertEqual(result.stdout, "120000\n")
+        self.assertEqual(open(self.path("status")).read(), "7\n")
+
+    def test_a_reader_that_does_not_read_can_be_given_up(self):
+        process = start("sh", "-c", "echo end >&2; head -c 120000 /dev/zero")
+        self.assertEqual(process.stderr.readline(), b"end\n")
+        with self.assertRaises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.terminate()
+        self.assertEqual(process.wait(10), 128 + signal.SIGTERM)
+        process.stdout.close()
+        process.stderr.close()
 
     def test_input_file_is_read_no_further_than_the_guest_reads(self):
         self.path("lines", "one\ntwo\nthree\nfour\n")

@@ -13,7 +13,7 @@
  *
  * Figures (2 cores, nested VM, ns): see docs/architecture.md, "Entering the kernel".
  */
-#include "kernel/entry/frame_macros.h"
+#include "kernel/entry/frame_macros.inc"
 
     .text
     .p2align 6

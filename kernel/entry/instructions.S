@@ -4,7 +4,7 @@
  * instruction does not write comes back as it was, flags, rcx and r11 included, so the frame is a full one and the way
  * out the common one, by iretq: a kick that arrives meanwhile is seen there like after any call.
  */
-#include "kernel/entry/frame_macros.h"
+#include "kernel/entry/frame_macros.inc"
 
     .macro INSTRUCTION_ENTRY name, serve
     .p2align 6

@@ -24,9 +24,29 @@ bool wants(const Task& task, int signal) {
   return ((task.signals.blocked & ~task.signals.awaited) & signal_bit(signal)) == 0;
 }
 
+// Of the tasks in guest code that would take the signal each in turn; null if there is none. A profiler wants
+// its signal where the time goes: on Linux it is the running thread that finds the timer expired.
+Task* choose_running_task(Process& process, int signal) {
+  u32 count = 0;
+  for (Task& task : process.tasks) {
+    if (task.mode.load(std::memory_order_relaxed) == Mode::kUser && wants(task, signal)) count++;
+  }
+  if (count == 0) return nullptr;
+  u32 turn = process.profile_turn++ % count;
+  for (Task& task : process.tasks) {
+    bool running = task.mode.load(std::memory_order_relaxed) == Mode::kUser && wants(task, signal);
+    if (running && turn-- == 0) return &task;
+  }
+  return nullptr;
+}
+
 // The task that is to take a process signal: the leader if it will, else another; one that runs or can be
 // woken rather than one that waits for its vfork child.
 Task* choose_task(Process& process, int signal, const Task* except = nullptr) {
+  if (signal == abi::kSIGPROF || signal == abi::kSIGVTALRM) {
+    if (Task* running = choose_running_task(process, signal); running != nullptr && running != except)
+      return running;
+  }
   Task* second = nullptr;
   for (Task& task : process.tasks) {
     if (&task == except || !wants(task, signal)) continue;

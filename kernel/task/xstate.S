@@ -2,7 +2,7 @@
  * loaded where a task's own would be lost (vfork) or is shown to the guest (signal frames). Areas are 64-byte aligned;
  * the mask selects state components (XCR0). The guest's may be bad memory: a fault is told, not taken. Without XSAVE
  * (mask 0) the old 512-byte format is used. */
-#include "kernel/uaccess/on_fault.h"
+#include "kernel/uaccess/on_fault.inc"
 
     .text
 /* int xstate_save(void* area, u64 mask): 0, or 1 on a fault. The area's header (bytes 512-575) must be zero. */

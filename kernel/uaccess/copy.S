@@ -1,6 +1,6 @@
 /* The copy routines of guest memory. A fault in one of them is not the kernel's: the host SIGSEGV/SIGBUS handler finds
  * the instruction in the exception table and goes on at the fix-up, with rcx = bytes left. */
-#include "kernel/uaccess/on_fault.h"
+#include "kernel/uaccess/on_fault.inc"
 
     .text
 /* size_t guest_copy_raw(void* to, const void* from, size_t size): bytes not copied */

@@ -10,6 +10,8 @@
 #include <sys/times.h>
 #include <sys/timex.h>
 
+#include <atomic>
+
 #include "tests/guest/check.h"
 
 namespace {
@@ -95,6 +97,33 @@ TEST(itimer_virtual_and_prof) {
   while (!fired && check::now_ns() < end) {
   }
   CHECK_EQ(fired, 1);
+}
+
+// A profiler's signal comes to the thread that uses the time, not to one that sleeps.
+TEST(profile_signals_go_where_the_time_goes) {
+  static std::atomic<int> in_busy, elsewhere;
+  static std::atomic<pid_t> busy_tid;
+  static std::atomic<bool> done;
+  struct sigaction action {};
+  action.sa_handler = [](int) { (gettid() == busy_tid ? in_busy : elsewhere)++; };
+  NEED_OK(sigaction(SIGPROF, &action, nullptr));
+  pthread_t busy;
+  auto spin = [](void*) -> void* {
+    busy_tid = gettid();
+    while (!done) {
+    }
+    return nullptr;
+  };
+  NEED(pthread_create(&busy, nullptr, spin, nullptr) == 0);
+  itimerval every{{0, 2000}, {0, 2000}};
+  NEED_OK(setitimer(ITIMER_PROF, &every, nullptr));
+  for (int i = 0; i < 5000 && in_busy + elsewhere < 40; i++) usleep(2000);
+  itimerval off{};
+  setitimer(ITIMER_PROF, &off, nullptr);
+  done = true;
+  CHECK_RET(pthread_join(busy, nullptr), 0);
+  CHECK(in_busy + elsewhere >= 40);
+  CHECK(in_busy > elsewhere * 3);
 }
 
 TEST(posix_timer_signal_and_value) {

@@ -40,7 +40,7 @@ s32 count_of(u32 count) {
 
 }  // namespace
 
-// futex(2). FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI are not implemented (no libc uses them today).
+// futex(2).
 Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, GuestAddress timeout,
                       GuestAddress target, u32 value3) {
   bool is_private = (operation & abi::kFUTEX_PRIVATE_FLAG) != 0;
@@ -49,7 +49,7 @@ Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, G
   u32 value2 = static_cast<u32>(timeout.value);
   int command = operation & abi::kFUTEX_CMD_MASK;
   if (realtime && command != abi::kFUTEX_WAIT && command != abi::kFUTEX_WAIT_BITSET &&
-      command != abi::kFUTEX_LOCK_PI2) {
+      command != abi::kFUTEX_LOCK_PI2 && command != abi::kFUTEX_WAIT_REQUEUE_PI) {
     return Errno::NOSYS;
   }
   switch (command) {
@@ -85,6 +85,14 @@ Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, G
     case abi::kFUTEX_TRYLOCK_PI:
       TRY(futex_lock(task, word.value, is_private, true, kNoDeadline));
       return 0;
+    case abi::kFUTEX_WAIT_REQUEUE_PI: {
+      u64 deadline = TRY(deadline_of(timeout, true, clock));
+      TRY(futex_wait_for_lock(task, word.value, target.value, is_private, value, deadline));
+      return 0;
+    }
+    case abi::kFUTEX_CMP_REQUEUE_PI:
+      if (value != 1 || static_cast<s32>(value2) < 0) return Errno::INVAL;
+      return count_of(TRY(futex_requeue_to_lock(task, word.value, target.value, is_private, value2, value3)));
     case abi::kFUTEX_UNLOCK_PI:
       TRY(futex_unlock(task, word.value, is_private));
       return 0;

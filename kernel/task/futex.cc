@@ -11,25 +11,18 @@
 // in between they belong to it alone (kMoving). A wake of the target in that moment counts as one before it.
 //
 // Lock order: kFutexBucket, one at a time. Wakes come after it.
-#include "kernel/task/futex.h"
+#include "kernel/task/futex_queue.h"
 
 #include <utility>
 
 #include "kernel/abi/process.h"
 #include "kernel/frame/heap.h"
-#include "kernel/task/task.h"
 #include "kernel/uaccess/guest.h"
 
 namespace teacup {
 
 extern "C" int guest_load32(const u32* at, u32* value);
 extern "C" int guest_cas32(u32* at, u32* expected, u32 desired);
-
-struct FutexBucket {
-  Mutex lock{LockRank::kFutexBucket};
-  std::atomic<u32> waiters{0};  // queued, or about to be
-  List<FutexWaiter, &FutexWaiter::node> queue;
-};
 
 namespace {
 
@@ -38,9 +31,9 @@ struct FutexTable {
   FutexBucket buckets[kBuckets];
 };
 
-using mm::WordKey;
+}  // namespace
 
-FutexBucket* const kMoving = reinterpret_cast<FutexBucket*>(1);
+namespace futexes {
 
 FutexBucket& bucket_of(const WordKey& key) {
   u64 hash = (key.object >> 4) * 0x9e3779b97f4a7c15 ^ (key.offset >> 2) * 0xc2b2ae3d27d4eb4f;
@@ -70,74 +63,11 @@ Result<u32> load(u64 address) {
   return value;
 }
 
-bool matches(const FutexWaiter& waiter, const WordKey& key, bool wants_lock = false) {
-  return waiter.key_object == key.object && waiter.key_offset == key.offset &&
-         waiter.wants_lock == wants_lock;
-}
-
-void enqueue(FutexBucket& bucket, FutexWaiter& waiter) {
-  bucket.queue.push_back(waiter);
-  waiter.bucket.store(&bucket, std::memory_order_release);
-}
-
-void dequeue(FutexBucket& bucket, FutexWaiter& waiter) {
-  bucket.queue.remove(waiter);
-  bucket.waiters.fetch_sub(1, std::memory_order_seq_cst);
-}
-
-// Tasks to be woken once the locks are dropped.
-class WakeBatch {
- public:
-  ~WakeBatch() { flush(); }
-  bool full() const { return count_ == kBatch; }
-  void add(FutexWaiter& waiter) {
-    tasks_[count_++] = Ref<Task>::share(waiter.task);
-    waiter.bucket.store(nullptr, std::memory_order_release);  // it may go from here on
-  }
-  void flush() {
-    for (u32 i = 0; i < count_; i++) {
-      notify(*tasks_[i]);
-      tasks_[i] = nullptr;
-    }
-    count_ = 0;
-  }
-
- private:
-  static constexpr u32 kBatch = 32;
-  Ref<Task> tasks_[kBatch];
-  u32 count_ = 0;
-};
-
-// Wakes up to `count` from `key`; stops early when the batch is full. Under the bucket's lock.
-u32 wake_locked(FutexBucket& bucket, const WordKey& key, u32 count, u32 bitset, WakeBatch& woken) {
-  u32 done = 0;
-  for (FutexWaiter* waiter = bucket.queue.front(); waiter != nullptr && done < count && !woken.full();) {
-    FutexWaiter* next = bucket.queue.after(*waiter);
-    if (matches(*waiter, key) && (waiter->bitset & bitset) != 0) {
-      dequeue(bucket, *waiter);
-      woken.add(*waiter);
-      done++;
-    }
-    waiter = next;
-  }
-  return done;
-}
-
-u32 wake_key(const WordKey& key, u32 count, u32 bitset) {
-  FutexBucket& bucket = bucket_of(key);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (bucket.waiters.load(std::memory_order_seq_cst) == 0) return 0;
-  u32 total = 0;
-  for (;;) {
-    WakeBatch woken;
-    u32 done = 0;
-    {
-      LockGuard guard(bucket.lock);
-      done = wake_locked(bucket, key, count - total, bitset, woken);
-    }
-    total += done;
-    if (total >= count || !woken.full()) return total;
-  }
+Result<void> swap_word(u64 address, u32 expected, u32 desired) {
+  u32 seen = expected;
+  if (guest_cas32(reinterpret_cast<u32*>(address), &seen, desired) != 0) return Errno::FAULT;
+  if (seen != expected) return Errno::AGAIN;
+  return {};
 }
 
 // Takes a waiter that was not woken from its queue, wherever that is by now. False: it was woken after all.
@@ -145,7 +75,7 @@ bool withdraw(FutexWaiter& waiter) {
   for (;;) {
     FutexBucket* bucket = waiter.bucket.load(std::memory_order_acquire);
     if (bucket == nullptr) return false;
-    if (bucket == kMoving) {
+    if (bucket == moving()) {
       gate::yield();
       continue;
     }
@@ -159,13 +89,15 @@ bool withdraw(FutexWaiter& waiter) {
 
 // Queues `waiter` if the word is as expected.
 Result<void> queue_waiter(Task& task, FutexWaiter& waiter, u64 address, bool is_private, u32 expected,
-                          u32 bitset) {
+                          u32 bitset, const WordKey* target) {
   WordKey key = TRY(key_of(task, address, is_private));
   FutexBucket& bucket = bucket_of(key);
   waiter.key_object = key.object;
   waiter.key_offset = key.offset;
   waiter.bitset = bitset;
   waiter.wants_lock = false;
+  waiter.target_object = target != nullptr ? target->object : 0;
+  waiter.target_offset = target != nullptr ? target->offset : 0;
   waiter.task = &task;
   bucket.waiters.fetch_add(1, std::memory_order_seq_cst);
   LockGuard guard(bucket.lock);
@@ -176,6 +108,46 @@ Result<void> queue_waiter(Task& task, FutexWaiter& waiter, u64 address, bool is_
   }
   enqueue(bucket, waiter);
   return {};
+}
+
+}  // namespace futexes
+
+using namespace futexes;
+
+namespace {
+
+// Wakes up to `count` from `key`; stops early when the batch is full. Under the bucket's lock. EINVAL: one
+// that can only be requeued to a lock is in the way.
+Result<u32> wake_locked(FutexBucket& bucket, const WordKey& key, u32 count, u32 bitset, WakeBatch& woken) {
+  u32 done = 0;
+  for (FutexWaiter* waiter = bucket.queue.front(); waiter != nullptr && done < count && !woken.full();) {
+    FutexWaiter* next = bucket.queue.after(*waiter);
+    if (matches(*waiter, key) && (waiter->bitset & bitset) != 0) {
+      if (waiter->target_object != 0) return Errno::INVAL;
+      dequeue(bucket, *waiter);
+      woken.add(*waiter);
+      done++;
+    }
+    waiter = next;
+  }
+  return done;
+}
+
+Result<u32> wake_key(const WordKey& key, u32 count, u32 bitset) {
+  FutexBucket& bucket = bucket_of(key);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (bucket.waiters.load(std::memory_order_seq_cst) == 0) return u32{0};
+  u32 total = 0;
+  for (;;) {
+    WakeBatch woken;
+    u32 done = 0;
+    {
+      LockGuard guard(bucket.lock);
+      done = TRY(wake_locked(bucket, key, count - total, bitset, woken));
+    }
+    total += done;
+    if (total >= count || !woken.full()) return total;
+  }
 }
 
 }  // namespace
@@ -212,21 +184,22 @@ Result<u32> futex_requeue(Task& task, u64 address, u64 target, bool is_private, 
   FutexBucket& source = bucket_of(from);
   FutexBucket& destination = bucket_of(to);
   u32 woken_count = 0, moved = 0;
-  List<FutexWaiter, &FutexWaiter::node> moving;
+  List<FutexWaiter, &FutexWaiter::node> on_the_way;
   for (bool first = true, again = true; again; first = false) {
     WakeBatch woken;
     LockGuard guard(source.lock);
     if (first && compare != nullptr && TRY(load(address)) != *compare) return Errno::AGAIN;
-    woken_count += wake_locked(source, from, wake - woken_count, kAllFutexBits, woken);
+    woken_count += TRY(wake_locked(source, from, wake - woken_count, kAllFutexBits, woken));
     again = woken_count < wake && woken.full();
     if (again) continue;
     for (FutexWaiter* waiter = source.queue.front(); waiter != nullptr && moved < requeue;) {
       FutexWaiter* next = source.queue.after(*waiter);
       if (matches(*waiter, from)) {
+        if (waiter->target_object != 0) break;  // to a lock, or not at all
         moved++;
         dequeue(source, *waiter);
-        waiter->bucket.store(kMoving, std::memory_order_release);
-        moving.push_back(*waiter);
+        waiter->bucket.store(moving(), std::memory_order_release);
+        on_the_way.push_back(*waiter);
       }
       waiter = next;
     }
@@ -234,7 +207,7 @@ Result<u32> futex_requeue(Task& task, u64 address, u64 target, bool is_private, 
   if (moved > 0) {
     destination.waiters.fetch_add(moved, std::memory_order_seq_cst);
     LockGuard guard(destination.lock);
-    while (FutexWaiter* waiter = moving.pop_front()) {
+    while (FutexWaiter* waiter = on_the_way.pop_front()) {
       waiter->key_object = to.object;
       waiter->key_offset = to.offset;
       enqueue(destination, *waiter);
@@ -308,8 +281,8 @@ Result<u32> futex_wake_op(Task& task, u64 address, u64 target, bool is_private, 
   WordKey target_key = TRY(key_of(task, target, is_private));
   // The operation is atomic by itself; both wakes come after it, as a waiter of either word sees them.
   bool second = TRY(change_word(target, operation));
-  u32 count = wake_key(key, wake, kAllFutexBits);
-  if (second) count += wake_key(target_key, wake_target, kAllFutexBits);
+  u32 count = TRY(wake_key(key, wake, kAllFutexBits));
+  if (second) count += TRY(wake_key(target_key, wake_target, kAllFutexBits));
   return count;
 }
 
@@ -345,124 +318,9 @@ Result<u32> futex_wait_any(Task& task, std::span<const FutexWaitSpec> words, u64
   }
 }
 
-// --- Locks with an owner (FUTEX_LOCK_PI). The word holds the owner's tid; the kernel hands the lock from one
-// to the next, in the order of arrival. Differs from Linux: the host schedules, so no priority is inherited.
-
-namespace {
-
-Result<void> swap_word(u64 address, u32 expected, u32 desired) {
-  u32 seen = expected;
-  if (guest_cas32(reinterpret_cast<u32*>(address), &seen, desired) != 0) return Errno::FAULT;
-  if (seen != expected) return Errno::AGAIN;
-  return {};
-}
-
-FutexWaiter* next_for_lock(FutexBucket& bucket, const WordKey& key) {
-  for (FutexWaiter& waiter : bucket.queue) {
-    if (matches(waiter, key, true)) return &waiter;
-  }
-  return nullptr;
-}
-
-// Takes a free lock, or says that it will be waited for. Done: true if the lock is ours. EAGAIN: the word
-// changed meanwhile.
-Result<bool> try_to_own(FutexBucket& bucket, const WordKey& key, u64 address, u32 tid, bool mark) {
-  u32 word = TRY(load(address));
-  u32 owner = word & abi::kFUTEX_TID_MASK;
-  if (owner == tid) return Errno::DEADLK;
-  if (owner == 0) {
-    u32 waiters = next_for_lock(bucket, key) != nullptr ? u32{abi::kFUTEX_WAITERS} : 0;
-    TRY(swap_word(address, word, tid | waiters | (word & abi::kFUTEX_OWNER_DIED)));
-    return true;
-  }
-  if (mark && (word & abi::kFUTEX_WAITERS) == 0) TRY(swap_word(address, word, word | abi::kFUTEX_WAITERS));
-  return false;
-}
-
-// Gives the lock to the next waiter, or frees it. Under the bucket's lock; EAGAIN as above.
-Result<void> pass_on(FutexBucket& bucket, const WordKey& key, u64 address, u32 word, u32 flags,
-                     WakeBatch& woken) {
-  FutexWaiter* next = next_for_lock(bucket, key);
-  if (next == nullptr) return swap_word(address, word, flags);
-  u32 tid = static_cast<u32>(next->task->tid);
-  dequeue(bucket, *next);
-  u32 waiters = next_for_lock(bucket, key) != nullptr ? u32{abi::kFUTEX_WAITERS} : 0;
-  Result<void> swapped = swap_word(address, word, tid | waiters | flags);
-  if (!swapped.ok()) {
-    bucket.waiters.fetch_add(1, std::memory_order_seq_cst);
-    bucket.queue.push_front(*next);
-    return swapped;
-  }
-  woken.add(*next);
-  return {};
-}
-
-}  // namespace
-
-Result<void> futex_lock(Task& task, u64 address, bool is_private, bool only_try, u64 deadline) {
-  WordKey key = TRY(key_of(task, address, is_private));
-  FutexBucket& bucket = bucket_of(key);
-  u32 tid = static_cast<u32>(task.tid);
-  FutexWaiter& waiter = task.futex;
-  for (;;) {
-    LockGuard guard(bucket.lock);
-    Result<bool> owned = try_to_own(bucket, key, address, tid, !only_try);
-    if (owned.is(Errno::AGAIN)) continue;
-    if (TRY(std::move(owned))) return {};
-    if (only_try) return Errno::AGAIN;
-    waiter.key_object = key.object;
-    waiter.key_offset = key.offset;
-    waiter.wants_lock = true;
-    waiter.task = &task;
-    bucket.waiters.fetch_add(1, std::memory_order_seq_cst);
-    enqueue(bucket, waiter);
-    break;
-  }
-  while (waiter.bucket.load(std::memory_order_acquire) != nullptr) {
-    Woken woken = park("a futex lock", deadline);
-    if (woken == Woken::kNews) continue;
-    if (!withdraw(waiter)) break;  // it was handed over after all
-    return woken == Woken::kTimeout ? Errno::TIMEDOUT : Errno::RESTARTNOINTR;
-  }
-  return {};
-}
-
-Result<void> futex_unlock(Task& task, u64 address, bool is_private) {
-  WordKey key = TRY(key_of(task, address, is_private));
-  FutexBucket& bucket = bucket_of(key);
-  for (;;) {
-    WakeBatch woken;
-    LockGuard guard(bucket.lock);
-    u32 word = TRY(load(address));
-    if ((word & abi::kFUTEX_TID_MASK) != static_cast<u32>(task.tid)) return Errno::PERM;
-    Result<void> passed = pass_on(bucket, key, address, word, 0, woken);
-    if (!passed.is(Errno::AGAIN)) return passed;
-  }
-}
-
 // --- A task's end.
 
 namespace {
-
-// A dead owner's lock goes to the next waiter, who learns it.
-void release_owned_lock(Task& task, u64 address, u32 owner) {
-  // Threads of one process lock with the private key: both are looked at.
-  for (bool is_private : {false, true}) {
-    Result<WordKey> one = key_of(task, address, is_private);
-    if (!one.ok()) return;
-    FutexBucket& bucket = bucket_of(one.value());
-    for (;;) {
-      WakeBatch woken;
-      LockGuard guard(bucket.lock);
-      Result<u32> word = load(address);
-      if (!word.ok() || (word.value() & abi::kFUTEX_TID_MASK) != owner) return;
-      if (!is_private && next_for_lock(bucket, one.value()) == nullptr) break;
-      if (!pass_on(bucket, one.value(), address, word.value(), abi::kFUTEX_OWNER_DIED, woken)
-               .is(Errno::AGAIN))
-        return;
-    }
-  }
-}
 
 // The owner died: the next to lock learns it (FUTEX_OWNER_DIED); one waiter is woken to do so.
 void release_robust_word(Task& task, u64 address, u32 owner, bool pending) {

@@ -35,6 +35,14 @@ Result<u32> futex_wake_op(Task& task, u64 address, u64 target, bool is_private, 
 Result<void> futex_lock(Task& task, u64 address, bool is_private, bool only_try, u64 deadline);
 Result<void> futex_unlock(Task& task, u64 address, bool is_private);
 
+// FUTEX_WAIT_REQUEUE_PI: sleeps on the word until it was requeued to `lock` and owns that. EAGAIN, ETIMEDOUT.
+Result<void> futex_wait_for_lock(Task& task, u64 address, u64 lock, bool is_private, u32 expected,
+                                 u64 deadline);
+// FUTEX_CMP_REQUEUE_PI: the first such waiter gets the lock if it is free; it and up to `requeue` more wait
+// for it otherwise. Their number. EAGAIN; EINVAL: one waits for something else.
+Result<u32> futex_requeue_to_lock(Task& task, u64 address, u64 lock, bool is_private, u32 requeue,
+                                  u32 compare);
+
 // futex_waitv(2).
 struct FutexWaitSpec {
   u64 address;

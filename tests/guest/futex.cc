@@ -344,3 +344,105 @@ TEST(pi_lock_raw) {
   CHECK_ERR(futex(&word, FUTEX_UNLOCK_PI_PRIVATE, 0), EPERM);
   CHECK_OK(futex(&word, FUTEX_TRYLOCK_PI_PRIVATE, 0));
 }
+
+// ---- conditions whose waiters are requeued to a lock ----
+
+namespace {
+uint32_t condition, mutex;
+
+struct Sleeper {
+  pthread_t thread;
+  std::atomic<pid_t> tid{0};
+  std::atomic<long> result{-100};
+  std::atomic<bool> may_unlock{false};
+};
+
+// A thread that waits on the condition, and once it owns the mutex keeps it until it is told.
+void begin(Sleeper& s) {
+  NEED(pthread_create(
+           &s.thread, nullptr,
+           [](void* p) -> void* {
+             auto& me = *static_cast<Sleeper*>(p);
+             me.tid = gettid();
+             long r = futex(&condition, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, nullptr, &mutex);
+             me.result = r < 0 ? -errno : r;
+             if (r < 0) return nullptr;
+             while (!me.may_unlock) check::sleep_ms(1);
+             futex(&mutex, FUTEX_UNLOCK_PI_PRIVATE, 0);
+             return nullptr;
+           },
+           &s) == 0);
+  NEED(check::eventually([&] { return s.tid != 0; }));
+  NEED(check::until_asleep(getpid(), s.tid));
+}
+
+long requeue(uint32_t expected, long most = 100) {
+  return futex(&condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, reinterpret_cast<void*>(most), &mutex, expected);
+}
+uint32_t owner() {
+  return __atomic_load_n(&mutex, __ATOMIC_SEQ_CST) & uint32_t(FUTEX_TID_MASK);
+}
+}  // namespace
+
+TEST(requeue_pi_to_free_lock) {
+  Sleeper s;
+  begin(s);
+  CHECK_EQ(requeue(0), 1);
+  CHECK(check::eventually([&] { return s.result == 0; }));
+  CHECK_EQ(owner(), s.tid.load());
+  s.may_unlock = true;
+  pthread_join(s.thread, nullptr);
+  CHECK_EQ(mutex, 0);
+}
+
+TEST(requeue_pi_to_held_lock) {
+  Sleeper s[3];
+  for (Sleeper& one : s) begin(one);
+  CHECK_OK(futex(&mutex, FUTEX_LOCK_PI_PRIVATE, 0));
+  CHECK_EQ(requeue(0, 1), 2);  // the first and one more
+  check::sleep_ms(5);
+  for (Sleeper& one : s) CHECK_EQ(one.result.load(), -100);
+  CHECK_EQ(requeue(0), 1);
+  CHECK_EQ(requeue(0), 0);
+  CHECK_OK(futex(&mutex, FUTEX_UNLOCK_PI_PRIVATE, 0));
+  // One after the other, each when the one before lets go.
+  for (int left = 3; left > 0; left--) {
+    Sleeper* now = nullptr;
+    NEED(check::eventually([&] {
+      for (Sleeper& one : s) {
+        if (one.result == 0 && !one.may_unlock) now = &one;
+      }
+      return now != nullptr;
+    }));
+    CHECK_EQ(owner(), now->tid.load());
+    now->may_unlock = true;
+  }
+  for (Sleeper& one : s) pthread_join(one.thread, nullptr);
+  CHECK_EQ(mutex, 0);
+}
+
+TEST(requeue_pi_errors_and_timeouts) {
+  CHECK_ERR(futex(&condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 2, nullptr, &mutex, 0), EINVAL);
+  CHECK_ERR(futex(&mutex, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, nullptr, &mutex, 0), EINVAL);
+  CHECK_ERR(requeue(7), EAGAIN);
+  CHECK_ERR(futex(&mutex, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, nullptr, &mutex), EINVAL);
+  CHECK_ERR(futex(&condition, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 9, nullptr, &mutex), EAGAIN);
+  timespec soon;
+  clock_gettime(CLOCK_MONOTONIC, &soon);
+  soon.tv_nsec += 10000000;
+  soon.tv_sec += soon.tv_nsec / 1000000000;
+  soon.tv_nsec %= 1000000000;
+  CHECK_ERR(futex(&condition, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, &soon, &mutex), ETIMEDOUT);
+  CHECK_EQ(requeue(0), 0);
+  // Such a waiter cannot be woken otherwise, nor moved to something else.
+  Sleeper s;
+  begin(s);
+  static uint32_t other;
+  CHECK_ERR(futex(&condition, FUTEX_WAKE_PRIVATE, 1), EINVAL);
+  CHECK_ERR(futex(&condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, nullptr, &other, 0), EINVAL);
+  CHECK_EQ(s.result.load(), -100);
+  CHECK_EQ(requeue(0), 1);
+  s.may_unlock = true;
+  pthread_join(s.thread, nullptr);
+  CHECK_EQ(s.result.load(), 0);
+}

@@ -101,6 +101,25 @@ Result<void> change_times(const Caller& caller, const Path& path, TimeChange ati
   return {};
 }
 
+void touch_access_time(const Path& path, bool ask_clock) {
+  constexpr s64 kDay = 24 * 60 * 60;
+  Inode& inode = path.inode();
+  auto is_later = [](const abi::Timespec& a, const abi::Timespec& b) {
+    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+  };
+  bool is_due = !is_later(inode.atime, inode.mtime) || !is_later(inode.atime, inode.ctime);
+  if (!is_due && !ask_clock) return;
+  Mount& mount = path.mount();
+  if (!mount.file_system().keeps_access_times() || mount.read_only() ||
+      (mount.flags.load(std::memory_order_relaxed) & kMountNoAtime) != 0) {
+    return;
+  }
+  abi::Timespec now = timestamp_now();
+  if (!is_due && now.tv_sec - inode.atime.tv_sec < kDay) return;
+  LockGuard guard(inode.lock);
+  inode.atime = now;
+}
+
 Result<void> truncate_path(const Caller& caller, const Path& path, u64 size) {
   Inode& inode = path.inode();
   if (inode.is_directory()) return Errno::ISDIR;

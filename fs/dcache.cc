@@ -10,6 +10,7 @@
 #include "fs/dcache.h"
 
 #include "fs/vfs.h"
+#include "fs/vfs_internal.h"
 #include "fs/vfs_state.h"
 #include "kernel/abi/ipc.h"
 #include "kernel/base/memory.h"
@@ -59,6 +60,7 @@ Result<Dentry*> Dcache::allocate() {
   if (pool_ == nullptr) {
     static_assert(sizeof(Dentry) <= 128);
     constexpr u64 kSize = 128;
+    if (!commit_pages(kPagesForPool)) return Errno::NOMEM;
     PageRun run = TRY(allocate_run(kPagesForPool));
     for (u64 at = run.bytes(); at >= kSize; at -= kSize) {
       auto* dentry = reinterpret_cast<Dentry*>(run.address() + at - kSize);
@@ -168,6 +170,7 @@ void Dcache::unhash_locked(Dentry& dentry) {
 
 Result<Ref<Dentry>> Dcache::add(Dentry& parent, std::string_view name, Ref<Inode> inode, u64 version) {
   if (count() >= kMaxDentries) shrink(256);
+  make_room(1);
   auto fresh = Ref<Dentry>::adopt(TRY(allocate_named(&parent, name, inode.get())));
   LockGuard guard(lock_);
   if (parent.inode()->entries_version.load(std::memory_order_seq_cst) != version) return Errno::AGAIN;
@@ -326,6 +329,42 @@ u64 Dcache::shrink(u64 wanted) {
     }
   }
   return gone;
+}
+
+void Dcache::forget_all(const FileSystem& file_system) {
+  bool found = true;
+  // From the leaves up: an entry is used by those below it.
+  while (found) {
+    found = false;
+    for (u64 i = 0; i < kBuckets; i++) {
+      if (buckets_[i].load(std::memory_order_relaxed) == nullptr) continue;
+      Dentry* victims = nullptr;
+      {
+        LockGuard guard(lock_);
+        for (Dentry* at = buckets_[i].load(std::memory_order_relaxed); at != nullptr;) {
+          Dentry* next = at->next_.load(std::memory_order_relaxed);
+          Dentry* parent = at->parent();
+          if (at->ref_count() == kOnlyCached && parent != nullptr && parent->inode() != nullptr &&
+              &parent->inode()->file_system() == &file_system) {
+            ChangeScope change(*this);
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+            if (at->ref_count() == kOnlyCached) {
+              unhash_locked(*at);
+              at->next_.store(victims, std::memory_order_relaxed);
+              victims = at;
+            }
+          }
+          at = next;
+        }
+      }
+      while (victims != nullptr) {
+        Dentry* next = victims->next_.load(std::memory_order_relaxed);
+        victims->unref();
+        victims = next;
+        found = true;
+      }
+    }
+  }
 }
 
 void Dcache::release(Dentry* dentry) {

@@ -34,6 +34,8 @@ class Dcache {
   // A counted parent, and name, of a dentry that may be moving; false for a root. `name` must hold 256 bytes.
   bool parent_and_name(Dentry& dentry, Ref<Dentry>& parent, std::span<char> name, size_t& length);
 
+  // Drops all unused entries of a file system that is no longer mounted.
+  void forget_all(const FileSystem& file_system);
   // Drops unused entries until `wanted` have gone or none is left; returns how many went.
   u64 shrink(u64 wanted);
   u64 count() const { return count_.load(std::memory_order_relaxed); }

@@ -7,7 +7,8 @@
 // Trust: every offset is checked against the image's size before it is followed, with arithmetic that cannot
 // wrap (block numbers have 32 bits, sizes are bounded); structures are copied out before they are checked, as
 // the file's owner on the host may change it meanwhile; no loop is longer than the data it walks over, and
-// none follows a chain. What is wrong is UCLEAN for the file concerned.
+// none follows a chain. What is wrong is UCLEAN for the file concerned; what is behind the end of a file that
+// has been cut off meanwhile is IO.
 //
 // Only what is stored uncompressed: plain, inline and chunk-based layouts. Images with other features are
 // refused by name at start.
@@ -30,9 +31,11 @@ struct Feature {
   const char* name;
 };
 constexpr Feature kRefused[] = {
-    {kCompressionConfigs, "compression (compr_cfgs)"},        {kDeviceTable, "extra devices (device_table)"},
-    {kTailPacking, "compressed tail packing (ztailpacking)"}, {kFragments, "fragments"},
-    {kXattrPrefixes, "long xattr prefixes (xattr_prefixes)"},
+    {kIncompatCompressionConfigs, "compression (compr_cfgs)"},
+    {kIncompatDeviceTable, "extra devices (device_table)"},
+    {kIncompatTailPacking, "compressed tail packing (ztailpacking)"},
+    {kIncompatFragments, "fragments"},
+    {kIncompatXattrPrefixes, "long xattr prefixes (xattr_prefixes)"},
 };
 
 }  // namespace
@@ -40,6 +43,15 @@ constexpr Feature kRefused[] = {
 Result<std::span<const std::byte>> ErofsImage::bytes(u64 offset, u64 size) const {
   if (offset > size_ || size > size_ - offset) return Errno::UCLEAN;
   return std::span<const std::byte>(base_ + offset, size);
+}
+
+Result<std::span<const std::byte>> ErofsImage::present(u64 offset, u64 size) const {
+  auto found = TRY(bytes(offset, size));
+  for (u64 at = 0; at < size; at = page_up(offset + at + 1) - offset) {
+    static_cast<void>(*static_cast<const volatile std::byte*>(&found[at]));
+  }
+  if (is_lost(offset, size)) return Errno::IO;
+  return found;
 }
 
 Result<Ref<ErofsImage>> ErofsImage::open(const ImageSlot& slot, const char*& feature) {
@@ -53,7 +65,7 @@ Result<Ref<ErofsImage>> ErofsImage::open(const ImageSlot& slot, const char*& fea
     feature = refused.name;
     return Errno::NOTSUP;
   }
-  if ((super.feature_incompat & ~(kZeroPadding | kChunkedFile)) != 0) {
+  if ((super.feature_incompat & ~(kIncompatZeroPadding | kIncompatChunkedFile)) != 0) {
     feature = "an unknown feature (feature_incompat)";
     return Errno::NOTSUP;
   }
@@ -72,34 +84,34 @@ Result<Ref<ErofsImage>> ErofsImage::open(const ImageSlot& slot, const char*& fea
 }
 
 Result<ErofsImage::Inode> ErofsImage::inode(u64 nid) const {
-  if (nid > size_ / kSlot) return Errno::UCLEAN;
-  u64 offset = meta_offset_ + nid * kSlot;
+  if (nid > size_ / kSlotSize) return Errno::UCLEAN;
+  u64 offset = meta_offset_ + nid * kSlotSize;
   u16 format = TRY(load<u16>(offset));
   Inode inode{};
-  inode.layout = format >> 1 & 7;
+  inode.layout = static_cast<Layout>(format >> 1 & 7);
   if ((format >> 4) != 0) return Errno::UCLEAN;
   ImageNode& node = inode.node;
   u16 xattr_count;
   if ((format & 1) == 0) {
     auto raw = TRY(load<CompactInode>(offset));
     node.mode = raw.mode;
-    node.nlink = raw.nlink;
+    node.nlink = raw.links;
     node.size = raw.size;
     node.uid = raw.uid;
     node.gid = raw.gid;
     node.mtime = {build_time_, build_time_nsec_};
-    inode.union_field = raw.union_field;
+    inode.union_field = raw.data;
     inode.end = offset + sizeof(raw);
     xattr_count = raw.xattr_count;
   } else {
     auto raw = TRY(load<ExtendedInode>(offset));
     node.mode = raw.mode;
-    node.nlink = raw.nlink;
+    node.nlink = raw.links;
     node.size = raw.size;
     node.uid = raw.uid;
     node.gid = raw.gid;
     node.mtime = {static_cast<s64>(raw.mtime), std::min<u32>(raw.mtime_nsec, 999'999'999)};
-    inode.union_field = raw.union_field;
+    inode.union_field = raw.data;
     inode.end = offset + sizeof(raw);
     xattr_count = raw.xattr_count;
   }
@@ -154,7 +166,7 @@ Result<ImageSpan> ErofsImage::chunk_span(const Inode& inode, u64 offset) const {
   } else {
     block = TRY(load<u32>(table + chunk * unit));
   }
-  if (block == kNoBlock) {
+  if (block == kNullBlock) {
     ImageSpan hole;
     hole.length = length;
     return hole;
@@ -168,9 +180,9 @@ Result<ImageSpan> ErofsImage::chunk_span(const Inode& inode, u64 offset) const {
 Result<ImageSpan> ErofsImage::span_at(const Inode& inode, u64 offset) const {
   u64 size = inode.node.size;
   if (offset >= size) return Errno::INVAL;
-  if (inode.layout == kChunkBased) return chunk_span(inode, offset);
-  if (inode.layout != kFlatPlain && inode.layout != kFlatInline) return Errno::UCLEAN;
-  u64 tail_start = inode.layout == kFlatInline ? (size - 1) >> block_bits_ << block_bits_ : size;
+  if (inode.layout == Layout::kChunked) return chunk_span(inode, offset);
+  if (inode.layout != Layout::kFlatPlain && inode.layout != Layout::kFlatInline) return Errno::UCLEAN;
+  u64 tail_start = inode.layout == Layout::kFlatInline ? (size - 1) >> block_bits_ << block_bits_ : size;
   if (offset < tail_start) {
     u64 at = (u64{inode.union_field} << block_bits_) + offset;
     u64 length = tail_start - offset;
@@ -199,6 +211,7 @@ Result<size_t> ErofsImage::readlink(u64 node, std::span<char> into) {
     if (span.kind != ImageSpan::kMapped) return Errno::UCLEAN;
     size_t length = std::min<size_t>(span.length, wanted - done);
     memcpy(into.data() + done, span.data, length);
+    TRY(check_still_there(span, length));
     done += length;
   }
   return done;

@@ -1,8 +1,8 @@
 // EROFS images, read in place from where every process has them mapped. Essay in erofs.cc.
 #pragma once
 
-#include "fs/erofs_format.h"
 #include "fs/image.h"
+#include "kernel/abi/erofs.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/base/memory.h"
 
@@ -23,13 +23,13 @@ class ErofsImage final : public Image {
   Result<size_t> readlink(u64 node, std::span<char> into) override;
   Result<size_t> get_xattr(u64 node, std::string_view name, std::span<std::byte> value) override;
   Result<size_t> list_xattrs(u64 node, std::span<char> names) override;
-  u64 node_limit() const override { return size_ / erofs::kSlot + 1; }
+  u64 node_limit() const override { return size_ / erofs::kSlotSize + 1; }
   u64 total_bytes() const override { return size_; }
 
  private:
   struct Inode {
     ImageNode node;
-    u32 layout;
+    erofs::Layout layout;
     u32 union_field;
     u64 end;         // image offset behind the inode proper
     u64 xattr_size;  // bytes of attributes that follow
@@ -48,13 +48,18 @@ class ErofsImage final : public Image {
   template <typename T>
   Result<T> load(u64 offset) const;
   Result<std::span<const std::byte>> bytes(u64 offset, u64 size) const;
+  // The same, looked at: IO where the file has been cut off.
+  Result<std::span<const std::byte>> present(u64 offset, u64 size) const;
+  bool is_lost(u64 offset, u64 size) const {
+    return arena().images_lost[static_cast<u32>(fd_ - kFirstImageFd) % kMaxImages].covers(offset, size);
+  }
   u64 block_size() const { return u64{1} << block_bits_; }
   Result<Inode> inode(u64 nid) const;
   Result<ImageSpan> span_at(const Inode& inode, u64 offset) const;
   Result<ImageSpan> chunk_span(const Inode& inode, u64 offset) const;
   ImageSpan mapped(u64 offset, u64 length) const;
   Result<Block> directory_block(const Inode& inode, u64 index) const;
-  Result<erofs::DirEntry> entry(const Block& block, u32 index) const;
+  Result<erofs::DirectoryEntry> entry(const Block& block, u32 index) const;
   Result<std::string_view> entry_name(const Block& block, u32 index) const;
   Result<Xattr> xattr_at(u64 offset, u64 limit, u64& next) const;
   template <typename Visit>
@@ -76,6 +81,7 @@ Result<T> ErofsImage::load(u64 offset) const {
   auto from = TRY(bytes(offset, sizeof(T)));
   T value;
   memcpy(&value, from.data(), sizeof(T));
+  if (is_lost(offset, sizeof(T))) return Errno::IO;
   return value;
 }
 

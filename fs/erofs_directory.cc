@@ -44,19 +44,20 @@ Result<ErofsImage::Block> ErofsImage::directory_block(const Inode& inode, u64 in
   u64 size = std::min(block_size(), inode.node.size - offset);
   ImageSpan span = TRY(span_at(inode, offset));
   if (span.kind != ImageSpan::kMapped || span.length < size) return Errno::UCLEAN;
+  TRY(present(span.host_offset, size));
   Block block{span.data, static_cast<u32>(size), 0};
-  if (size < sizeof(DirEntry)) return Errno::UCLEAN;
-  DirEntry first;
+  if (size < sizeof(DirectoryEntry)) return Errno::UCLEAN;
+  DirectoryEntry first;
   memcpy(&first, block.data, sizeof first);
-  if (first.name_offset < sizeof(DirEntry) || first.name_offset >= size) return Errno::UCLEAN;
-  block.entries = first.name_offset / sizeof(DirEntry);
+  if (first.name_offset < sizeof(DirectoryEntry) || first.name_offset >= size) return Errno::UCLEAN;
+  block.entries = first.name_offset / sizeof(DirectoryEntry);
   return block;
 }
 
-Result<DirEntry> ErofsImage::entry(const Block& block, u32 index) const {
-  u64 offset = u64{index} * sizeof(DirEntry);
-  if (offset + sizeof(DirEntry) > block.size) return Errno::UCLEAN;
-  DirEntry entry;
+Result<DirectoryEntry> ErofsImage::entry(const Block& block, u32 index) const {
+  u64 offset = u64{index} * sizeof(DirectoryEntry);
+  if (offset + sizeof(DirectoryEntry) > block.size) return Errno::UCLEAN;
+  DirectoryEntry entry;
   memcpy(&entry, block.data + offset, sizeof entry);
   return entry;
 }
@@ -115,7 +116,7 @@ Result<void> ErofsImage::read_directory(u64 directory, ImageDirSink& sink, u64& 
       return {};
     Block block = TRY(directory_block(inode, index));
     for (u64 i = in_block; i < block.entries; i++) {
-      DirEntry found = TRY(entry(block, static_cast<u32>(i)));
+      DirectoryEntry found = TRY(entry(block, static_cast<u32>(i)));
       std::string_view name = TRY(entry_name(block, static_cast<u32>(i)));
       u64 next = (index << block_bits_) + i + 1;
       // A name that no call could use is not shown.
@@ -133,7 +134,7 @@ Result<ErofsImage::Xattr> ErofsImage::xattr_at(u64 offset, u64 limit, u64& next)
   auto raw = TRY(load<XattrEntry>(offset));
   u64 size = sizeof(raw) + raw.name_length + raw.value_size;
   if (offset + size > limit) return Errno::UCLEAN;
-  auto all = TRY(bytes(offset, size));
+  auto all = TRY(present(offset, size));
   if (raw.name_index >= std::size(kPrefixes)) return Errno::UCLEAN;
   Xattr xattr;
   xattr.prefix = kPrefixes[raw.name_index];

@@ -28,10 +28,15 @@ class FileSystem : public RefCounted<FileSystem> {
   virtual Result<Ref<Inode>> root() = 0;
   virtual Result<void> statfs(abi::Statfs& statfs);
   virtual Result<void> sync() { return {}; }
+  // Nothing mounts it any more: it lets go of what holds on to it.
+  virtual void unmounted() {}
+  std::atomic<u32> mounts{0};
   // Whether names found may be kept in the cache of names. Not where they come and go by themselves (/proc).
   virtual bool caches_names() const { return true; }
   // How long a cached name is believed, ns; 0: until the file system itself changes it.
   virtual u64 name_lifetime() const { return 0; }
+  // Whether an inode's atime is ours to keep; else nobody does, or the host.
+  virtual bool keeps_access_times() const { return false; }
   // An unused inode number, for file systems that just count.
   u64 next_ino() { return next_ino_.fetch_add(1, std::memory_order_relaxed); }
 

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 
+#include "fs/read_pages.h"
+#include "fs/vfs_internal.h"
 #include "fs/vfs_state.h"
 #include "host/gate/gate.h"
 #include "kernel/base/memory.h"
@@ -18,6 +20,7 @@
 namespace teacup::fs {
 
 namespace {
+constexpr u64 kWindow = 256 * KiB;  // read at once
 constexpr u64 kMagic = 0x00c0ffee;  // Linux: HOSTFS_SUPER_MAGIC
 
 Result<ImageNode> shown(const abi::ImporterInode& attributes) {
@@ -143,8 +146,13 @@ void HostInode::update(const abi::ImporterInode& attributes) {
   if (!checked.ok() || (checked.value().mode & abi::kS_IFMT) != type()) return;
   const ImageNode& node = checked.value();
   LockGuard guard(lock);
-  if (is_regular() && (node.size != size.load() || node.mtime.tv_sec != mtime.tv_sec ||
-                       node.mtime.tv_nsec != mtime.tv_nsec)) {
+  bool is_changed = is_regular() && (node.size != size.load() || node.mtime.tv_sec != mtime.tv_sec ||
+                                     node.mtime.tv_nsec != mtime.tv_nsec);
+  if (is_changed && writing_ != 0) {
+    valid_until_.store(0);  // our own write is on its way: which change it was, the next question tells
+    return;
+  }
+  if (is_changed) {
     // Somebody else's change. Pages that are mapped for writing are the guest's own, and newer.
     if (!mapped_writable_) pages_.remove(0, ~u64{0} >> kPageShift);
     u64 changed = std::max(page_up(size.load()), page_up(node.size));
@@ -190,24 +198,41 @@ Result<void> HostInode::set_attributes(const AttributeChange& change) {
   if ((change.mask & kSetMode) != 0) {
     abi::HostFileRequest asked = request(abi::HostFileOp::kSetMode);
     asked.mode = change.mode;
-    TRY(simple(asked));
+    TRY(change_there(asked));
   }
   if ((change.mask & (kSetAtime | kSetMtime)) != 0) {
     abi::HostFileRequest asked = request(abi::HostFileOp::kSetTimes);
     asked.flags = ((change.mask & kSetAtime) != 0 ? 1u : 0u) | ((change.mask & kSetMtime) != 0 ? 2u : 0u);
     asked.times[0] = {change.atime.tv_sec, static_cast<u32>(change.atime.tv_nsec), 0};
     asked.times[1] = {change.mtime.tv_sec, static_cast<u32>(change.mtime.tv_nsec), 0};
-    TRY(simple(asked));
-    // Our own change of the time: no reason to drop content.
-    LockGuard guard(lock);
-    if ((change.mask & kSetMtime) != 0) mtime = change.mtime;
+    TRY(change_there(asked));
   }
-  return refresh();
+  return {};
+}
+
+// An operation that gives the attributes as they are afterwards. A time of change that is our own doing is no
+// reason to drop content.
+Result<s64> HostInode::change_there(const abi::HostFileRequest& asked) {
+  Trip trip;
+  s64 result = TRY(trip.ask_host(asked, {}, {}, Trip::kSmall));
+  if (auto attributes = trip.attributes(); attributes.ok()) {
+    {
+      LockGuard guard(lock);
+      mtime = {attributes.value().modified.seconds, attributes.value().modified.nanoseconds};
+    }
+    if (!is_regular() || attributes.value().size == size.load()) {
+      update(attributes.value());
+    } else {
+      valid_until_.store(0);
+    }
+  }
+  return result;
 }
 
 Result<Ref<File>> HostInode::open(const Path& path, u32 flags) {
-  if (is_regular() || is_directory()) TRY(refresh());
-  return Inode::open(path, flags);
+  // What has just been made needs no second look.
+  if ((is_regular() || is_directory()) && (flags & kOpenCreated) == 0) TRY(refresh());
+  return Inode::open(path, flags & ~kOpenCreated);
 }
 
 Result<size_t> HostInode::readlink(std::span<char> into) {
@@ -222,7 +247,6 @@ Result<size_t> HostInode::readlink(std::span<char> into) {
 // --- Content.
 
 Result<void> HostInode::prefetch(u64 offset, u64 length) {
-  constexpr u64 kWindow = 256 * KiB;
   u64 end = std::min(size.load(), offset + std::min(length, (u64{1} << 60) - offset));
   while (offset < end) {
     u64 last = (end + kPageSize - 1) >> kPageShift;
@@ -231,6 +255,7 @@ Result<void> HostInode::prefetch(u64 offset, u64 length) {
     // Read ahead, but not over pages that are there.
     u64 window_end = (std::min(size.load(), page * kPageSize + kWindow) + kPageSize - 1) >> kPageShift;
     u64 count = pages_.stretch(page, std::max(window_end, page + 1) - page).pages;
+    make_room(count);
     PageRun scratch = TRY(allocate_run(count));
     abi::HostFileRequest asked = request(abi::HostFileOp::kRead);
     asked.cursor = page * kPageSize;
@@ -243,7 +268,7 @@ Result<void> HostInode::prefetch(u64 offset, u64 length) {
       LockGuard guard(lock);
       for (u64 i = 0; i < count; i++) {
         if (pages_.find(page + i) != nullptr) continue;
-        auto memory = pages_.make(page + i, (size.load() + kPageSize - 1) >> kPageShift);
+        auto memory = make_page_locked(page + i, page);
         if (!memory.ok()) {
           stored = memory.error();
           break;
@@ -268,23 +293,41 @@ Result<size_t> HostInode::read(IoDest& to, u64 offset) {
   u64 end = size.load(std::memory_order_acquire);
   if (offset >= end || to.remaining() == 0) return size_t{0};
   u64 wanted = std::min<u64>(to.remaining(), end - offset);
-  TRY(prefetch(offset, wanted));
-  size_t done = 0;
+  // A window at a time: a file larger than the machine's memory is read too. Under the lock, for pages that
+  // nobody maps may be dropped again to make room for others.
+  u64 done = 0;
   while (done < wanted) {
     u64 at = offset + done;
-    u64 inside = at & (kPageSize - 1);
-    u64 pages = (inside + wanted - done + kPageSize - 1) >> kPageShift;
-    PageStore::Stretch stretch = pages_.stretch(at >> kPageShift, pages);
-    size_t length = static_cast<size_t>(std::min(wanted - done, stretch.pages * kPageSize - inside));
-    auto copied = stretch.data != nullptr ? to.put(stretch.data + inside, length) : to.put_zeros(length);
+    u64 length = std::min(wanted - done, kWindow);
+    if (auto fetched = prefetch(at, length); !fetched.ok()) {
+      if (done > 0) break;
+      return fetched.error();
+    }
+    LockGuard guard(lock);
+    auto copied =
+        read_pages(pages_, to, at, length, [](IoDest&, u64, size_t) -> Result<size_t> { return size_t{0}; });
     if (!copied.ok()) {
       if (done > 0) break;
       return copied.error();
     }
+    // Nothing: gone again already. Else the guest's buffer may end here.
     done += copied.value();
-    if (copied.value() < length) break;
+    if (copied.value() < length && (copied.value() != 0 || at >= size.load())) break;
   }
-  return done;
+  return static_cast<size_t>(done);
+}
+
+// A page for what the host has. Near the machine's limit the ones before `first` make room, which can be read
+// again, if nobody maps them or writes. ENOMEM.
+Result<std::byte*> HostInode::make_page_locked(u64 page, u64 first) {
+  u64 hint = (size.load() + kPageSize - 1) >> kPageShift;
+  auto memory = pages_.make(page, hint, true);
+  if (memory.ok()) return memory;
+  if (mapped_writable_ || has_observers() || writing_ != 0) return Errno::NOMEM;
+  pages_.remove(0, first);
+  auto again = pages_.make(page, hint, true);
+  if (!again.ok()) return Errno::NOMEM;
+  return again;
 }
 
 // Guest bytes into pages, under the lock.
@@ -331,7 +374,7 @@ Result<size_t> HostInode::send_pages(u64 offset, u64 end) {
       asked.cursor = offset;
       asked.length = length;
       asked.data_offset = reinterpret_cast<u64>(stretch.data) + inside - kArenaBase;
-      auto sent = simple(asked);
+      auto sent = change_there(asked);
       u64 count = sent.ok() ? static_cast<u64>(sent.value()) : 0;
       if (count < length) {
         if (offset + count > start) return static_cast<size_t>(offset + count - start);
@@ -343,8 +386,26 @@ Result<size_t> HostInode::send_pages(u64 offset, u64 end) {
   return static_cast<size_t>(end - start);
 }
 
+// While it lives, no page is dropped: not the edges' other bytes, nor what is on its way to the host.
+class HostInode::Writing {
+ public:
+  explicit Writing(HostInode& inode) : inode_(inode) {
+    LockGuard guard(inode_.lock);
+    inode_.writing_++;
+  }
+  ~Writing() {
+    LockGuard guard(inode_.lock);
+    inode_.writing_--;
+  }
+
+ private:
+  HostInode& inode_;
+};
+
 Result<size_t> HostInode::write(IoSource& from, u64 offset, bool append, u64& end) {
   if (append) offset = size.load();
+  make_room((from.remaining() >> kPageShift) + 2);
+  Writing writing(*this);
   // The edges' other bytes.
   TRY(prefetch(page_down(offset), kPageSize));
   TRY(prefetch(page_down(offset + from.remaining()), kPageSize));
@@ -368,17 +429,9 @@ Result<size_t> HostInode::write(IoSource& from, u64 offset, bool append, u64& en
   }
   size_t count = TRY(sent);
   end = offset + count;
-  Trip trip;
-  if (trip.ask_host(request(abi::HostFileOp::kNode), {}, {}, Trip::kSmall).ok()) {
-    // The time of our own write is no reason to drop content.
-    auto attributes = trip.structure<abi::ImporterInode>();
-    if (attributes.ok()) {
-      LockGuard guard(lock);
-      mtime = {attributes.value().modified.seconds, attributes.value().modified.nanoseconds};
-      ctime = {attributes.value().changed.seconds, attributes.value().changed.nanoseconds};
-      blocks_.store(attributes.value().blocks);
-      if (has_observers() && end > old_size) notify_observers(page_down(old_size), end - page_down(old_size));
-    }
+  if (end > old_size) {
+    LockGuard guard(lock);
+    if (has_observers()) notify_observers(page_down(old_size), end - page_down(old_size));
   }
   return count;
 }
@@ -386,7 +439,7 @@ Result<size_t> HostInode::write(IoSource& from, u64 offset, bool append, u64& en
 Result<void> HostInode::truncate(u64 new_size) {
   abi::HostFileRequest asked = request(abi::HostFileOp::kTruncate);
   asked.length = new_size;
-  TRY(simple(asked));
+  TRY(change_there(asked));
   {
     LockGuard guard(lock);
     u64 old_size = size.load();
@@ -399,15 +452,6 @@ Result<void> HostInode::truncate(u64 new_size) {
     version.fetch_add(1, std::memory_order_release);
     if (has_observers())
       notify_observers(page_down(edge), page_up(std::max(old_size, new_size)) - page_down(edge));
-  }
-  Trip trip;
-  if (trip.ask_host(request(abi::HostFileOp::kNode), {}, {}, Trip::kSmall).ok()) {
-    auto attributes = trip.structure<abi::ImporterInode>();
-    LockGuard guard(lock);
-    if (attributes.ok()) {
-      mtime = {attributes.value().modified.seconds, attributes.value().modified.nanoseconds};
-      ctime = {attributes.value().changed.seconds, attributes.value().changed.nanoseconds};
-    }
   }
   return {};
 }
@@ -460,11 +504,6 @@ Result<void> HostInode::write_back(u64 offset, u64 length) {
   if (offset >= end) return {};
   TRY(send_pages(offset, end));
   version.fetch_add(1, std::memory_order_release);
-  Trip trip;
-  TRY(trip.ask_host(request(abi::HostFileOp::kNode), {}, {}, Trip::kSmall));
-  auto attributes = TRY(trip.structure<abi::ImporterInode>());
-  LockGuard guard(lock);
-  mtime = {attributes.modified.seconds, attributes.modified.nanoseconds};
   return {};
 }
 

@@ -74,6 +74,7 @@ class HostInode final : public Inode {
  private:
   friend class HostFs;
   struct Listing;
+  class Writing;
   HostFs& host() const;
   abi::HostFileRequest request(abi::HostFileOp op) const;
   Result<s64> simple(const abi::HostFileRequest& request, std::string_view name = {},
@@ -83,6 +84,8 @@ class HostInode final : public Inode {
   Result<void> remove_entry(abi::HostFileOp op, std::string_view name, Inode& victim, NameChange& change);
   Result<void> load_listing();
   Result<void> prefetch(u64 offset, u64 length);
+  Result<std::byte*> make_page_locked(u64 page, u64 first);
+  Result<s64> change_there(const abi::HostFileRequest& asked);
   Result<size_t> copy_in(IoSource& from, u64 offset);
   Result<size_t> send_pages(u64 offset, u64 end);
 
@@ -92,6 +95,7 @@ class HostInode final : public Inode {
   std::atomic<u64> blocks_{0};
   PageStore pages_;
   bool mapped_writable_ = false;  // under lock
+  u32 writing_ = 0;               // writes under way; under lock
   Listing* listing_ = nullptr;    // under lock
 };
 

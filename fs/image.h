@@ -38,6 +38,9 @@ struct ImageSpan {
   u64 host_offset = 0;
 };
 
+// After bytes of a span were used: IO if its image has been cut off, so that they were none of its.
+Result<void> check_still_there(const ImageSpan& span, u64 length);
+
 class ImageDirSink {
  public:
   // False: no room; the entry is not taken. `next`: the cursor behind it.

@@ -75,6 +75,7 @@ Result<void> Inode::set_attributes(const AttributeChange& change) {
 }
 
 Result<Ref<File>> Inode::open(const Path& path, u32 flags) {
+  flags &= ~kOpenCreated;
   switch (type()) {
     case abi::kS_IFREG:
     case abi::kS_IFDIR:

@@ -72,6 +72,8 @@ class NothingCached final : public NameChange {
   void changed() override {}
 };
 
+inline constexpr u32 kOpenCreated = 1u << 31;
+
 enum AttributeMask : u32 { kSetMode = 1, kSetUid = 2, kSetGid = 4, kSetAtime = 8, kSetMtime = 16 };
 struct AttributeChange {
   u32 mask = 0;
@@ -152,6 +154,7 @@ class Inode : public RefCounted<Inode> {
 
   // --- Opening. The default knows regular files (FileOf the data functions below), directories, devices
   // (by number, filesystem.h) and FIFOs. ENXIO.
+  // kOpenCreated among the flags: the file has been made by the call that opens it.
   virtual Result<Ref<File>> open(const Path& path, u32 flags);
 
   // --- Regular files' content (EINVAL).

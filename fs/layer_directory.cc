@@ -39,6 +39,16 @@ Result<Ref<Inode>> LayerDirectory::lookup(std::string_view name) {
   return layer().inode_of(node);
 }
 
+void LayerDirectory::last_reference() {
+  if (!has_table_.load(std::memory_order_relaxed)) {
+    LayerInode::last_reference();
+    return;
+  }
+  layer().inodes.fetch_sub(1, std::memory_order_relaxed);
+  if (has_below()) layer().forget(*this);
+  layer().doom(*this);
+}
+
 // After a change of the table, under the tree lock.
 void LayerDirectory::changed_locked() {
   has_table_.store(true, std::memory_order_release);

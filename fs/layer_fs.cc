@@ -116,6 +116,38 @@ void LayerFs::forget(LayerInode& inode) {
   }
 }
 
+// A directory's table holds its inodes, and these hold the file system: the circle is cut at its root.
+void LayerFs::unmounted() {
+  Ref<Inode> root = std::move(root_);
+  root_ = nullptr;
+}
+
+// Not one inside the other: a tree is deeper than a kernel stack. What a deleted directory held comes here
+// too, and is taken by the loop that is running.
+void LayerFs::doom(LayerInode& inode) {
+  Ref<LayerFs> keep = Ref<LayerFs>::share(this);
+  {
+    LockGuard guard(nodes_lock_);
+    inode.next_ = doomed_;
+    doomed_ = &inode;
+    if (is_dooming_) return;
+    is_dooming_ = true;
+  }
+  for (;;) {
+    LayerInode* next;
+    {
+      LockGuard guard(nodes_lock_);
+      next = doomed_;
+      if (next == nullptr) {
+        is_dooming_ = false;
+        return;
+      }
+      doomed_ = next->next_;
+    }
+    delete next;
+  }
+}
+
 Result<Ref<LayerInode>> LayerFs::make_inode(const NewNode& node) {
   u64 ino = next_ino();
   Ref<LayerInode> inode;
@@ -259,6 +291,15 @@ Result<size_t> LayerSymlink::readlink(std::span<char> into) {
   size_t length = std::min(into.size(), target_.size());
   memcpy(into.data(), target_.data(), length);
   return length;
+}
+
+Result<void> check_still_there(const ImageSpan& span, u64 length) {
+  u32 image = static_cast<u32>(span.fd - kFirstImageFd);
+  if (span.kind == ImageSpan::kMapped && image < arena().image_count &&
+      arena().images_lost[image].covers(span.host_offset, length)) {
+    return Errno::IO;
+  }
+  return {};
 }
 
 // What an image format does not do.

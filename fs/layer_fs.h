@@ -45,7 +45,7 @@ class LayerInode : public Inode {
   Result<void> own_xattrs();
 
   u64 below_ = kNoNode;
-  LayerInode* next_ = nullptr;  // in the layer's table of nodes
+  LayerInode* next_ = nullptr;  // in the layer's table of nodes, or of the doomed
   std::atomic<bool> pinned_{false};
   std::atomic<bool> own_xattrs_;  // xattrs_ counts, not the image's
   Xattrs xattrs_;
@@ -75,6 +75,8 @@ class LayerDirectory final : public LayerInode {
   Result<bool> shows_below(u64& version);
   void changed_locked();
 
+  void last_reference() override;
+
   DirTable table_;
   std::atomic<bool> has_table_{false};
 };
@@ -99,6 +101,10 @@ class LayerFs final : public FileSystem {
 
   Result<Ref<Inode>> root() override { return root_; }
   Result<void> statfs(abi::Statfs& statfs) override;
+  bool keeps_access_times() const override { return true; }
+  void unmounted() override;
+  // The last reference to a directory with entries went: deletes it, and those below it one after another.
+  void doom(LayerInode& inode);
 
   Image* image() const { return image_.get(); }
   PageBudget& budget() { return budget_; }
@@ -116,6 +122,8 @@ class LayerFs final : public FileSystem {
 
   Ref<Image> image_;
   PageBudget budget_;
+  LayerInode* doomed_ = nullptr;  // linked by next_; under nodes_lock_
+  bool is_dooming_ = false;
   // All changes of directory tables: one lock, so that a rename needs no order among directories. Held for
   // a few hundred nanoseconds, never across a look-up in the image.
   Mutex tree_lock_{LockRank::kInodeParent};

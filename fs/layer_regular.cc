@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+#include "fs/read_pages.h"
+#include "fs/vfs_internal.h"
 #include "kernel/base/memory.h"
 
 namespace teacup::fs {
@@ -61,6 +63,7 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
     }
     u64 window = std::min(kFetchWindow, below_end() - offset);
     u64 count = pages_.stretch(page, pages_for(window)).pages;
+    make_room(count);
     PageRun scratch = TRY(allocate_run(count));
     auto fetched =
         image.fetch(below(), offset, {reinterpret_cast<std::byte*>(scratch.address()), scratch.bytes()});
@@ -69,7 +72,7 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
       LockGuard guard(lock);
       for (u64 i = 0; i < count && stored.ok(); i++) {
         if (pages_.find(page + i) != nullptr || (page + i) * kPageSize >= below_end()) continue;
-        auto memory = pages_.make(page + i, end_hint(page + count));
+        auto memory = pages_.make(page + i, end_hint(page + count), true);
         if (!memory.ok()) {
           stored = memory.error();
           break;
@@ -95,7 +98,10 @@ Result<void> LayerRegular::fill_from_below(u64 page, std::byte* memory, size_t f
     ImageSpan span = TRY(layer().image()->data(below(), at));
     u64 length = std::min(span.length, limit - at);
     // kFetch: prefetch() has brought the page, unless it was removed since, for good.
-    if (span.kind == ImageSpan::kMapped) memcpy(memory + (at - start), span.data, length);
+    if (span.kind == ImageSpan::kMapped) {
+      memcpy(memory + (at - start), span.data, length);
+      TRY(check_still_there(span, length));
+    }
     if (span.kind == ImageSpan::kHole) memset(memory + (at - start), 0, length);
     at += length;
   }
@@ -105,11 +111,12 @@ Result<void> LayerRegular::fill_from_below(u64 page, std::byte* memory, size_t f
 // The page, in memory: copied up if it was not.
 Result<std::byte*> LayerRegular::own_page_locked(u64 page) {
   if (std::byte* there = pages_.find(page); there != nullptr) return there;
-  std::byte* memory = TRY(pages_.make(page, end_hint(page + 1)));
-  // A page that cannot be read from the image is charged for and reads as zeros; the error is told.
-  auto filled = fill_from_below(page, memory, 0);
+  std::byte* memory = TRY(pages_.make(page, end_hint(page + 1), true));
+  if (auto filled = fill_from_below(page, memory, 0); !filled.ok()) {
+    pages_.discard(page);
+    return filled.error();
+  }
   pages_.publish(page);
-  TRY(filled);
   if (has_observers() && page * kPageSize < below_end()) notify_observers(page * kPageSize, kPageSize);
   return memory;
 }
@@ -126,8 +133,10 @@ Result<size_t> LayerRegular::read_absent(IoDest& to, u64 offset, size_t size_) {
   if (offset >= limit) return to.put_zeros(size_);
   ImageSpan span = TRY(layer().image()->data(below(), offset));
   size_t length = static_cast<size_t>(std::min<u64>({span.length, limit - offset, size_}));
-  if (span.kind == ImageSpan::kMapped) return to.put(span.data, length);
-  return to.put_zeros(length);
+  if (span.kind != ImageSpan::kMapped) return to.put_zeros(length);
+  size_t count = TRY(to.put(span.data, length));
+  TRY(check_still_there(span, count));
+  return count;
 }
 
 Result<size_t> LayerRegular::read(IoDest& to, u64 offset) {
@@ -135,24 +144,8 @@ Result<size_t> LayerRegular::read(IoDest& to, u64 offset) {
   if (offset >= end || to.remaining() == 0) return size_t{0};
   u64 wanted = std::min<u64>(to.remaining(), end - offset);
   TRY(prefetch(offset, wanted));
-  size_t done = 0;
-  while (done < wanted) {
-    u64 at = offset + done;
-    u64 inside = at & (kPageSize - 1);
-    PageStore::Stretch stretch = pages_.stretch(page_of(at), pages_for(inside + wanted - done));
-    size_t length = static_cast<size_t>(std::min(wanted - done, stretch.pages * kPageSize - inside));
-    auto copied =
-        stretch.data != nullptr ? to.put(stretch.data + inside, length) : read_absent(to, at, length);
-    if (!copied.ok()) {
-      if (done > 0) return done;
-      return copied.error();
-    }
-    done += copied.value();
-    // Less than asked: the guest's buffer ends here, or the image's span does.
-    if (copied.value() < length && stretch.data != nullptr) break;
-    if (copied.value() == 0) break;
-  }
-  return done;
+  return read_pages(pages_, to, offset, wanted,
+                    [this](IoDest& dest, u64 at, size_t length) { return read_absent(dest, at, length); });
 }
 
 // The file is about to grow beyond `end`, its size: what a mapping wrote behind it is not to appear.
@@ -185,10 +178,14 @@ Result<size_t> LayerRegular::write_locked(IoSource& from, u64 offset) {
       memory = made.value();
       bool whole = inside == 0 && length == kPageSize;
       if (!whole && page * kPageSize < below_end()) {
-        if (auto filled = fill_from_below(page, memory, 0); !filled.ok()) error = filled.error();
+        if (auto filled = fill_from_below(page, memory, 0); !filled.ok()) {
+          pages_.discard(page);
+          error = filled.error();
+          break;
+        }
       }
     }
-    auto copied = error == Errno::OK ? from.take(memory + inside, length) : Result<size_t>(error);
+    auto copied = from.take(memory + inside, length);
     size_t count = copied.ok() ? copied.value() : 0;
     if (fresh) {
       if (count < length && inside == 0 && length == kPageSize && page * kPageSize < below_end()) {
@@ -210,6 +207,7 @@ Result<size_t> LayerRegular::write(IoSource& from, u64 offset, bool append, u64&
     u64 start = append ? size.load() : offset;
     TRY(prefetch(page_down(start), from.remaining() + 2 * kPageSize));
   }
+  make_room(page_of(from.remaining()) + 2);
   LockGuard guard(lock);
   u64 old_size = size.load(std::memory_order_relaxed);
   if (append) offset = old_size;
@@ -293,6 +291,7 @@ Result<void> LayerRegular::allocate(int mode, u64 offset, u64 length) {
     TRY(prefetch(page_down(offset), kPageSize));
     TRY(prefetch(page_down(end), kPageSize));
   }
+  if (!punch) make_room(pages_for(length));
   LockGuard guard(lock);
   u64 old_size = size.load();
   if (punch || zero) {
@@ -404,6 +403,7 @@ Result<size_t> LayerRegular::map_pieces(u64 offset, u64 length, bool shared_writ
   if (offset >= end) return size_t{0};
   length = std::min(length, end - offset);
   TRY(prefetch(offset, length));
+  if (shared_writable) make_room(pages_for(length));
   LockGuard guard(lock);
   if (!shared_writable && offset < below_end()) {
     bool usable;

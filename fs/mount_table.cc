@@ -10,12 +10,17 @@ void Mount::destroy(Mount* mount) {
   Dentry* root = std::exchange(mount->root_, nullptr);
   FileSystem* file_system = std::exchange(mount->file_system_, nullptr);
   root->unref();
+  if (file_system->mounts.fetch_sub(1) == 1) {
+    dcache().forget_all(*file_system);
+    file_system->unmounted();
+  }
   file_system->unref();
   // The memory stays a Mount's: see mount.h. A machine makes a handful.
 }
 
 Result<Ref<Mount>> MountTable::create(Ref<FileSystem> file_system, Ref<Dentry> root, u32 flags) {
   Ref<Mount> mount = TRY(make_ref<Mount>());
+  file_system->mounts.fetch_add(1);
   mount->file_system_ = file_system.leak();
   mount->root_ = root.leak();
   mount->flags.store(flags);

@@ -110,16 +110,20 @@ Result<Path> make_entry(const Caller& caller, const Path& directory, std::string
   node.rdev = wanted.rdev;
   node.target = wanted.target;
   Inode& parent = directory.inode();
-  OnChange change([&] { dcache().forget(directory.dentry(), name); });  // a negative entry
+  u64 version = 0;
+  OnChange change([&] {
+    dcache().forget(directory.dentry(), name);  // a negative entry
+    version = parent.entries_version.load(std::memory_order_seq_cst);
+  });
   auto made = parent.create(name, node, change);
   // Made on the host, behind our back: what is cached is out of date.
   if (made.is(Errno::EXIST)) dcache().forget_negative(directory.dentry(), name);
   Ref<Inode> inode = TRY(std::move(made));
-  // Cached by an ordinary look-up; if the name is something else again by now, the path is to the new node.
-  auto looked_up = lookup_dentry(directory.dentry(), name);
+  // If the name may be something else again by now, the path is to the new node all the same.
   Ref<Dentry> dentry;
-  if (looked_up.ok() && looked_up.value()->inode() == inode.get()) {
-    dentry = std::move(looked_up).value();
+  auto cached = cache_entry(directory.dentry(), name, inode, version);
+  if (cached.ok() && cached.value()->inode() == inode.get()) {
+    dentry = std::move(cached).value();
   } else {
     dentry = TRY(dcache().make_uncached(directory.dentry(), name, std::move(inode)));
   }

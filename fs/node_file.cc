@@ -43,6 +43,7 @@ class RegularFile final : public NodeFile {
 
   Result<size_t> read(IoDest& to, u64 offset) override {
     size_t count = TRY(inode()->read(to, offset));
+    accessed();
     if (count > 0) notify_path(*path(), abi::kIN_ACCESS);
     return count;
   }
@@ -100,6 +101,7 @@ class RegularFile final : public NodeFile {
   Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
                             std::span<MapPiece> pieces) override {
     if (shared_writable && (inode()->seals.load() & kNoWriting) != 0) return Errno::PERM;
+    accessed();
     return inode()->map_pieces(offset, length, shared_writable, pieces);
   }
   // fcntl(F_ADD_SEALS, F_GET_SEALS): of memory files. That nothing maps it for writing is the caller's to see
@@ -129,6 +131,12 @@ class RegularFile final : public NodeFile {
 
  private:
   static constexpr u32 kNoWriting = abi::kF_SEAL_WRITE | abi::kF_SEAL_FUTURE_WRITE;
+  // The clock is asked once for each open file: it costs as much as the rest of a short read.
+  void accessed() {
+    if ((flags() & abi::kO_NOATIME) != 0) return;
+    touch_access_time(*path(), !clock_asked_);
+    clock_asked_ = true;
+  }
   bool is_sealable() { return inode()->file_system().magic() == abi::kTMPFS_MAGIC; }
 
   Result<size_t> write_to(IoSource& from, u64 offset, bool append, u64& end) {
@@ -147,6 +155,8 @@ class RegularFile final : public NodeFile {
     notify_path(*path(), abi::kIN_MODIFY);
     return count;
   }
+
+  bool clock_asked_ = false;
 };
 
 // "." and ".." are the VFS's: a directory's parent is known by its dentry.
@@ -176,6 +186,7 @@ class DirectoryFile final : public NodeFile {
       position = 2;
     }
     TRY(inode()->read_directory(sink, position));
+    if ((flags() & abi::kO_NOATIME) == 0) touch_access_time(*path(), true);
     notify_path(*path(), abi::kIN_ACCESS);
     return {};
   }

@@ -45,7 +45,7 @@ Result<Ref<File>> open_found(const Caller& caller, const Path& path, u32 flags, 
     return Errno::ACCES;
   }
   if ((flags & abi::kO_NOATIME) != 0 && !is_owner_or_capable(inode, caller.credentials)) return Errno::PERM;
-  Ref<File> file = TRY(inode.open(path, flags));
+  Ref<File> file = TRY(inode.open(path, flags | (created ? kOpenCreated : 0)));
   file->set_flags((file->flags() & ~kOpenOnly) | abi::kO_LARGEFILE);
   if ((flags & abi::kO_TRUNC) != 0 && inode.is_regular() && !created) {
     TRY(file->truncate(0));

@@ -27,9 +27,9 @@ constexpr u64 kLargestRun = u64{1} << 18;
 constexpr u64 kNoIndex = ~u64{0};
 }  // namespace
 
-bool PageBudget::take(u64 pages) {
+bool PageBudget::take(u64 pages, bool needed) {
   u64 now = used.fetch_add(pages, std::memory_order_relaxed) + pages;
-  if (now <= limit && commit_pages(pages)) return true;
+  if (now <= limit && commit_pages(pages, needed ? 0 : spare_pages())) return true;
   used.fetch_sub(pages, std::memory_order_relaxed);
   return false;
 }
@@ -185,9 +185,9 @@ PageStore::Stretch PageStore::stretch(u64 page, u64 max) const {
   return {reinterpret_cast<std::byte*>(kArenaBase + run->offset + inside * kPageSize), count};
 }
 
-Result<std::byte*> PageStore::make(u64 page, u64 end_hint) {
+Result<std::byte*> PageStore::make(u64 page, u64 end_hint, bool needed) {
   Place there = TRY(place(page, 1, end_hint));
-  if (!budget_.take(1)) return Errno::NOSPC;
+  if (!budget_.take(1, needed)) return Errno::NOSPC;
   count_.fetch_add(1, std::memory_order_relaxed);
   return reinterpret_cast<std::byte*>(kArenaBase + there.offset);
 }
@@ -198,6 +198,14 @@ void PageStore::publish(u64 page) {
   u64 inside = page - at.start;
   run->used = std::max(run->used, inside + 1);
   run->word(inside).fetch_or(u64{1} << (inside % 64), std::memory_order_release);
+}
+
+void PageStore::discard(u64 page) {
+  Spot at = spot(page);
+  memset(reinterpret_cast<void*>(kArenaBase + run_at(at.index)->offset + (page - at.start) * kPageSize), 0,
+         kPageSize);
+  count_.fetch_sub(1, std::memory_order_relaxed);
+  budget_.give(1);
 }
 
 Result<PageStore::Place> PageStore::place(u64 page, u64 max, u64 end_hint) {

@@ -17,7 +17,8 @@ struct PageBudget {
   std::atomic<u64> used{0};
   u64 limit = ~u64{0};
 
-  bool take(u64 pages);
+  // `needed`: by a mapping, or as a copy of what is elsewhere; not for content that a call writes.
+  bool take(u64 pages, bool needed = false);
   void give(u64 pages);
 };
 
@@ -37,8 +38,9 @@ class PageStore {
 
   // Memory for an absent page, all zeros and charged for; found by others once publish() was called.
   // `end_hint`: pages the file is known to need, for the size of the first run. ENOSPC.
-  Result<std::byte*> make(u64 page, u64 end_hint);
+  Result<std::byte*> make(u64 page, u64 end_hint, bool needed = false);
   void publish(u64 page);
+  void discard(u64 page);  // made, and not to be published after all
   // Pages [first, end) are absent afterwards, their memory zeros.
   void remove(u64 first, u64 end);
   // Arena offset of `page` and how many pages (at most `max`) follow in one piece, there or not. ENOSPC.

@@ -9,6 +9,7 @@ namespace teacup::fs {
 Result<s64> Trip::send(abi::RingOp op, size_t request_size, size_t room) {
   u64 request = reinterpret_cast<u64>(buffer_.data()) - kArenaBase;
   u64 response = align_up(request + request_size, 8);
+  room_ = {reinterpret_cast<const std::byte*>(kArenaBase + response), room};
   s64 result = ring_call(op, request, request_size, response, room);
   if (result < 0) {
     Errno error = static_cast<Errno>(-result);
@@ -42,6 +43,18 @@ Result<s64> Trip::ask_host(const abi::HostFileRequest& request, std::string_view
   memcpy(buffer_.data() + sizeof copy, name.data(), name.size());
   memcpy(buffer_.data() + sizeof copy + name.size(), name2.data(), name2.size());
   return send(abi::RingOp::kHostFile, size, room);
+}
+
+Result<abi::ImporterInode> Trip::attributes() const {
+  struct Response {
+    abi::ImporterResponse head;
+    abi::ImporterInode inode;
+  } response{};
+  if (room_.size() < sizeof response) return Errno::NODATA;
+  memcpy(&response.head, room_.data(), sizeof response.head);
+  memcpy(&response.inode, room_.data() + sizeof response.head, sizeof response.inode);
+  if (response.head.count != 1) return Errno::NODATA;
+  return response.inode;
 }
 
 u64 Trip::next() const {

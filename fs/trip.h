@@ -38,6 +38,8 @@ class Trip {
     return value;
   }
   u32 count() const;
+  // Attributes that came along with another result (kWrite and its like). NODATA: none.
+  Result<abi::ImporterInode> attributes() const;
   std::span<const std::byte> bytes() const;
 
  private:
@@ -45,6 +47,7 @@ class Trip {
 
   HeapArray<std::byte> buffer_;
   std::span<const std::byte> response_;
+  std::span<const std::byte> room_;  // all that may have been written
 };
 
 // An inode's attributes as a node of an image; what the user owns on the host is shown as `uid` and `gid`'s.

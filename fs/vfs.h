@@ -89,4 +89,9 @@ u32 next_notify_cookie();
 // the machine's internal memory file system.
 Result<Ref<File>> open_unnamed(std::string_view name, u32 flags);
 
+// Something was read: sets atime, by the rule of relatime (mount(8)): if it is not later than the last
+// change, or, with `ask_clock`, a day old. An inode that does not differ from its image otherwise is still
+// only a cache entry: its atime is forgotten with it.
+void touch_access_time(const Path& path, bool ask_clock);
+
 }  // namespace teacup::fs

@@ -35,6 +35,7 @@ struct VfsState {
   std::atomic<u32> next_device{20};
   std::atomic<u32> next_cookie{1};
   const char* start_problem = nullptr;
+  std::atomic<u64> no_reclaim_before{0};  // ns, monotonic: see reclaim.cc
   // As whose the user's own files on the host appear: the guest's user.
   std::atomic<u32> volume_uid{0};
   std::atomic<u32> volume_gid{0};

@@ -8,6 +8,7 @@
 #include "fs/walk.h"
 
 #include "fs/access.h"
+#include "fs/vfs_internal.h"
 #include "fs/vfs_state.h"
 #include "host/gate/gate.h"
 #include "kernel/base/memory.h"
@@ -51,17 +52,21 @@ Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name) {
     auto looked_up = inode.lookup(name);
     if (!looked_up.ok() && !looked_up.is(Errno::NOENT)) return looked_up.error();
     Ref<Inode> child = looked_up.ok() ? std::move(looked_up).value() : Ref<Inode>();
-    if (!inode.file_system().caches_names()) {
-      if (!child) return Errno::NOENT;
-      return cache.make_uncached(directory, name, std::move(child));
-    }
-    auto added = cache.add(directory, name, std::move(child), version);
+    if (!child && !inode.file_system().caches_names()) return Errno::NOENT;
+    auto added = cache_entry(directory, name, std::move(child), version);
     if (added.is(Errno::AGAIN)) continue;
-    if (u64 lifetime = inode.file_system().name_lifetime(); lifetime != 0 && added.ok()) {
-      added.value()->valid_until.store(gate::monotonic_now() + lifetime);
-    }
     return added;
   }
+}
+
+Result<Ref<Dentry>> cache_entry(Dentry& directory, std::string_view name, Ref<Inode> inode, u64 version) {
+  FileSystem& file_system = directory.inode()->file_system();
+  if (!file_system.caches_names()) return dcache().make_uncached(directory, name, std::move(inode));
+  auto added = dcache().add(directory, name, std::move(inode), version);
+  if (u64 lifetime = file_system.name_lifetime(); lifetime != 0 && added.ok()) {
+    added.value()->valid_until.store(gate::monotonic_now() + lifetime);
+  }
+  return added;
 }
 
 void enter_mounts(Path& path) {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <set>
 
-#include "images/erofs_format.h"
 #include "images/error.h"
 #include "images/file.h"
 #include "images/image_reader.h"
+#include "kernel/abi/erofs.h"
 
 namespace teacup::images {
 
@@ -14,7 +14,6 @@ namespace {
 
 using namespace erofs;
 
-constexpr u32 kZeroPadding = 1;  // says nothing about uncompressed files
 constexpr u16 kTypeMask = 0170000, kRegular = 0100000, kDirectory = 040000;
 constexpr u64 kMostBytes = u64{1} << 32;  // of a file or a directory read whole
 
@@ -22,7 +21,7 @@ class ErofsReader final : public ImageReader {
  public:
   explicit ErofsReader(const std::string& path) : name_(path), file_(File::open_read(path)) {
     super_ = load<SuperBlock>(kSuperOffset);
-    if ((super_.feature_incompat & ~(kZeroPadding | kIncompatChunkedFile)) != 0)
+    if ((super_.feature_incompat & ~(kIncompatZeroPadding | kIncompatChunkedFile)) != 0)
       throw Error(name_ + " uses EROFS features that are not read here (compression, extra devices)");
     if (super_.block_bits < 9 || super_.block_bits > 16 || super_.directory_block_bits != 0) damaged();
   }
@@ -92,9 +91,8 @@ class ErofsReader final : public ImageReader {
   }
 
   void read_chunks(const Inode& inode, std::span<std::byte> bytes) const {
-    constexpr u32 kIndexes = 0x20;
-    u32 chunk_bits = super_.block_bits + (inode.data & 0x1f);
-    bool indexes = (inode.data & kIndexes) != 0;
+    u32 chunk_bits = super_.block_bits + (inode.data & kChunkBits);
+    bool indexes = (inode.data & kChunkIndexes) != 0;
     u64 unit = indexes ? 8 : 4;
     u64 table = (inode.end + unit - 1) / unit * unit;
     for (u64 at = 0, chunk = 0; at < bytes.size(); chunk++) {

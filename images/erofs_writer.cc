@@ -25,10 +25,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "images/erofs_format.h"
 #include "images/error.h"
 #include "images/file.h"
 #include "images/inode_order.h"
+#include "kernel/abi/erofs.h"
 
 namespace teacup::images {
 

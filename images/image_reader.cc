@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <set>
 
-#include "images/erofs_format.h"
 #include "images/error.h"
 #include "images/file.h"
+#include "kernel/abi/erofs.h"
 
 namespace teacup::images {
 

@@ -119,6 +119,16 @@ class HostFiles::Answer {
     return static_cast<s64>(used_);
   }
 
+  // Beside a result of the operation's own.
+  void add_attributes(u64 node, int fd) {
+    struct stat status {};
+    if (fstat(fd, &status) != 0) return;
+    abi::ImporterInode inode = describe(node, status);
+    if (!add(&inode, sizeof inode)) return;
+    count = 1;
+    finish();
+  }
+
   u32 count = 0;
   u64 next = 0;
 
@@ -201,7 +211,7 @@ s64 HostFiles::dispatch(const Request& request, Answer& answer) {
     case Op::kTruncate:
     case Op::kAllocate:
     case Op::kSync:
-      return transfer(request);
+      return transfer(request, answer);
     case Op::kCreate:
     case Op::kSymlink:
       return create(request, answer);
@@ -213,7 +223,7 @@ s64 HostFiles::dispatch(const Request& request, Answer& answer) {
       return rename(request);
     case Op::kSetMode:
     case Op::kSetTimes:
-      return set_attributes(request);
+      return set_attributes(request, answer);
     case Op::kForget: {
       auto found = nodes_.find(request.node);
       if (found == nodes_.end() || found->second.parent == 0) return -EINVAL;
@@ -375,7 +385,7 @@ s64 HostFiles::read_directory(const Request& request, Answer& answer) {
 
 // --- Content.
 
-s64 HostFiles::transfer(const Request& request) {
+s64 HostFiles::transfer(const Request& request, Answer& answer) {
   using Op = abi::HostFileOp;
   bool write = request.op != Op::kRead && request.op != Op::kSync;
   if (write && !writable(request.node)) return -EROFS;
@@ -388,7 +398,9 @@ s64 HostFiles::transfer(const Request& request) {
     case Op::kSync:
       return result_of(fsync(fd));
     case Op::kTruncate:
-      return result_of(ftruncate(fd, length));
+      if (ftruncate(fd, length) != 0) return -errno;
+      answer.add_attributes(request.node, fd);
+      return 0;
     case Op::kAllocate:
       return result_of(fallocate(fd, static_cast<int>(request.mode), offset, length));
     default:
@@ -406,6 +418,7 @@ s64 HostFiles::transfer(const Request& request) {
     if (count == 0) break;
     done += static_cast<u64>(count);
   }
+  if (write) answer.add_attributes(request.node, fd);
   return static_cast<s64>(done);
 }
 
@@ -515,12 +528,16 @@ s64 HostFiles::rename(const Request& request) {
   return 0;
 }
 
-s64 HostFiles::set_attributes(const Request& request) {
+s64 HostFiles::set_attributes(const Request& request, Answer& answer) {
   if (!writable(request.node)) return -EROFS;
   Descriptor fd(open_node(request.node, O_PATH));
   if (!fd.ok()) return fd.get();
   std::string path = "/proc/self/fd/" + std::to_string(fd.get());
-  if (request.op == abi::HostFileOp::kSetMode) return result_of(chmod(path.c_str(), request.mode & 07777));
+  if (request.op == abi::HostFileOp::kSetMode) {
+    if (chmod(path.c_str(), request.mode & 07777) != 0) return -errno;
+    answer.add_attributes(request.node, fd.get());
+    return 0;
+  }
   timespec times[2];
   for (u32 i = 0; i < 2; i++) {
     times[i].tv_sec = request.times[i].seconds;
@@ -529,7 +546,9 @@ s64 HostFiles::set_attributes(const Request& request) {
   }
   struct stat status {};
   if (fstat(fd.get(), &status) == 0 && S_ISLNK(status.st_mode)) return 0;
-  return result_of(utimensat(AT_FDCWD, path.c_str(), times, 0));
+  if (utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) return -errno;
+  answer.add_attributes(request.node, fd.get());
+  return 0;
 }
 
 }  // namespace teacup::host

@@ -58,8 +58,8 @@ class HostFiles {
   s64 create(const Request& request, Answer& answer);
   s64 change_entry(const Request& request, Answer& answer);
   s64 rename(const Request& request);
-  s64 transfer(const Request& request);
-  s64 set_attributes(const Request& request);
+  s64 transfer(const Request& request, Answer& answer);
+  s64 set_attributes(const Request& request, Answer& answer);
 
   // Descriptors are the caller's to close; -errno.
   int open_node(u64 id, int flags);

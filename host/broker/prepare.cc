@@ -65,12 +65,16 @@ bool copy_request(u64 offset, u64 size, Request& request) {
   return true;
 }
 
-bool read_image(int fd, u64 offset, std::byte* into, u64 length) {
+bool read_image(int fd, u64 size, u64 offset, std::byte* into, u64 length) {
   while (length > 0) {
     ssize_t count = pread(fd, into, length, static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return false;
-    if (count == 0) break;  // the image's last page is not a whole one
+    if (count == 0) {
+      // The image's last page is not a whole one; before it, somebody has cut the file off.
+      std::memset(into, 0, length);
+      return offset >= size;
+    }
     into += count;
     offset += static_cast<u64>(count);
     length -= static_cast<u64>(count);
@@ -107,7 +111,7 @@ s64 read_file(const Image& image, const Request& request, std::span<std::byte> f
       std::memcpy(file.data() + at, &arena_at<std::byte>(piece.host_offset), length);
     } else if (piece.fd == kFirstImageFd && image.fd >= 0) {
       if (piece.host_offset > image.size) return -EINVAL;
-      if (!read_image(image.fd, piece.host_offset, file.data() + at, length)) return -EIO;
+      if (!read_image(image.fd, image.size, piece.host_offset, file.data() + at, length)) return -EIO;
     } else {
       return -EINVAL;
     }

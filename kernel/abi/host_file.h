@@ -27,6 +27,9 @@ enum class HostFileOp : u32 {
   kRead = static_cast<u32>(ImporterOp::kRead),   // straight to data_offset, length bytes; result: bytes read
   kReadLink = static_cast<u32>(ImporterOp::kReadLink),
   // Writable roots only.
+  // kWrite, kTruncate, kSetMode and kSetTimes also give the attributes as they are afterwards, in the
+  // response: one
+  // ImporterInode behind the head, whose count is 1 if it is there. (The result is the operation's own.)
   kWrite = 16,  // length bytes from data_offset, at cursor; result: bytes written
   kTruncate,    // to length
   kAllocate,    // fallocate(2): mode, cursor, length

@@ -44,6 +44,16 @@ struct ImageSlot {
   u32 kind;     // abi::ImageKind
 };
 
+// Where an image that shrank while the machine runs is known to end by now: 0 if it has not, else the lowest
+// offset at which a page was found missing (at least 1). Set by the handler of the fault, read by fs/.
+struct ImageLoss {
+  std::atomic<u64> from{0};
+  bool covers(u64 offset, u64 length) const {
+    u64 lost = from.load(std::memory_order_acquire);
+    return lost != 0 && offset + length > lost;
+  }
+};
+
 struct ArenaHeader {
   // --- Written by the broker before the template starts.
   u64 magic;
@@ -52,6 +62,7 @@ struct ArenaHeader {
   u32 cpu_count;
   u32 image_count;
   ImageSlot images[kMaxImages];
+  ImageLoss images_lost[kMaxImages];
   u64 config_offset;  // arena offset and size of the boot configuration (abi/boot.h)
   u64 config_size;
   u64 streams_offset;  // abi::Streams

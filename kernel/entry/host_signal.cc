@@ -15,8 +15,11 @@
 //   host vDSO    clock_gettime called by the gate        nothing            SIGSYS of its slow path: done by
 //                                                                           the gate
 //   nowhere      a stray jump of the guest               none: it faults    enter, full frame
+#include <algorithm>
+
 #include "host/gate/gate.h"
 #include "host/gate/host_call.h"
+#include "kernel/abi/mm.h"
 #include "kernel/abi/nr.h"
 #include "kernel/abi/signal.h"
 #include "kernel/base/arena_header.h"
@@ -105,6 +108,24 @@ bool fix_up(abi::SigContext& context) {
   return false;
 }
 
+// The kernel read an image, in place, where its file has been cut off meanwhile: there are zeros from now on,
+// in this process, and whoever reads them finds by images_lost that they are not the image's (fs/image.h).
+bool fill_lost_image(u64 address) {
+  ArenaHeader& header = arena();
+  for (u32 i = 0; i < header.image_count; i++) {
+    const ImageSlot& image = header.images[i];
+    if (address < image.address || address - image.address >= page_up(image.size)) continue;
+    u64 page = page_down(address - image.address);
+    std::atomic<u64>& from = header.images_lost[i].from;
+    u64 known = from.load(std::memory_order_relaxed);
+    u64 now = std::max<u64>(page, 1);
+    while ((known == 0 || now < known) && !from.compare_exchange_weak(known, now)) {
+    }
+    return gate::map_anonymous(image.address + page, kPageSize, abi::kPROT_READ, false).ok();
+  }
+  return false;
+}
+
 void on_sigsys(const abi::SigInfo& info, abi::SigContext& context) {
   // The filter rolled rax back to the number; rip is behind the instruction.
   if (info.sys.call_address == address_of(host_gate_return)) {
@@ -132,6 +153,7 @@ void on_fault(int signal, const abi::SigInfo& info, abi::SigContext& context) {
   bool stray = !in_runtime(context.rip) && current_core().mode.load(std::memory_order_relaxed) == Mode::kUser;
   if (!is_guest(context.rip) && !stray) {
     if (signal == abi::kSIGSEGV || signal == abi::kSIGBUS) {
+      if (signal == abi::kSIGBUS && fill_lost_image(info.fault.address)) return;
       if (fix_up(context)) return;
       // The jump to a guest address that is not canonical faults at the jump itself.
       if (in_exit_window(context.rip))

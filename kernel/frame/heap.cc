@@ -1,5 +1,6 @@
 #include "kernel/frame/heap.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "kernel/base/arena_header.h"
@@ -35,7 +36,7 @@ struct Heap {
   FreeBlock* free[kClassCount] = {};
   SlabHeader* free_runs = nullptr;  // freed large blocks, reused for the same number of slabs
   u64 brk = 0;                      // arena offset of the first slab never used
-  u64 in_use = 0;
+  std::atomic<u64> in_use{0};
 };
 
 // Classes alternate 2^n and 1.5 * 2^n from 32 on, after 16.
@@ -59,6 +60,15 @@ Heap& heap() {
   return *root<Heap>(Root::kHeap);
 }
 
+// Whether the heap may take `bytes` more from the host. Pages of files stop at the machine's limit; the heap
+// goes on for a while, so that what makes room (removing files, ending processes) does not fail for want of
+// it.
+bool may_grow(const Heap& heap, u64 bytes) {
+  u64 limit = arena().memory_limit;
+  u64 reserve = std::max(limit / 8, 16 * MiB);
+  return limit == 0 || heap.in_use.load(std::memory_order_relaxed) + bytes <= limit + reserve;
+}
+
 SlabHeader* fresh_slabs(Heap& heap, u64 count) {
   for (SlabHeader** at = &heap.free_runs; *at != nullptr; at = &(*at)->next_free) {
     if ((*at)->slab_count != count) continue;
@@ -67,7 +77,7 @@ SlabHeader* fresh_slabs(Heap& heap, u64 count) {
     return run;
   }
   u64 size = count * kSlabSize;
-  if (heap.brk + size > kHeapOffset + kHeapSize) return nullptr;
+  if (heap.brk + size > kHeapOffset + kHeapSize || !may_grow(heap, size)) return nullptr;
   auto* slab = &arena_at<SlabHeader>(heap.brk);
   heap.brk += size;
   return slab;
@@ -94,7 +104,7 @@ void* allocate_large(Heap& heap, u64 size) {
   SlabHeader* slab = fresh_slabs(heap, count);
   if (slab == nullptr) return nullptr;
   *slab = SlabHeader{kLargeClass, kSlabMagic, count, nullptr, {}};
-  heap.in_use += count * kSlabSize;
+  heap.in_use.fetch_add(count * kSlabSize, std::memory_order_relaxed);
   return slab + 1;
 }
 
@@ -121,7 +131,7 @@ void* heap_allocate(size_t size) {
       if (heap.free[size_class] == nullptr && !refill(heap, size_class)) return nullptr;
       FreeBlock* first = heap.free[size_class];
       heap.free[size_class] = first->next;
-      heap.in_use += class_size(size_class);
+      heap.in_use.fetch_add(class_size(size_class), std::memory_order_relaxed);
       block = first;
     }
   }
@@ -136,21 +146,19 @@ void heap_free(void* block) {
   Heap& heap = teacup::heap();
   LockGuard guard(heap.lock);
   if (slab->size_class == kLargeClass) {
-    heap.in_use -= slab->slab_count * kSlabSize;
+    heap.in_use.fetch_sub(slab->slab_count * kSlabSize, std::memory_order_relaxed);
     slab->next_free = heap.free_runs;
     heap.free_runs = slab;
     return;
   }
-  heap.in_use -= class_size(slab->size_class);
+  heap.in_use.fetch_sub(class_size(slab->size_class), std::memory_order_relaxed);
   auto* free = static_cast<FreeBlock*>(block);
   free->next = heap.free[slab->size_class];
   heap.free[slab->size_class] = free;
 }
 
 u64 heap_in_use() {
-  Heap& heap = teacup::heap();
-  LockGuard guard(heap.lock);
-  return heap.in_use;
+  return heap().in_use.load(std::memory_order_relaxed);
 }
 
 }  // namespace teacup

@@ -101,10 +101,10 @@ void punch_run(PageRun run, u64 first, u64 count) {
   }
 }
 
-bool commit_pages(u64 count) {
+bool commit_pages(u64 count, u64 keep) {
   auto& committed = pages().committed;
   u64 now = committed.fetch_add(count, std::memory_order_relaxed) + count;
-  if (now <= limit_pages()) return true;
+  if (now + heap_in_use() / kPageSize + keep <= limit_pages()) return true;
   committed.fetch_sub(count, std::memory_order_relaxed);
   return false;
 }
@@ -114,6 +114,10 @@ void uncommit_pages(u64 count) {
 }
 u64 committed_pages() {
   return pages().committed.load(std::memory_order_relaxed);
+}
+
+u64 spare_pages() {
+  return limit_pages() / 16;
 }
 
 u64 limit_pages() {

@@ -3,7 +3,8 @@
 // next of its size; address space is not scarce (8 TiB), host memory is: pages of a freed run go back to the
 // host unless it is small, and a small one is zeroed when it is handed out again.
 //
-// The memory limit (--memory) counts pages that were committed by commit_pages(); runs themselves are free.
+// The memory limit (--memory) counts pages that were committed by commit_pages(), and what the heap handed
+// out; runs themselves are free.
 //
 // Locks: the allocator's own (kPages). release_run() makes a host call, so it is called with no lock above
 // kAddressSpace.
@@ -35,9 +36,12 @@ void release_run(PageRun run, u64 dirty_pages = ~u64{0});
 void punch_run(PageRun run, u64 first, u64 count);
 
 // Accounting of written pages against the memory limit: ENOSPC/ENOMEM is the caller's choice of error.
-bool commit_pages(u64 count);
+// `keep`: so many stay for others.
+bool commit_pages(u64 count, u64 keep = 0);
 void uncommit_pages(u64 count);
 u64 committed_pages();
+u64 spare_pages();  // what the content of files leaves to all else: programs still start when files fill the
+                    // machine
 u64 limit_pages();  // the machine's memory, in pages: --memory, or the host's
 
 }  // namespace teacup

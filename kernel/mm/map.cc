@@ -251,11 +251,15 @@ Result<void> AddressSpace::insert_file_locked(Mapping mapping, bool populate) {
       TRY(insert_file_locked(std::move(rest), populate));
     }
   }
+  // First: pages that somebody maps are not dropped.
+  observe_locked(*mapping.file);
   if (mapping.text && !attach_text_locked(mapping)) mapping.text = nullptr;
   if (!mapping.text) {
     auto mapped = host_map_file_locked(mapping);
     if (!mapped.ok()) {
       static_cast<void>(gate::unmap(mapping.start, mapping.length()));
+      release_observer_locked(*mapping.file);
+      drop_unused_observers_locked();
       return mapped.error();
     }
   }
@@ -264,7 +268,6 @@ Result<void> AddressSpace::insert_file_locked(Mapping mapping, bool populate) {
     static_cast<void>(gate::advise(mapping.start, mapping.backed_end - mapping.start,
                                    writes ? abi::kMADV_POPULATE_WRITE : abi::kMADV_POPULATE_READ));
   }
-  observe_locked(*mapping.file);
   account_locked(mapping, 1);
   mappings_.insert(std::move(mapping));
   return {};

@@ -18,6 +18,11 @@ namespace teacup::mm {
 
 namespace {
 
+class Reader final : public fs::MapObserver {
+ public:
+  void pages_changed(u64, u64) override {}
+};
+
 // What the kernel keeps about text as a whole.
 struct Memory {
   bool rewrite = false;
@@ -131,9 +136,14 @@ class TextMaker {
     PageRun input = TRY(allocate_run(page_up(kInputSize) / kPageSize));
     auto* request = reinterpret_cast<abi::PrepareInput*>(input.address());
     *request = {size_, root<Memory>(Root::kMemory)->prepare_flags, 0};
+    // As a mapping would be: what the broker looks at is not dropped meanwhile.
+    Reader* reader = TRY(make<Reader>());
+    file_.inode()->add_observer(*reader);
     auto described = describe(*request);
     u64 input_size = sizeof(*request) + request->piece_count * sizeof(abi::PreparePiece);
     Result<void> asked = described.ok() ? ask_broker(input, input_size) : described;
+    file_.inode()->remove_observer(*reader);
+    teacup::destroy(reader);
     release_run(input, page_up(input_size) / kPageSize);
     return asked;
   }

@@ -173,7 +173,8 @@ Result<void> statfs_of(const fs::Path& path, GuestOut<abi::Statfs> out) {
   TRY(path.mount().file_system().statfs(statfs));
   constexpr s64 kValid = 0x20, kReadOnly = 1, kNoSuid = 2, kNoDev = 4, kNoExec = 8, kRelatime = 4096;
   u32 flags = path.mount().flags.load();
-  statfs.flags = kValid | kRelatime;
+  constexpr s64 kNoAtime = 1024;
+  statfs.flags = kValid | ((flags & fs::kMountNoAtime) != 0 ? kNoAtime : kRelatime);
   if ((flags & fs::kMountReadOnly) != 0) statfs.flags |= kReadOnly;
   if ((flags & fs::kMountNoSuid) != 0) statfs.flags |= kNoSuid;
   if ((flags & fs::kMountNoDev) != 0) statfs.flags |= kNoDev;
@@ -232,6 +233,7 @@ Result<size_t> sys_readlinkat(Task& task, Fd directory, GuestString guest_path, 
   char text[abi::kPATH_MAX];
   size_t length =
       TRY(found.inode().readlink({text, std::min<size_t>(static_cast<size_t>(size), sizeof text)}));
+  fs::touch_access_time(found, true);
   TRY(copy_to_guest(buffer.address(), text, length));
   return length;
 }

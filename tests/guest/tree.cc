@@ -457,6 +457,90 @@ TEST(times_update) {
   CHECK(stat_of("d").st_mtim.tv_sec > 1600000000);
 }
 
+namespace {
+
+timespec atime_of(const char* path) {
+  struct stat status {};
+  CHECK_OK(lstat(path, &status));
+  return status.st_atim;
+}
+
+void set_atime(const char* path, time_t seconds) {
+  timespec times[2] = {{seconds, 0}, {0, UTIME_OMIT}};
+  CHECK_OK(utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW));
+}
+
+void read_some(const char* path, int flags = 0) {
+  int fd = NEED_OK(open(path, O_RDONLY | O_CLOEXEC | flags));
+  char byte;
+  CHECK_EQ(read(fd, &byte, 1), 1);
+  close(fd);
+}
+
+}  // namespace
+
+// relatime, as file systems are mounted unless one says otherwise.
+TEST(reading_updates_atime) {
+  CHECK(check::write_file("file", "content"));
+  time_t now = time(nullptr);
+  set_atime("file", now - 1000);
+  CHECK_EQ(atime_of("file").tv_sec, now - 1000);
+  int fd = NEED_OK(open("file", O_RDONLY));
+  CHECK_EQ(atime_of("file").tv_sec, now - 1000);
+  char byte;
+  CHECK_EQ(read(fd, &byte, 1), 1);
+  CHECK(atime_of("file").tv_sec >= now);
+  // Later than the last change, and not a day ago: left alone.
+  set_atime("file", now + 1000);
+  CHECK_EQ(read(fd, &byte, 1), 1);
+  CHECK_EQ(atime_of("file").tv_sec, now + 1000);
+  // Written since: due again.
+  CHECK(check::write_file("file", "other"));
+  timespec future[2] = {{now + 1000, 0}, {now + 2000, 0}};
+  CHECK_OK(utimensat(AT_FDCWD, "file", future, 0));
+  CHECK_EQ(pread(fd, &byte, 1, 0), 1);
+  CHECK(atime_of("file").tv_sec < now + 500);
+  close(fd);
+}
+
+TEST(what_is_asked_not_to_touch_atime) {
+  CHECK(check::write_file("file", "content"));
+  time_t now = time(nullptr);
+  set_atime("file", now - 1000);
+  read_some("file", O_NOATIME);
+  CHECK_EQ(atime_of("file").tv_sec, now - 1000);
+  struct stat status;
+  CHECK_OK(stat("file", &status));
+  CHECK_OK(access("file", R_OK));
+  CHECK_EQ(atime_of("file").tv_sec, now - 1000);
+  read_some("file");
+  CHECK(atime_of("file").tv_sec >= now);
+}
+
+TEST(atime_of_other_kinds) {
+  CHECK_OK(mkdir("d", 0755));
+  CHECK_OK(symlink("nowhere", "link"));
+  CHECK(check::write_file("mapped", "content"));
+  time_t now = time(nullptr);
+  set_atime("d", now - 1000);
+  set_atime("link", now - 1000);
+  set_atime("mapped", now - 1000);
+  DIR* directory = opendir("d");
+  NEED(directory != nullptr);
+  while (readdir(directory) != nullptr) {
+  }
+  closedir(directory);
+  CHECK(atime_of("d").tv_sec >= now);
+  char text[16];
+  CHECK_EQ(readlink("link", text, sizeof text), 7);
+  CHECK(atime_of("link").tv_sec >= now);
+  int fd = NEED_OK(open("mapped", O_RDONLY));
+  void* memory = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+  CHECK(memory != MAP_FAILED);
+  CHECK(atime_of("mapped").tv_sec >= now);
+  close(fd);
+}
+
 TEST(truncate_updates_times) {
   make("f", "abc");
   timespec set[2] = {{1000000, 0}, {2000000, 0}};

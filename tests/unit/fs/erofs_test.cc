@@ -4,7 +4,7 @@
 #include <cstring>
 #include <random>
 
-#include "fs/erofs_format.h"
+#include "kernel/abi/erofs.h"
 #include "tests/unit/fs/fs_machine.h"
 
 namespace teacup {
@@ -104,8 +104,8 @@ TEST(ErofsTest, SurvivesDamage) {
     }
     if (round % 10 == 9) bad.resize(bad.size() / 2);
     // The features stay what they were, or there is nothing to explore.
-    auto* super = reinterpret_cast<fs::erofs::SuperBlock*>(bad.data() + fs::erofs::kSuperOffset);
-    auto* was = reinterpret_cast<fs::erofs::SuperBlock*>(good.data() + fs::erofs::kSuperOffset);
+    auto* super = reinterpret_cast<erofs::SuperBlock*>(bad.data() + erofs::kSuperOffset);
+    auto* was = reinterpret_cast<erofs::SuperBlock*>(good.data() + erofs::kSuperOffset);
     super->magic = was->magic;
     super->feature_incompat = was->feature_incompat;
     super->block_bits = was->block_bits;

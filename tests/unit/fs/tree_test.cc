@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "kernel/frame/pages.h"
 #include "tests/unit/fs/fs_machine.h"
 
 namespace teacup {
@@ -223,6 +224,39 @@ TEST_F(TreeTest, Mounts) {
   }
   EXPECT_EQ(error_of(machine_.stat("/mnt/x")), "ENOENT");
   EXPECT_TRUE(fs::remove_directory(caller, nullptr, "/mnt").ok());
+}
+
+// What a file system held is free again when nothing mounts it any more: files, a tree deeper than a stack,
+// names that were looked up.
+TEST_F(TreeTest, AnUnmountedFileSystemIsFreed) {
+  auto caller = machine_.caller();
+  ASSERT_TRUE(fs::make_directory(caller, nullptr, "/mnt", 0755).ok());
+  auto type = fs::find_file_system("tmpfs");
+  u64 pages = 0, heap = 0;
+  for (int round = 0; round < 5; round++) {
+    {
+      auto where = checked(fs::resolve(caller, nullptr, "/mnt", 0));
+      ASSERT_TRUE(fs::mount_file_system(checked(type->mount("none", "")), where, 0).ok());
+    }
+    ASSERT_TRUE(machine_.write("/mnt/x", std::string(1 << 20, 'x')).ok());
+    Ref<fs::File> at;
+    std::string path = "/mnt";
+    for (int depth = 0; depth < 1000; depth++) {
+      path += "/d";
+      ASSERT_TRUE(fs::make_directory(caller, nullptr, path, 0755).ok());
+    }
+    ASSERT_TRUE(machine_.write(path + "/y", "deep").ok());
+    EXPECT_EQ(error_of(machine_.stat(path + "/z")), "ENOENT");
+    {
+      auto inside = checked(fs::resolve(caller, nullptr, "/mnt", 0));
+      ASSERT_TRUE(fs::unmount(inside, 0).ok());
+    }
+    if (round == 1) pages = committed_pages(), heap = heap_in_use();
+    if (round > 1) {
+      EXPECT_EQ(committed_pages(), pages);
+      EXPECT_LT(heap_in_use(), heap + 1024);
+    }
+  }
 }
 
 TEST_F(TreeTest, Xattrs) {

@@ -61,7 +61,7 @@ Result<void> sys_truncate(Task& task, GuestString guest_path, s64 size) {
   if (size < 0) return Errno::INVAL;
   fs::Path path = TRY(path_at(task, kHere, guest_path, 0));
   if (static_cast<u64>(size) > task.process->limit(abi::kRLIMIT_FSIZE)) {
-    (void)send_signal(task, kernel_signal(abi::kSIGXFSZ));
+    (void)send_signal(task, user_signal(abi::kSIGXFSZ));
     return Errno::FBIG;
   }
   return fs::truncate_path(task.caller(), path, static_cast<u64>(size));

@@ -35,7 +35,7 @@ Result<void> check_allocatable(const fs::FdFile& file) {
 
 Result<void> check_file_size(Task& task, u64 end) {
   if (end <= task.process->limit(abi::kRLIMIT_FSIZE)) return {};
-  (void)send_signal(task, kernel_signal(abi::kSIGXFSZ));
+  (void)send_signal(task, user_signal(abi::kSIGXFSZ));
   return Errno::FBIG;
 }
 

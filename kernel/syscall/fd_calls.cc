@@ -83,7 +83,7 @@ Result<size_t> file_size_limit(Task& task, const fs::FdFile& file, const How& ho
   u64 at = how.at_position ? file->position : how.offset;
   if (how.append || (file->flags() & abi::kO_APPEND) != 0) at = inode->size.load();
   if (at >= limit) {
-    (void)send_signal(task, kernel_signal(abi::kSIGXFSZ));
+    (void)send_signal(task, user_signal(abi::kSIGXFSZ));
     return Errno::FBIG;
   }
   return static_cast<size_t>(std::min<u64>(count, limit - at));
@@ -107,7 +107,7 @@ Result<size_t> do_write(Task& task, const fs::FdFile& file, IoSource& from, cons
     } while (from.remaining() > 0 && !file->seekable());
     return done;
   }();
-  if (result.is(Errno::PIPE)) (void)send_signal(task, kernel_signal(abi::kSIGPIPE));
+  if (result.is(Errno::PIPE)) (void)send_signal(task, user_signal(abi::kSIGPIPE));
   if (result.ok() && result.value() > 0) {
     if (fs::Inode* inode = file->inode();
         inode != nullptr && (inode->mode & (abi::kS_ISUID | abi::kS_ISGID)) != 0) {

@@ -67,7 +67,7 @@ auto wait_for(fs::File& file, u32 events, bool nonblocking, Attempt attempt) -> 
 }
 
 Result<size_t> fail_with_sigpipe(Task& task) {
-  (void)send_signal(task, kernel_signal(abi::kSIGPIPE));
+  (void)send_signal(task, user_signal(abi::kSIGPIPE));
   return Errno::PIPE;
 }
 

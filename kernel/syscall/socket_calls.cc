@@ -186,7 +186,7 @@ Result<size_t> send_all(Task& task, OpenSocket& socket, net::SendRequest& reques
       continue;
     }
     if (sent.is(Errno::PIPE) && (request.flags & abi::kMSG_NOSIGNAL) == 0)
-      (void)send_signal(task, kernel_signal(abi::kSIGPIPE));
+      (void)send_signal(task, user_signal(abi::kSIGPIPE));
     if (done > 0) return done;
     return sent.error();
   }

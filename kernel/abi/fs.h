@@ -231,6 +231,12 @@ inline constexpr u32 kSTATX__RESERVED = 0x80000000;
 inline constexpr u32 kRAMFS_MAGIC = 0x858458f6;
 inline constexpr u32 kEROFS_SUPER_MAGIC_V1 = 0xe0f5e1e2;
 
+inline constexpr int kO_ASYNC = 020000;
+inline constexpr int kF_OK = 0, kX_OK = 1, kW_OK = 2, kR_OK = 4;
+inline constexpr s64 kUTIME_NOW = 0x3fffffff, kUTIME_OMIT = 0x3ffffffe;
+inline constexpr int kPOSIX_FADV_NORMAL = 0, kPOSIX_FADV_RANDOM = 1, kPOSIX_FADV_SEQUENTIAL = 2;
+inline constexpr int kPOSIX_FADV_WILLNEED = 3, kPOSIX_FADV_DONTNEED = 4, kPOSIX_FADV_NOREUSE = 5;
+inline constexpr u32 kGRND_NONBLOCK = 1, kGRND_RANDOM = 2, kGRND_INSECURE = 4;
 inline constexpr int kSEEK_SET = 0;
 inline constexpr int kSEEK_CUR = 1;
 inline constexpr int kSEEK_END = 2;

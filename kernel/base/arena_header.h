@@ -25,6 +25,7 @@ enum class Root : u32 {
   kNet,
   kPseudo,
   kTrace,
+  kTracer,
   kBroker,
   kPipes,
   kEpolls,

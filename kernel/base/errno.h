@@ -149,5 +149,7 @@ enum class Errno : int {
 
 // "ENOENT"; "E???" for a number Linux does not have.
 const char* errno_name(Errno error);
+// "No such file or directory", as strerror(3) and strace(1) have it.
+const char* errno_text(Errno error);
 
 }  // namespace teacup

@@ -9,6 +9,7 @@
 #include "kernel/signal/signal.h"
 #include "kernel/signal/stop.h"
 #include "kernel/task/exit.h"
+#include "kernel/task/tracer.h"
 
 namespace teacup {
 
@@ -109,6 +110,7 @@ bool deliver(Task& task, Frame& frame, const Taken& taken) {
   SigSet bit = signal_bit(taken.signal);
   if ((bit & kIgnoredByDefault) != 0) return false;
   if ((bit & kStopSignals) != 0) {
+    if (Tracer* trace = tracer()) trace->stopped(task, taken.signal);
     begin_stop(task, taken.signal, taken.continue_count);
     return false;
   }
@@ -128,6 +130,7 @@ void handle_pending(Task& task, Frame& frame) {
       if (task.pending.load(std::memory_order_seq_cst) != 0) continue;
       break;
     }
+    if (Tracer* trace = tracer()) trace->signal_taken(task, taken.info);
     if (deliver(task, frame, taken)) {
       // Others may wait behind it: their frames are built on top of this one.
       task.pending.fetch_or(kPendingSignal, std::memory_order_seq_cst);

@@ -27,31 +27,32 @@ Result<fs::Path> path_of_fd(Task& task, Fd fd, bool any = false) {
 }  // namespace
 
 // chmod(2).
-Result<void> sys_fchmodat(Task& task, Fd directory, GuestString guest_path, u32 mode) {
+Result<void> sys_fchmodat(Task& task, Fd directory, GuestString guest_path, FileMode mode) {
   fs::Path path = TRY(path_at(task, directory, guest_path, 0));
   return fs::change_mode(task.caller(), path, mode);
 }
-Result<void> sys_chmod(Task& task, GuestString path, u32 mode) {
+Result<void> sys_chmod(Task& task, GuestString path, FileMode mode) {
   return sys_fchmodat(task, kHere, path, mode);
 }
-Result<void> sys_fchmod(Task& task, Fd fd, u32 mode) {
+Result<void> sys_fchmod(Task& task, Fd fd, FileMode mode) {
   fs::Path path = TRY(path_of_fd(task, fd));
   return fs::change_mode(task.caller(), path, mode);
 }
 
 // chown(2).
-Result<void> sys_fchownat(Task& task, Fd directory, GuestString guest_path, u32 uid, u32 gid, u32 flags) {
+Result<void> sys_fchownat(Task& task, Fd directory, GuestString guest_path, UserId uid, UserId gid,
+                          AtFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0) return Errno::INVAL;
   fs::Path path = TRY(path_at(task, directory, guest_path, flags));
   return fs::change_owner(task.caller(), path, uid, gid);
 }
-Result<void> sys_chown(Task& task, GuestString path, u32 uid, u32 gid) {
+Result<void> sys_chown(Task& task, GuestString path, UserId uid, UserId gid) {
   return sys_fchownat(task, kHere, path, uid, gid, 0);
 }
-Result<void> sys_lchown(Task& task, GuestString path, u32 uid, u32 gid) {
+Result<void> sys_lchown(Task& task, GuestString path, UserId uid, UserId gid) {
   return sys_fchownat(task, kHere, path, uid, gid, abi::kAT_SYMLINK_NOFOLLOW);
 }
-Result<void> sys_fchown(Task& task, Fd fd, u32 uid, u32 gid) {
+Result<void> sys_fchown(Task& task, Fd fd, UserId uid, UserId gid) {
   fs::Path path = TRY(path_of_fd(task, fd));
   return fs::change_owner(task.caller(), path, uid, gid);
 }
@@ -117,21 +118,20 @@ Result<void> from_timevals(GuestIn<abi::Timeval> from, abi::Timespec (&times)[2]
 
 }  // namespace
 
-Result<void> sys_utimensat(Task& task, Fd directory, GuestString path, GuestIn<abi::Timespec> times,
-                           u32 flags) {
+Result<void> sys_utimensat(Task& task, Fd directory, GuestString path, FileTimes times, AtFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0) return Errno::INVAL;
   if (!times) return set_times(task, directory, path, nullptr, flags);
   abi::Timespec values[2];
   TRY(times.read_all(values));
   return set_times(task, directory, path, values, flags);
 }
-Result<void> sys_futimesat(Task& task, Fd directory, GuestString path, GuestIn<abi::Timeval> times) {
+Result<void> sys_futimesat(Task& task, Fd directory, GuestString path, FileTimevals times) {
   if (!times) return set_times(task, directory, path, nullptr, 0);
   abi::Timespec values[2];
   TRY(from_timevals(times, values));
   return set_times(task, directory, path, values, 0);
 }
-Result<void> sys_utimes(Task& task, GuestString path, GuestIn<abi::Timeval> times) {
+Result<void> sys_utimes(Task& task, GuestString path, FileTimevals times) {
   return sys_futimesat(task, kHere, path, times);
 }
 Result<void> sys_utime(Task& task, GuestString path, GuestIn<s64> times) {
@@ -258,15 +258,15 @@ Result<size_t> sys_fgetxattr(Task& task, Fd fd, GuestString name, GuestOut<std::
   return get_xattr(task, TRY(path_of_fd(task, fd)), name, value, size);
 }
 Result<void> sys_setxattr(Task& task, GuestString path, GuestString name, GuestIn<std::byte> value,
-                          size_t size, u32 flags) {
+                          size_t size, XattrFlags flags) {
   return set_xattr(task, TRY(path_at(task, kHere, path, 0)), name, value, size, flags);
 }
 Result<void> sys_lsetxattr(Task& task, GuestString path, GuestString name, GuestIn<std::byte> value,
-                           size_t size, u32 flags) {
+                           size_t size, XattrFlags flags) {
   return set_xattr(task, TRY(path_at(task, kHere, path, kNoFollow)), name, value, size, flags);
 }
 Result<void> sys_fsetxattr(Task& task, Fd fd, GuestString name, GuestIn<std::byte> value, size_t size,
-                           u32 flags) {
+                           XattrFlags flags) {
   return set_xattr(task, TRY(path_of_fd(task, fd)), name, value, size, flags);
 }
 Result<size_t> sys_listxattr(Task& task, GuestString path, GuestOut<char> names, size_t size) {

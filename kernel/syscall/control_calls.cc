@@ -108,7 +108,8 @@ Result<s64> put_int(u64 address, s32 value) {
 }  // namespace
 
 // prctl(2). Options that change what the processor or the host does are refused.
-Result<s64> sys_prctl(Task& task, int option, u64 a, u64 b, u64 c, u64 d) {
+Result<s64> sys_prctl(Task& task, PrctlOption option, PrctlArgument a, PrctlRest b, PrctlRest c,
+                      PrctlRest d) {
   Process& process = *task.process;
   switch (option) {
     case abi::kPR_SET_PDEATHSIG:
@@ -155,7 +156,7 @@ Result<s64> sys_prctl(Task& task, int option, u64 a, u64 b, u64 c, u64 d) {
     case abi::kPR_SET_KEEPCAPS:
       return set_keep_capabilities(task, a);
     case abi::kPR_SET_TIMERSLACK:
-      task.timer_slack = a == 0 ? 50'000 : a;
+      task.timer_slack = a == 0 ? 50'000 : u64{a};
       return 0;
     case abi::kPR_GET_TIMERSLACK:
       return static_cast<s64>(task.timer_slack);
@@ -183,7 +184,7 @@ Result<s64> sys_prctl(Task& task, int option, u64 a, u64 b, u64 c, u64 d) {
 }
 
 // arch_prctl(2). The GS base is the kernel's own: programs that want it (Wine) cannot run here.
-Result<s64> sys_arch_prctl(Task&, int code, GuestAddress address) {
+Result<s64> sys_arch_prctl(Task&, ArchPrctlCode code, ArchPrctlArgument address) {
   switch (code) {
     case abi::kARCH_SET_FS:
       if (!is_guest_range(address.value, 0)) return Errno::PERM;
@@ -277,7 +278,7 @@ Result<void> sys_sysinfo(Task&, GuestOut<abi::Sysinfo> info) {
 }
 
 // getrandom(2). Never blocks: the generator is seeded at the machine's start.
-Result<size_t> sys_getrandom(Task&, GuestOut<std::byte> buffer, size_t size, u32 flags) {
+Result<size_t> sys_getrandom(Task&, RandomBytes buffer, size_t size, RandomFlags flags) {
   constexpr u32 kNonblock = 1, kRandom = 2, kInsecure = 4;
   if ((flags & ~(kNonblock | kRandom | kInsecure)) != 0 ||
       (flags & (kRandom | kInsecure)) == (kRandom | kInsecure))
@@ -306,7 +307,7 @@ Result<s32> sys_membarrier(Task&, int command, u32 flags, int) {
 }
 
 // unshare(2). What a thread shares with its siblings can be made its own; namespaces are refused.
-Result<void> sys_unshare(Task& task, u64 flags) {
+Result<void> sys_unshare(Task& task, UnshareFlags flags) {
   constexpr u64 kHarmless = abi::kCLONE_FS | abi::kCLONE_FILES | abi::kCLONE_SYSVSEM;
   constexpr u64 kWhenAlone = abi::kCLONE_THREAD | abi::kCLONE_SIGHAND | abi::kCLONE_VM;
   constexpr u64 kNamespaces = abi::kCLONE_NEWNS | abi::kCLONE_NEWCGROUP | abi::kCLONE_NEWUTS |

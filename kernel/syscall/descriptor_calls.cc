@@ -42,7 +42,7 @@ Result<void> check_file_size(Task& task, u64 end) {
 }  // namespace
 
 // lseek(2).
-Result<u64> sys_lseek(Task& task, Fd fd, s64 offset, int whence) {
+Result<u64> sys_lseek(Task& task, Fd fd, s64 offset, Whence whence) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   if (whence < abi::kSEEK_SET || whence > abi::kSEEK_HOLE) return Errno::INVAL;
   if (file.exclusive()) return file->seek(offset, whence);
@@ -62,7 +62,7 @@ Result<void> sys_ftruncate(Task& task, Fd fd, s64 size) {
 }
 
 // fallocate(2).
-Result<void> sys_fallocate(Task& task, Fd fd, int mode, s64 offset, s64 length) {
+Result<void> sys_fallocate(Task& task, Fd fd, FallocateMode mode, s64 offset, s64 length) {
   if (offset < 0 || length <= 0) return Errno::INVAL;
   fs::FdFile file = TRY(task.files->use_io(fd));
   if (!file->writable()) return Errno::BADF;
@@ -75,7 +75,7 @@ Result<void> sys_fallocate(Task& task, Fd fd, int mode, s64 offset, s64 length) 
 }
 
 // posix_fadvise(2): all is in memory anyway.
-Result<void> sys_fadvise64(Task& task, Fd fd, s64, s64 length, int advice) {
+Result<void> sys_fadvise64(Task& task, Fd fd, s64, s64 length, FileAdvice advice) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   constexpr int kLastAdvice = 5;
   if (length < 0 || advice < 0 || advice > kLastAdvice) return Errno::INVAL;
@@ -132,7 +132,7 @@ Result<void> sys_close(Task& task, Fd fd) {
 }
 
 // close_range(2).
-Result<void> sys_close_range(Task& task, u32 first, u32 last, u32 flags) {
+Result<void> sys_close_range(Task& task, u32 first, u32 last, CloseRangeFlags flags) {
   constexpr u32 kUnshare = 2, kCloexec = 4;
   if ((flags & ~(kUnshare | kCloexec)) != 0 || first > last) return Errno::INVAL;
   if ((flags & kUnshare) != 0 && task.files->ref_count() > 1) {
@@ -157,7 +157,7 @@ Result<Fd> sys_dup2(Task& task, Fd fd, Fd at) {
   return at;
 }
 
-Result<Fd> sys_dup3(Task& task, Fd fd, Fd at, u32 flags) {
+Result<Fd> sys_dup3(Task& task, Fd fd, Fd at, DescriptorFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kO_CLOEXEC)) != 0 || fd.value == at.value) return Errno::INVAL;
   Ref<fs::File> file = TRY(task.files->get(fd));
   TRY(task.files->install_at(at, std::move(file), (flags & abi::kO_CLOEXEC) != 0, descriptor_limit(task)));
@@ -306,7 +306,7 @@ bool maps_for_writing(const mm::AddressSpace& space, const fs::Inode& inode) {
 }  // namespace
 
 // fcntl(2).
-Result<s64> sys_fcntl(Task& task, Fd fd, int command, u64 argument) {
+Result<s64> sys_fcntl(Task& task, Fd fd, FcntlCommand command, FcntlArgument argument) {
   fs::FdTable& files = *task.files;
   switch (command) {
     case abi::kF_DUPFD:
@@ -385,7 +385,7 @@ Result<s64> sys_fcntl(Task& task, Fd fd, int command, u64 argument) {
 }
 
 // flock(2).
-Result<void> sys_flock(Task& task, Fd fd, int operation) {
+Result<void> sys_flock(Task& task, Fd fd, FlockOperation operation) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   bool wait = (operation & abi::kLOCK_NB) == 0;
   int kind = operation & ~abi::kLOCK_NB;
@@ -403,7 +403,7 @@ Result<void> sys_flock(Task& task, Fd fd, int operation) {
 }
 
 // ioctl(2): what concerns every descriptor, then what the file knows.
-Result<s64> sys_ioctl(Task& task, Fd fd, u32 command, GuestAddress argument) {
+Result<s64> sys_ioctl(Task& task, Fd fd, IoctlCommand command, IoctlArgument argument) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   switch (command) {
     case abi::kFIOCLEX:
@@ -498,11 +498,11 @@ Result<size_t> read_entries(Task& task, Fd fd, u64 address, size_t size, bool ol
 }  // namespace
 
 // getdents64(2).
-Result<size_t> sys_getdents64(Task& task, Fd fd, GuestOut<std::byte> buffer, u32 size) {
+Result<size_t> sys_getdents64(Task& task, Fd fd, DirectoryEntries buffer, u32 size) {
   return read_entries(task, fd, buffer.address(), size, false);
 }
 
-Result<size_t> sys_getdents(Task& task, Fd fd, GuestOut<std::byte> buffer, u32 size) {
+Result<size_t> sys_getdents(Task& task, Fd fd, DirectoryEntries buffer, u32 size) {
   return read_entries(task, fd, buffer.address(), size, true);
 }
 

@@ -231,7 +231,7 @@ Result<size_t> sys_pwrite64(Task& task, Fd fd, GuestIn<std::byte> buffer, size_t
 }
 
 // readv(2).
-Result<size_t> sys_readv(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count) {
+Result<size_t> sys_readv(Task& task, Fd fd, IovecsOut pieces, size_t count) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   return readv_with(file, pieces, count, How{});
 }
@@ -241,7 +241,7 @@ Result<size_t> sys_writev(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t 
   return writev_with(task, file, pieces, count, How{});
 }
 
-Result<size_t> sys_preadv(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, s64 offset) {
+Result<size_t> sys_preadv(Task& task, Fd fd, IovecsOut pieces, size_t count, s64 offset) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   How how = TRY(at_offset(file, offset));
   return readv_with(file, pieces, count, how);
@@ -267,8 +267,7 @@ Result<How> how_of(const fs::FdFile& file, s64 offset, u32 flags, u32 allowed) {
 }  // namespace
 
 // preadv2(2). An offset of -1 is the file's position. The upper half of the offset counts on 32 bits only.
-Result<size_t> sys_preadv2(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, s64 offset, u64,
-                           u32 flags) {
+Result<size_t> sys_preadv2(Task& task, Fd fd, IovecsOut pieces, size_t count, s64 offset, u64, u32 flags) {
   fs::FdFile file = TRY(task.files->use_io(fd));
   How how = TRY(how_of(file, offset, flags, kRwfHighPriority | kRwfDsync | kRwfSync | kRwfNoWait));
   return readv_with(file, pieces, count, how);
@@ -340,7 +339,7 @@ finished:
 }  // namespace
 
 // sendfile(2): EINVAL if `in` cannot be read at an offset, or `out` appends.
-Result<size_t> sys_sendfile(Task& task, Fd out_fd, Fd in_fd, GuestInOut<s64> offset, size_t count) {
+Result<size_t> sys_sendfile(Task& task, Fd out_fd, Fd in_fd, OptionalOffset offset, size_t count) {
   fs::FdFile in = TRY(task.files->use_io(in_fd));
   fs::FdFile out = TRY(task.files->use_io(out_fd));
   if (!in->readable() || !out->writable()) return Errno::BADF;
@@ -360,8 +359,8 @@ Result<size_t> sys_sendfile(Task& task, Fd out_fd, Fd in_fd, GuestInOut<s64> off
 }
 
 // copy_file_range(2).
-Result<size_t> sys_copy_file_range(Task& task, Fd in_fd, GuestInOut<s64> in_offset, Fd out_fd,
-                                   GuestInOut<s64> out_offset, size_t count, u32 flags) {
+Result<size_t> sys_copy_file_range(Task& task, Fd in_fd, OptionalOffset in_offset, Fd out_fd,
+                                   OptionalOffset out_offset, size_t count, u32 flags) {
   if (flags != 0) return Errno::INVAL;
   fs::FdFile in = TRY(task.files->use_io(in_fd));
   fs::FdFile out = TRY(task.files->use_io(out_fd));

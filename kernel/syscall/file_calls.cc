@@ -32,14 +32,14 @@ Result<Fd> open_at(Task& task, Fd directory, GuestString guest_path, u32 flags, 
 }  // namespace
 
 // open(2). Unknown flags are ignored, as ever.
-Result<Fd> sys_openat(Task& task, Fd directory, GuestString path, u32 flags, u32 mode) {
+Result<Fd> sys_openat(Task& task, Fd directory, GuestString path, OpenFlags flags, OpenMode mode) {
   return open_at(task, directory, path, flags & kOpenFlags, mode, 0);
 }
-Result<Fd> sys_open(Task& task, GuestString path, u32 flags, u32 mode) {
+Result<Fd> sys_open(Task& task, GuestString path, OpenFlags flags, OpenMode mode) {
   return sys_openat(task, kHere, path, flags, mode);
 }
-Result<Fd> sys_creat(Task& task, GuestString path, u32 mode) {
-  return sys_openat(task, kHere, path, abi::kO_CREAT | abi::kO_WRONLY | abi::kO_TRUNC, mode);
+Result<Fd> sys_creat(Task& task, GuestString path, FileMode mode) {
+  return sys_openat(task, kHere, path, abi::kO_CREAT | abi::kO_WRONLY | abi::kO_TRUNC, u32{mode});
 }
 
 // openat2(2): E2BIG for a larger structure with something in it that is not known here.
@@ -107,7 +107,8 @@ Result<void> sys_fstat(Task& task, Fd fd, GuestOut<abi::Stat> out) {
   return out.write(stat);
 }
 // fstatat(2).
-Result<void> sys_newfstatat(Task& task, Fd directory, GuestString path, GuestOut<abi::Stat> out, u32 flags) {
+Result<void> sys_newfstatat(Task& task, Fd directory, GuestString path, GuestOut<abi::Stat> out,
+                            AtFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH | abi::kAT_NO_AUTOMOUNT)) !=
       0) {
     return Errno::INVAL;
@@ -118,7 +119,7 @@ Result<void> sys_newfstatat(Task& task, Fd directory, GuestString path, GuestOut
 }
 
 // statx(2): all that is known is always told.
-Result<void> sys_statx(Task& task, Fd directory, GuestString guest_path, u32 flags, u32 mask,
+Result<void> sys_statx(Task& task, Fd directory, GuestString guest_path, StatxFlags flags, StatxMask mask,
                        GuestOut<abi::Statx> out) {
   constexpr u32 kKnown =
       abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH | abi::kAT_NO_AUTOMOUNT | abi::kAT_STATX_SYNC_TYPE;
@@ -197,7 +198,8 @@ Result<void> sys_fstatfs(Task& task, Fd fd, GuestOut<abi::Statfs> out) {
 }
 
 // access(2): by the real ids; AT_EACCESS: by the effective ones.
-Result<void> sys_faccessat2(Task& task, Fd directory, GuestString guest_path, u32 mode, u32 flags) {
+Result<void> sys_faccessat2(Task& task, Fd directory, GuestString guest_path, AccessMode mode,
+                            AccessFlags flags) {
   if ((mode & ~7u) != 0) return Errno::INVAL;
   if ((flags & ~static_cast<u32>(abi::kAT_EACCESS | abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0) {
     return Errno::INVAL;
@@ -215,10 +217,10 @@ Result<void> sys_faccessat2(Task& task, Fd directory, GuestString guest_path, u3
   if (mode == 0) return {};
   return fs::check_access(found, credentials, mode);
 }
-Result<void> sys_faccessat(Task& task, Fd directory, GuestString path, u32 mode) {
+Result<void> sys_faccessat(Task& task, Fd directory, GuestString path, AccessMode mode) {
   return sys_faccessat2(task, directory, path, mode, 0);
 }
-Result<void> sys_access(Task& task, GuestString path, u32 mode) {
+Result<void> sys_access(Task& task, GuestString path, AccessMode mode) {
   return sys_faccessat2(task, kHere, path, mode, 0);
 }
 
@@ -243,23 +245,23 @@ Result<size_t> sys_readlink(Task& task, GuestString path, GuestOut<char> buffer,
 
 // --- Making and removing names.
 
-Result<void> sys_mkdirat(Task& task, Fd directory, GuestString guest_path, u32 mode) {
+Result<void> sys_mkdirat(Task& task, Fd directory, GuestString guest_path, FileMode mode) {
   PathArgument path;
   TRY(path.read(task, directory, guest_path));
   return fs::make_directory(task.caller(), path.start(), path.text(), mode);
 }
-Result<void> sys_mkdir(Task& task, GuestString path, u32 mode) {
+Result<void> sys_mkdir(Task& task, GuestString path, FileMode mode) {
   return sys_mkdirat(task, kHere, path, mode);
 }
 
-Result<void> sys_mknodat(Task& task, Fd directory, GuestString guest_path, u32 mode, u32 device) {
+Result<void> sys_mknodat(Task& task, Fd directory, GuestString guest_path, NodeMode mode, NodeDevice device) {
   PathArgument path;
   TRY(path.read(task, directory, guest_path));
   u64 rdev = fs::make_device(device >> 8 & 0xfff, (device & 0xff) | (device >> 12 & 0xfff00));
   TRY(fs::make_node(task.caller(), path.start(), path.text(), mode, rdev));
   return {};
 }
-Result<void> sys_mknod(Task& task, GuestString path, u32 mode, u32 device) {
+Result<void> sys_mknod(Task& task, GuestString path, NodeMode mode, NodeDevice device) {
   return sys_mknodat(task, kHere, path, mode, device);
 }
 
@@ -276,7 +278,7 @@ Result<void> sys_symlink(Task& task, GuestString target, GuestString path) {
 
 // link(2): the link itself is linked, unless AT_SYMLINK_FOLLOW.
 Result<void> sys_linkat(Task& task, Fd existing_directory, GuestString guest_existing, Fd directory,
-                        GuestString guest_path, u32 flags) {
+                        GuestString guest_path, AtFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kAT_SYMLINK_FOLLOW | abi::kAT_EMPTY_PATH)) != 0) return Errno::INVAL;
   PathArgument existing, path;
   TRY(existing.read(task, existing_directory, guest_existing));
@@ -294,7 +296,7 @@ Result<void> sys_link(Task& task, GuestString existing, GuestString path) {
   return sys_linkat(task, kHere, existing, kHere, path, 0);
 }
 
-Result<void> sys_unlinkat(Task& task, Fd directory, GuestString guest_path, u32 flags) {
+Result<void> sys_unlinkat(Task& task, Fd directory, GuestString guest_path, UnlinkFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kAT_REMOVEDIR)) != 0) return Errno::INVAL;
   PathArgument path;
   TRY(path.read(task, directory, guest_path));
@@ -311,7 +313,7 @@ Result<void> sys_rmdir(Task& task, GuestString path) {
 }
 
 Result<void> sys_renameat2(Task& task, Fd old_directory, GuestString guest_old, Fd new_directory,
-                           GuestString guest_new, u32 flags) {
+                           GuestString guest_new, RenameFlags flags) {
   PathArgument old_path, new_path;
   TRY(old_path.read(task, old_directory, guest_old));
   TRY(new_path.read(task, new_directory, guest_new));

@@ -41,8 +41,8 @@ s32 count_of(u32 count) {
 }  // namespace
 
 // futex(2).
-Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, GuestAddress timeout,
-                      GuestAddress target, u32 value3) {
+Result<s32> sys_futex(Task& task, GuestAddress word, FutexOperation operation, FutexValue value,
+                      FutexTimeout timeout, FutexTarget target, FutexValue3 value3) {
   bool is_private = (operation & abi::kFUTEX_PRIVATE_FLAG) != 0;
   bool realtime = (operation & abi::kFUTEX_CLOCK_REALTIME) != 0;
   int clock = realtime ? abi::kCLOCK_REALTIME : abi::kCLOCK_MONOTONIC;
@@ -70,7 +70,8 @@ Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, G
     case abi::kFUTEX_REQUEUE:
     case abi::kFUTEX_CMP_REQUEUE: {
       if (static_cast<s32>(value) < 0 || static_cast<s32>(value2) < 0) return Errno::INVAL;
-      const u32* compare = command == abi::kFUTEX_CMP_REQUEUE ? &value3 : nullptr;
+      u32 expected = value3;
+      const u32* compare = command == abi::kFUTEX_CMP_REQUEUE ? &expected : nullptr;
       return count_of(TRY(futex_requeue(task, word.value, target.value, is_private, value, value2, compare)));
     }
     case abi::kFUTEX_WAKE_OP:
@@ -103,7 +104,7 @@ Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, G
 
 // futex_waitv(2).
 Result<s32> sys_futex_waitv(Task& task, GuestIn<abi::FutexWaitv> waiters, u32 count, u32 flags,
-                            GuestAddress timeout, int clock) {
+                            GuestAddress timeout, ClockId clock) {
   constexpr u32 kSize32 = 2;
   if (flags != 0 || count == 0 || count > abi::kFUTEX_WAITV_MAX || !waiters) return Errno::INVAL;
   if (timeout.value != 0 && clock != abi::kCLOCK_MONOTONIC && clock != abi::kCLOCK_REALTIME)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel/base/result.h"
+#include "kernel/syscall/argument_types.h"
 #include "kernel/syscall/table.h"
 #include "kernel/uaccess/guest.h"
 
@@ -16,10 +17,10 @@ struct FutexWaitv {
 };
 }  // namespace abi
 
-Result<s32> sys_futex(Task& task, GuestAddress word, int operation, u32 value, GuestAddress timeout,
-                      GuestAddress target, u32 value3);
+Result<s32> sys_futex(Task& task, GuestAddress word, FutexOperation operation, FutexValue value,
+                      FutexTimeout timeout, FutexTarget target, FutexValue3 value3);
 Result<s32> sys_futex_waitv(Task& task, GuestIn<abi::FutexWaitv> waiters, u32 count, u32 flags,
-                            GuestAddress timeout, int clock);
+                            GuestAddress timeout, ClockId clock);
 Result<void> sys_set_robust_list(Task& task, GuestAddress head, size_t size);
 Result<void> sys_get_robust_list(Task& task, s32 tid, GuestOut<u64> head, GuestOut<u64> size);
 

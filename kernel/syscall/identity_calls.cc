@@ -50,12 +50,12 @@ Result<u32> sys_getegid(Task& task) {
 }
 
 // getresuid(2).
-Result<void> sys_getresuid(Task& task, GuestOut<u32> real, GuestOut<u32> effective, GuestOut<u32> saved) {
+Result<void> sys_getresuid(Task& task, NumberOut real, NumberOut effective, NumberOut saved) {
   TRY(real.write(task.credentials.uid));
   TRY(effective.write(task.credentials.euid));
   return saved.write(task.credentials.suid);
 }
-Result<void> sys_getresgid(Task& task, GuestOut<u32> real, GuestOut<u32> effective, GuestOut<u32> saved) {
+Result<void> sys_getresgid(Task& task, NumberOut real, NumberOut effective, NumberOut saved) {
   TRY(real.write(task.credentials.gid));
   TRY(effective.write(task.credentials.egid));
   return saved.write(task.credentials.sgid);
@@ -90,7 +90,7 @@ Result<void> sys_setgid(Task& task, u32 id) {
 }
 
 // setreuid(2), setregid(2).
-Result<void> sys_setreuid(Task& task, u32 real, u32 effective) {
+Result<void> sys_setreuid(Task& task, UserId real, UserId effective) {
   Credentials old = task.credentials, next = old;
   bool capable = old.has(kCapSetuid);
   if (real != kKeep) {
@@ -108,7 +108,7 @@ Result<void> sys_setreuid(Task& task, u32 real, u32 effective) {
   return {};
 }
 
-Result<void> sys_setregid(Task& task, u32 real, u32 effective) {
+Result<void> sys_setregid(Task& task, UserId real, UserId effective) {
   Credentials old = task.credentials, next = old;
   bool capable = old.has(kCapSetgid);
   if (real != kKeep) {
@@ -126,7 +126,7 @@ Result<void> sys_setregid(Task& task, u32 real, u32 effective) {
 }
 
 // setresuid(2), setresgid(2).
-Result<void> sys_setresuid(Task& task, u32 real, u32 effective, u32 saved) {
+Result<void> sys_setresuid(Task& task, UserId real, UserId effective, UserId saved) {
   Credentials old = task.credentials, next = old;
   if (!old.has(kCapSetuid)) {
     for (u32 id : {real, effective, saved}) {
@@ -142,7 +142,7 @@ Result<void> sys_setresuid(Task& task, u32 real, u32 effective, u32 saved) {
   return {};
 }
 
-Result<void> sys_setresgid(Task& task, u32 real, u32 effective, u32 saved) {
+Result<void> sys_setresgid(Task& task, UserId real, UserId effective, UserId saved) {
   Credentials old = task.credentials, next = old;
   if (!old.has(kCapSetgid)) {
     for (u32 id : {real, effective, saved}) {

@@ -3,26 +3,27 @@
 
 #include "kernel/abi/ipc.h"
 #include "kernel/base/result.h"
+#include "kernel/syscall/argument_types.h"
 #include "kernel/uaccess/guest.h"
 
 namespace teacup {
 
 class Task;
 
-Result<s32> sys_shmget(Task& task, s32 key, size_t size, u32 flags);
+Result<s32> sys_shmget(Task& task, IpcKey key, size_t size, IpcFlags flags);
 Result<GuestAddress> sys_shmat(Task& task, s32 id, GuestAddress address, u32 flags);
 Result<void> sys_shmdt(Task& task, GuestAddress address);
-Result<s32> sys_shmctl(Task& task, s32 id, int command, GuestInOut<abi::ShmidDs> data);
+Result<s32> sys_shmctl(Task& task, s32 id, IpcCommand command, GuestInOut<abi::ShmidDs> data);
 
-Result<s32> sys_semget(Task& task, s32 key, s32 count, u32 flags);
+Result<s32> sys_semget(Task& task, IpcKey key, s32 count, IpcFlags flags);
 Result<void> sys_semop(Task& task, s32 id, GuestIn<abi::SemBuf> operations, size_t count);
 Result<void> sys_semtimedop(Task& task, s32 id, GuestIn<abi::SemBuf> operations, size_t count,
                             GuestIn<abi::Timespec> timeout);
-Result<s32> sys_semctl(Task& task, s32 id, s32 number, int command, u64 argument);
+Result<s32> sys_semctl(Task& task, s32 id, s32 number, IpcCommand command, u64 argument);
 
-Result<s32> sys_msgget(Task& task, s32 key, u32 flags);
+Result<s32> sys_msgget(Task& task, IpcKey key, IpcFlags flags);
 Result<void> sys_msgsnd(Task& task, s32 id, GuestIn<s64> message, size_t size, u32 flags);
 Result<size_t> sys_msgrcv(Task& task, s32 id, GuestOut<s64> message, size_t size, s64 type, u32 flags);
-Result<s32> sys_msgctl(Task& task, s32 id, int command, GuestInOut<abi::MsqidDs> data);
+Result<s32> sys_msgctl(Task& task, s32 id, IpcCommand command, GuestInOut<abi::MsqidDs> data);
 
 }  // namespace teacup

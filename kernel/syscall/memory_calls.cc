@@ -27,8 +27,8 @@ mm::Limits limits_of(const Task& task) {
 
 // mmap(2). Differs from Linux: memory is reserved only against a single request that is larger than all
 // there is (as its heuristic overcommit), and MAP_GROWSDOWN mappings do not grow.
-Result<GuestAddress> sys_mmap(Task& task, GuestAddress address, size_t length, int prot, int flags, Fd fd,
-                              u64 offset) {
+Result<GuestAddress> sys_mmap(Task& task, GuestAddress address, size_t length, Protection prot,
+                              MapFlags flags, Fd fd, FileOffset offset) {
   if (!is_aligned(offset, kPageSize)) return Errno::INVAL;
   Ref<fs::File> file;
   if ((flags & abi::kMAP_ANONYMOUS) == 0) {
@@ -48,19 +48,19 @@ Result<void> sys_munmap(Task& task, GuestAddress address, size_t length) {
 }
 
 // mprotect(2)
-Result<void> sys_mprotect(Task& task, GuestAddress address, size_t length, int prot) {
+Result<void> sys_mprotect(Task& task, GuestAddress address, size_t length, Protection prot) {
   return task.memory->protect(address.value, length, prot);
 }
 
 // pkey_mprotect(2). Differs from Linux: there are no protection keys, as on a processor without them.
-Result<void> sys_pkey_mprotect(Task& task, GuestAddress address, size_t length, int prot, int key) {
+Result<void> sys_pkey_mprotect(Task& task, GuestAddress address, size_t length, Protection prot, int key) {
   if (key != -1) return Errno::INVAL;
   return task.memory->protect(address.value, length, prot);
 }
 
 // mremap(2)
 Result<GuestAddress> sys_mremap(Task& task, GuestAddress old_address, size_t old_length, size_t new_length,
-                                int flags, GuestAddress new_address) {
+                                MremapFlags flags, MremapTarget new_address) {
   u64 mapped = TRY(task.memory->remap(old_address.value, old_length, new_length, flags, new_address.value,
                                       limits_of(task)));
   return GuestAddress{mapped};
@@ -72,12 +72,12 @@ Result<GuestAddress> sys_brk(Task& task, GuestAddress address) {
 }
 
 // madvise(2)
-Result<void> sys_madvise(Task& task, GuestAddress address, size_t length, int advice) {
+Result<void> sys_madvise(Task& task, GuestAddress address, size_t length, MemoryAdvice advice) {
   return task.memory->advise(address.value, length, advice);
 }
 
 // msync(2)
-Result<void> sys_msync(Task& task, GuestAddress address, size_t length, int flags) {
+Result<void> sys_msync(Task& task, GuestAddress address, size_t length, MsyncFlags flags) {
   return task.memory->sync(address.value, length, flags);
 }
 
@@ -108,7 +108,7 @@ Result<void> sys_mlock2(Task& task, GuestAddress address, size_t length, int fla
 Result<void> sys_munlock(Task& task, GuestAddress address, size_t length) {
   return task.memory->lock_memory(address.value, length, false, limits_of(task));
 }
-Result<void> sys_mlockall(Task& task, int flags) {
+Result<void> sys_mlockall(Task& task, MlockallFlags flags) {
   return task.memory->lock_all(flags, limits_of(task));
 }
 Result<void> sys_munlockall(Task& task) {

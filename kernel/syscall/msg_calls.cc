@@ -83,7 +83,7 @@ MessageQueue& queue_of(const Ref<IpcObject>& object) {
 
 }  // namespace
 
-Result<s32> sys_msgget(Task& task, s32 key, u32 flags) {
+Result<s32> sys_msgget(Task& task, IpcKey key, IpcFlags flags) {
   return sysv().messages.get(
       key, flags, task.credentials,
       []() -> Result<Ref<IpcObject>> {
@@ -145,7 +145,7 @@ struct MsgInfo {  // struct msginfo
 
 }  // namespace
 
-Result<s32> sys_msgctl(Task& task, s32 id, int command, GuestInOut<abi::MsqidDs> data) {
+Result<s32> sys_msgctl(Task& task, s32 id, IpcCommand command, GuestInOut<abi::MsqidDs> data) {
   if (command == abi::kIPC_INFO || command == abi::kMSG_INFO) {
     MsgInfo info{0, 0, kLongestMessage, kQueueBytes, pseudo::IpcTable::kMost, 16, 0, 0xffff};
     if (command == abi::kMSG_INFO) info.pool = static_cast<s32>(sysv().messages.count());

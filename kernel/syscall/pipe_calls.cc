@@ -27,7 +27,7 @@ Result<Fd> install(Task& task, Ref<fs::File> file, bool cloexec) {
 }  // namespace
 
 // pipe2(2). EFAULT, EINVAL, EMFILE.
-Result<void> sys_pipe2(Task& task, GuestOut<s32> ends, u32 flags) {
+Result<void> sys_pipe2(Task& task, DescriptorPair ends, DescriptorFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kO_CLOEXEC | abi::kO_DIRECT | abi::kO_NONBLOCK)) != 0)
     return Errno::INVAL;
   bool cloexec = (flags & abi::kO_CLOEXEC) != 0;
@@ -47,7 +47,7 @@ Result<void> sys_pipe2(Task& task, GuestOut<s32> ends, u32 flags) {
   return written;
 }
 
-Result<void> sys_pipe(Task& task, GuestOut<s32> ends) {
+Result<void> sys_pipe(Task& task, DescriptorPair ends) {
   return sys_pipe2(task, ends, 0);
 }
 
@@ -199,8 +199,8 @@ Result<size_t> pipe_to_pipe(Task& task, fs::File& in, fs::File& out, size_t size
 }  // namespace
 
 // splice(2). EAGAIN, EBADF, EINVAL, ENOMEM, ESPIPE.
-Result<size_t> sys_splice(Task& task, Fd in, GuestInOut<s64> in_offset, Fd out, GuestInOut<s64> out_offset,
-                          size_t size, u32 flags) {
+Result<size_t> sys_splice(Task& task, Fd in, OptionalOffset in_offset, Fd out, OptionalOffset out_offset,
+                          size_t size, SpliceFlags flags) {
   if ((flags & ~kSpliceFlags) != 0) return Errno::INVAL;
   if (size == 0) return size_t{0};
   Ref<fs::File> from = TRY(task.files->get_io(in));
@@ -234,7 +234,7 @@ Result<size_t> sys_splice(Task& task, Fd in, GuestInOut<s64> in_offset, Fd out, 
 }
 
 // tee(2). EAGAIN, EINVAL, ENOMEM.
-Result<size_t> sys_tee(Task& task, Fd in, Fd out, size_t size, u32 flags) {
+Result<size_t> sys_tee(Task& task, Fd in, Fd out, size_t size, SpliceFlags flags) {
   if ((flags & ~kSpliceFlags) != 0) return Errno::INVAL;
   if (size == 0) return size_t{0};
   Ref<fs::File> from = TRY(task.files->get_io(in));
@@ -248,7 +248,7 @@ Result<size_t> sys_tee(Task& task, Fd in, Fd out, size_t size, u32 flags) {
 }
 
 // vmsplice(2): a gather-write or a scatter-read. Differs from Linux: the pages are copied, never shared.
-Result<size_t> sys_vmsplice(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, u32 flags) {
+Result<size_t> sys_vmsplice(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_t count, SpliceFlags flags) {
   constexpr size_t kMostPieces = 1024;
   if ((flags & ~kSpliceFlags) != 0 || count > kMostPieces) return Errno::INVAL;
   Ref<fs::File> file = TRY(task.files->get_io(fd));
@@ -275,7 +275,7 @@ Result<size_t> sys_vmsplice(Task& task, Fd fd, GuestIn<abi::IoVec> pieces, size_
 
 // --- Event files.
 
-Result<Fd> sys_eventfd2(Task& task, u32 initial, u32 flags) {
+Result<Fd> sys_eventfd2(Task& task, u32 initial, EventfdFlags flags) {
   return install(task, TRY(fs::make_eventfd(initial, flags)), (flags & abi::kEFD_CLOEXEC) != 0);
 }
 
@@ -283,11 +283,11 @@ Result<Fd> sys_eventfd(Task& task, u32 initial) {
   return sys_eventfd2(task, initial, 0);
 }
 
-Result<Fd> sys_timerfd_create(Task& task, int clock, u32 flags) {
+Result<Fd> sys_timerfd_create(Task& task, ClockId clock, TimerfdFlags flags) {
   return install(task, TRY(pseudo::make_timerfd(clock, flags)), (flags & abi::kTFD_CLOEXEC) != 0);
 }
 
-Result<void> sys_timerfd_settime(Task& task, Fd fd, u32 flags, GuestIn<abi::ITimerspec> value,
+Result<void> sys_timerfd_settime(Task& task, Fd fd, TimerfdSetFlags flags, GuestIn<abi::ITimerspec> value,
                                  GuestOut<abi::ITimerspec> old) {
   abi::ITimerspec wanted = TRY(value.read());
   Ref<fs::File> file = TRY(task.files->get_io(fd));
@@ -302,7 +302,7 @@ Result<void> sys_timerfd_gettime(Task& task, Fd fd, GuestOut<abi::ITimerspec> va
   return value.write(TRY(pseudo::timerfd_get(*file)));
 }
 
-Result<Fd> sys_signalfd4(Task& task, Fd fd, GuestIn<abi::SigSet> mask, size_t mask_size, u32 flags) {
+Result<Fd> sys_signalfd4(Task& task, Fd fd, SignalSetIn mask, size_t mask_size, SignalfdFlags flags) {
   if (mask_size != sizeof(abi::SigSet)) return Errno::INVAL;
   abi::SigSet wanted = TRY(mask.read());
   if (fd.value == -1)
@@ -313,20 +313,20 @@ Result<Fd> sys_signalfd4(Task& task, Fd fd, GuestIn<abi::SigSet> mask, size_t ma
   return fd;
 }
 
-Result<Fd> sys_signalfd(Task& task, Fd fd, GuestIn<abi::SigSet> mask, size_t mask_size) {
+Result<Fd> sys_signalfd(Task& task, Fd fd, SignalSetIn mask, size_t mask_size) {
   return sys_signalfd4(task, fd, mask, mask_size, 0);
 }
 
 // --- pidfd_open(2), pidfd_send_signal(2), pidfd_getfd(2).
 
-Result<Fd> sys_pidfd_open(Task& task, s32 pid, u32 flags) {
+Result<Fd> sys_pidfd_open(Task& task, s32 pid, PidfdFlags flags) {
   if (pid <= 0 || (flags & ~abi::kPIDFD_NONBLOCK) != 0) return Errno::INVAL;
   Ref<Process> process = processes().find_process(pid);
   if (!process) return processes().find_task(pid) ? Errno::INVAL : Errno::SRCH;
   return install(task, TRY(pseudo::make_pidfd(std::move(process), flags)), true);
 }
 
-Result<void> sys_pidfd_send_signal(Task& task, Fd fd, int signal, GuestIn<abi::SigInfo> info, u32 flags) {
+Result<void> sys_pidfd_send_signal(Task& task, Fd fd, Signal signal, GuestIn<abi::SigInfo> info, u32 flags) {
   if (flags != 0 || signal < 0 || signal > abi::kNSIG) return Errno::INVAL;
   Ref<fs::File> file = TRY(task.files->get(fd));
   Ref<Process> by_directory;
@@ -366,7 +366,7 @@ Result<Fd> sys_pidfd_getfd(Task& task, Fd fd, Fd target, u32 flags) {
 
 // --- inotify(7).
 
-Result<Fd> sys_inotify_init1(Task& task, u32 flags) {
+Result<Fd> sys_inotify_init1(Task& task, InotifyFlags flags) {
   if ((flags & ~static_cast<u32>(abi::kIN_NONBLOCK | abi::kIN_CLOEXEC)) != 0) return Errno::INVAL;
   return install(task, TRY(fs::make_inotify(flags)), (flags & abi::kIN_CLOEXEC) != 0);
 }
@@ -376,7 +376,7 @@ Result<Fd> sys_inotify_init(Task& task) {
 }
 
 // EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR.
-Result<s32> sys_inotify_add_watch(Task& task, Fd fd, GuestString path, u32 mask) {
+Result<s32> sys_inotify_add_watch(Task& task, Fd fd, GuestString path, InotifyMask mask) {
   Ref<fs::File> file = TRY(task.files->get_io(fd));
   char storage[4096];
   std::string_view name = TRY(path.read(storage));
@@ -394,7 +394,7 @@ Result<void> sys_inotify_rm_watch(Task& task, Fd fd, s32 watch) {
 }
 
 // memfd_create(2): a file of the machine's internal memory file system.
-Result<Fd> sys_memfd_create(Task& task, GuestString name, u32 flags) {
+Result<Fd> sys_memfd_create(Task& task, GuestString name, MemfdFlags flags) {
   constexpr u32 kKnown = abi::kMFD_CLOEXEC | abi::kMFD_ALLOW_SEALING | abi::kMFD_HUGETLB;
   constexpr size_t kLongestName = 249;  // NAME_MAX without "memfd:"
   if ((flags & ~kKnown) != 0) return Errno::INVAL;

@@ -254,7 +254,7 @@ s64 resume_poll(Task& task, RestartBlock& block) {
 }  // namespace
 
 // poll(2). EFAULT, EINTR, EINVAL, ENOMEM.
-Result<s32> sys_poll(Task& task, GuestInOut<abi::PollFd> files, u32 count, s32 timeout_ms) {
+Result<s32> sys_poll(Task& task, PollFds files, u32 count, s32 timeout_ms) {
   u64 deadline = timeout_ms == 0 ? 0 : deadline_after_ms(timeout_ms);
   auto result = do_poll(task, files, count, deadline);
   if (!result.is(Errno::RESTARTNOHAND)) return result;
@@ -266,8 +266,8 @@ Result<s32> sys_poll(Task& task, GuestInOut<abi::PollFd> files, u32 count, s32 t
 }
 
 // What is left of the timeout is written back, as Linux's system call does (glibc hides it).
-Result<s32> sys_ppoll(Task& task, GuestInOut<abi::PollFd> files, u32 count, GuestInOut<abi::Timespec> timeout,
-                      GuestIn<abi::SigSet> mask, size_t mask_size) {
+Result<s32> sys_ppoll(Task& task, PollFds files, u32 count, PselectTimeout timeout, SignalSetIn mask,
+                      size_t mask_size) {
   u64 deadline = kNoDeadline;
   if (timeout) {
     abi::Timespec time = TRY(timeout.read());
@@ -282,8 +282,7 @@ Result<s32> sys_ppoll(Task& task, GuestInOut<abi::PollFd> files, u32 count, Gues
 }
 
 // select(2). EBADF, EINTR, EINVAL, ENOMEM.
-Result<s32> sys_select(Task& task, s32 count, GuestInOut<u64> read, GuestInOut<u64> write,
-                       GuestInOut<u64> except, GuestInOut<abi::Timeval> timeout) {
+Result<s32> sys_select(Task& task, s32 count, FdSet read, FdSet write, FdSet except, SelectTimeout timeout) {
   u64 deadline = kNoDeadline;
   if (timeout) {
     abi::Timeval time = TRY(timeout.read());
@@ -299,8 +298,7 @@ Result<s32> sys_select(Task& task, s32 count, GuestInOut<u64> read, GuestInOut<u
   return result;
 }
 
-Result<s32> sys_pselect6(Task& task, s32 count, GuestInOut<u64> read, GuestInOut<u64> write,
-                         GuestInOut<u64> except, GuestInOut<abi::Timespec> timeout,
+Result<s32> sys_pselect6(Task& task, s32 count, FdSet read, FdSet write, FdSet except, PselectTimeout timeout,
                          GuestIn<SelectMask> mask) {
   u64 deadline = kNoDeadline;
   if (timeout) {
@@ -377,13 +375,14 @@ Result<Fd> sys_epoll_create(Task& task, s32 size) {
   return sys_epoll_create1(task, 0);
 }
 
-Result<Fd> sys_epoll_create1(Task& task, u32 flags) {
+Result<Fd> sys_epoll_create1(Task& task, EpollFlags flags) {
   if ((flags & ~abi::kEPOLL_CLOEXEC) != 0) return Errno::INVAL;
   return task.files->install(TRY(fs::make_epoll()), flags != 0, task.process->limit(abi::kRLIMIT_NOFILE));
 }
 
 // epoll_ctl(2). EBADF, EEXIST, EINVAL, ELOOP, ENOENT, ENOMEM, EPERM.
-Result<void> sys_epoll_ctl(Task& task, Fd epoll, int operation, Fd fd, GuestIn<abi::EpollEvent> event) {
+Result<void> sys_epoll_ctl(Task& task, Fd epoll, EpollOperation operation, Fd fd,
+                           GuestIn<abi::EpollEvent> event) {
   abi::EpollEvent wanted{};
   if (operation != abi::kEPOLL_CTL_DEL) wanted = TRY(event.read());
   Ref<fs::File> epoll_file = TRY(task.files->get_io(epoll));
@@ -402,20 +401,19 @@ Result<void> sys_epoll_ctl(Task& task, Fd epoll, int operation, Fd fd, GuestIn<a
   return Errno::INVAL;
 }
 
-Result<s32> sys_epoll_wait(Task& task, Fd epoll, GuestOut<abi::EpollEvent> events, s32 count,
-                           s32 timeout_ms) {
+Result<s32> sys_epoll_wait(Task& task, Fd epoll, EpollEvents events, s32 count, s32 timeout_ms) {
   return do_epoll_wait(task, epoll, events, count, timeout_ms == 0 ? 0 : deadline_after_ms(timeout_ms));
 }
 
-Result<s32> sys_epoll_pwait(Task& task, Fd epoll, GuestOut<abi::EpollEvent> events, s32 count, s32 timeout_ms,
-                            GuestIn<abi::SigSet> mask, size_t mask_size) {
+Result<s32> sys_epoll_pwait(Task& task, Fd epoll, EpollEvents events, s32 count, s32 timeout_ms,
+                            SignalSetIn mask, size_t mask_size) {
   TemporaryMask temporary(task);
   TRY(use_mask(temporary, mask, mask_size));
   return temporary.finish(sys_epoll_wait(task, epoll, events, count, timeout_ms));
 }
 
-Result<s32> sys_epoll_pwait2(Task& task, Fd epoll, GuestOut<abi::EpollEvent> events, s32 count,
-                             GuestIn<abi::Timespec> timeout, GuestIn<abi::SigSet> mask, size_t mask_size) {
+Result<s32> sys_epoll_pwait2(Task& task, Fd epoll, EpollEvents events, s32 count,
+                             GuestIn<abi::Timespec> timeout, SignalSetIn mask, size_t mask_size) {
   u64 deadline = kNoDeadline;
   if (timeout) {
     abi::Timespec time = TRY(timeout.read());

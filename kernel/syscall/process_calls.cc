@@ -72,8 +72,8 @@ Result<s32> sys_vfork(Task& task) {
   return clone_task(task, arguments);
 }
 
-Result<s32> sys_clone(Task& task, u64 flags, u64 stack, GuestAddress parent_tid, GuestAddress child_tid,
-                      u64 tls) {
+Result<s32> sys_clone(Task& task, CloneFlags flags, CloneStack stack, CloneParentTid parent_tid,
+                      CloneChildTid child_tid, CloneTls tls) {
   constexpr u64 kSignalMask = 0xff;
   CloneArguments arguments;
   arguments.flags = flags & 0xffffffff & ~kSignalMask;
@@ -86,7 +86,7 @@ Result<s32> sys_clone(Task& task, u64 flags, u64 stack, GuestAddress parent_tid,
   return clone_task(task, arguments);
 }
 
-Result<s32> sys_clone3(Task& task, GuestIn<abi::CloneArgs> pointer, size_t size) {
+Result<s32> sys_clone3(Task& task, CloneArgsIn pointer, size_t size) {
   if (size > kPageSize) return Errno::TOO_BIG;
   if (size < abi::kCLONE_ARGS_SIZE_VER0) return Errno::INVAL;
   abi::CloneArgs given{};
@@ -116,7 +116,7 @@ Result<s32> sys_clone3(Task& task, GuestIn<abi::CloneArgs> pointer, size_t size)
 }
 
 // execve(2).
-Result<Control> sys_execve(Task& task, GuestString path, GuestAddress arguments, GuestAddress environment) {
+Result<Control> sys_execve(Task& task, GuestString path, StringArray arguments, Environment environment) {
   PathBuffer name = TRY(PathBuffer::read(path));
   ExecArguments wanted;
   wanted.path = wanted.shown_path = name.text;
@@ -128,8 +128,8 @@ Result<Control> sys_execve(Task& task, GuestString path, GuestAddress arguments,
 }
 
 // execveat(2).
-Result<Control> sys_execveat(Task& task, Fd directory, GuestString path, GuestAddress arguments,
-                             GuestAddress environment, int flags) {
+Result<Control> sys_execveat(Task& task, Fd directory, GuestString path, StringArray arguments,
+                             Environment environment, AtFlags flags) {
   if ((flags & ~(abi::kAT_EMPTY_PATH | abi::kAT_SYMLINK_NOFOLLOW)) != 0) return Errno::INVAL;
   PathBuffer name = TRY(PathBuffer::read(path));
   ExecArguments wanted;
@@ -177,7 +177,8 @@ Result<void> sys_exit_group(Task& task, int code) {
 }
 
 // wait4(2).
-Result<s32> sys_wait4(Task& task, s32 pid, GuestOut<s32> status, u32 options, GuestOut<abi::Rusage> usage) {
+Result<s32> sys_wait4(Task& task, s32 pid, WaitStatus status, WaitOptions options,
+                      GuestOut<abi::Rusage> usage) {
   constexpr u32 kKnown =
       abi::kWNOHANG | abi::kWUNTRACED | abi::kWCONTINUED | abi::k__WNOTHREAD | abi::k__WCLONE | abi::k__WALL;
   if ((options & ~kKnown) != 0) return Errno::INVAL;
@@ -199,7 +200,7 @@ Result<s32> sys_wait4(Task& task, s32 pid, GuestOut<s32> status, u32 options, Gu
 }
 
 // waitid(2).
-Result<void> sys_waitid(Task& task, int kind, s32 id, GuestOut<abi::SigInfo> info, u32 options,
+Result<void> sys_waitid(Task& task, WaitKind kind, s32 id, GuestOut<abi::SigInfo> info, WaitOptions options,
                         GuestOut<abi::Rusage> usage) {
   constexpr u32 kStates = abi::kWEXITED | abi::kWSTOPPED | abi::kWCONTINUED;
   constexpr u32 kKnown =

@@ -6,6 +6,7 @@
 #include "kernel/abi/signal.h"
 #include "kernel/abi/time.h"
 #include "kernel/base/result.h"
+#include "kernel/syscall/argument_types.h"
 #include "kernel/syscall/table.h"
 #include "kernel/uaccess/guest.h"
 
@@ -65,16 +66,17 @@ struct SchedAttr {
 // --- process_calls.cc
 Result<s32> sys_fork(Task& task);
 Result<s32> sys_vfork(Task& task);
-Result<s32> sys_clone(Task& task, u64 flags, u64 stack, GuestAddress parent_tid, GuestAddress child_tid,
-                      u64 tls);
-Result<s32> sys_clone3(Task& task, GuestIn<abi::CloneArgs> arguments, size_t size);
-Result<Control> sys_execve(Task& task, GuestString path, GuestAddress arguments, GuestAddress environment);
-Result<Control> sys_execveat(Task& task, Fd directory, GuestString path, GuestAddress arguments,
-                             GuestAddress environment, int flags);
+Result<s32> sys_clone(Task& task, CloneFlags flags, CloneStack stack, CloneParentTid parent_tid,
+                      CloneChildTid child_tid, CloneTls tls);
+Result<s32> sys_clone3(Task& task, CloneArgsIn arguments, size_t size);
+Result<Control> sys_execve(Task& task, GuestString path, StringArray arguments, Environment environment);
+Result<Control> sys_execveat(Task& task, Fd directory, GuestString path, StringArray arguments,
+                             Environment environment, AtFlags flags);
 Result<void> sys_exit(Task& task, int code);
 Result<void> sys_exit_group(Task& task, int code);
-Result<s32> sys_wait4(Task& task, s32 pid, GuestOut<s32> status, u32 options, GuestOut<abi::Rusage> usage);
-Result<void> sys_waitid(Task& task, int kind, s32 id, GuestOut<abi::SigInfo> info, u32 options,
+Result<s32> sys_wait4(Task& task, s32 pid, WaitStatus status, WaitOptions options,
+                      GuestOut<abi::Rusage> usage);
+Result<void> sys_waitid(Task& task, WaitKind kind, s32 id, GuestOut<abi::SigInfo> info, WaitOptions options,
                         GuestOut<abi::Rusage> usage);
 Result<s32> sys_getpid(Task& task);
 Result<s32> sys_getppid(Task& task);
@@ -91,14 +93,14 @@ Result<u32> sys_getuid(Task& task);
 Result<u32> sys_geteuid(Task& task);
 Result<u32> sys_getgid(Task& task);
 Result<u32> sys_getegid(Task& task);
-Result<void> sys_getresuid(Task& task, GuestOut<u32> real, GuestOut<u32> effective, GuestOut<u32> saved);
-Result<void> sys_getresgid(Task& task, GuestOut<u32> real, GuestOut<u32> effective, GuestOut<u32> saved);
+Result<void> sys_getresuid(Task& task, NumberOut real, NumberOut effective, NumberOut saved);
+Result<void> sys_getresgid(Task& task, NumberOut real, NumberOut effective, NumberOut saved);
 Result<void> sys_setuid(Task& task, u32 id);
 Result<void> sys_setgid(Task& task, u32 id);
-Result<void> sys_setreuid(Task& task, u32 real, u32 effective);
-Result<void> sys_setregid(Task& task, u32 real, u32 effective);
-Result<void> sys_setresuid(Task& task, u32 real, u32 effective, u32 saved);
-Result<void> sys_setresgid(Task& task, u32 real, u32 effective, u32 saved);
+Result<void> sys_setreuid(Task& task, UserId real, UserId effective);
+Result<void> sys_setregid(Task& task, UserId real, UserId effective);
+Result<void> sys_setresuid(Task& task, UserId real, UserId effective, UserId saved);
+Result<void> sys_setresgid(Task& task, UserId real, UserId effective, UserId saved);
 Result<u32> sys_setfsuid(Task& task, u32 id);
 Result<u32> sys_setfsgid(Task& task, u32 id);
 Result<u32> sys_getgroups(Task& task, s32 size, GuestOut<u32> groups);
@@ -107,41 +109,42 @@ Result<void> sys_capget(Task& task, GuestInOut<abi::CapHeader> header, GuestOut<
 Result<void> sys_capset(Task& task, GuestInOut<abi::CapHeader> header, GuestIn<abi::CapData> data);
 
 // --- control_calls.cc
-Result<s64> sys_prctl(Task& task, int option, u64 a, u64 b, u64 c, u64 d);
-Result<s64> sys_arch_prctl(Task& task, int code, GuestAddress address);
+Result<s64> sys_prctl(Task& task, PrctlOption option, PrctlArgument a, PrctlRest b, PrctlRest c, PrctlRest d);
+Result<s64> sys_arch_prctl(Task& task, ArchPrctlCode code, ArchPrctlArgument address);
 Result<u64> sys_personality(Task& task, u32 persona);
 Result<void> sys_uname(Task& task, GuestOut<abi::Utsname> name);
 Result<void> sys_sethostname(Task& task, GuestIn<char> name, s32 length);
 Result<void> sys_setdomainname(Task& task, GuestIn<char> name, s32 length);
 Result<void> sys_sysinfo(Task& task, GuestOut<abi::Sysinfo> info);
-Result<size_t> sys_getrandom(Task& task, GuestOut<std::byte> buffer, size_t size, u32 flags);
+Result<size_t> sys_getrandom(Task& task, RandomBytes buffer, size_t size, RandomFlags flags);
 Result<s32> sys_membarrier(Task& task, int command, u32 flags, int cpu);
-Result<void> sys_unshare(Task& task, u64 flags);
+Result<void> sys_unshare(Task& task, UnshareFlags flags);
 Result<s64> sys_seccomp(Task& task, u32 operation, u32 flags, GuestAddress arguments);
 
 // --- schedule_calls.cc
-Result<void> sys_getrlimit(Task& task, u32 resource, GuestOut<abi::Rlimit> limit);
-Result<void> sys_setrlimit(Task& task, u32 resource, GuestIn<abi::Rlimit> limit);
-Result<void> sys_prlimit64(Task& task, s32 pid, u32 resource, GuestIn<abi::Rlimit> next,
+Result<void> sys_getrlimit(Task& task, Resource resource, GuestOut<abi::Rlimit> limit);
+Result<void> sys_setrlimit(Task& task, Resource resource, GuestIn<abi::Rlimit> limit);
+Result<void> sys_prlimit64(Task& task, s32 pid, Resource resource, GuestIn<abi::Rlimit> next,
                            GuestOut<abi::Rlimit> old);
-Result<void> sys_getrusage(Task& task, int who, GuestOut<abi::Rusage> usage);
+Result<void> sys_getrusage(Task& task, UsageOf who, GuestOut<abi::Rusage> usage);
 Result<s64> sys_times(Task& task, GuestOut<abi::Tms> times);
 Result<void> sys_sched_yield(Task& task);
-Result<void> sys_sched_setaffinity(Task& task, s32 pid, u32 size, GuestIn<u8> mask);
-Result<u32> sys_sched_getaffinity(Task& task, s32 pid, u32 size, GuestOut<u8> mask);
-Result<void> sys_sched_setscheduler(Task& task, s32 pid, int policy, GuestIn<abi::SchedParam> parameter);
+Result<void> sys_sched_setaffinity(Task& task, s32 pid, u32 size, CpuSetIn mask);
+Result<u32> sys_sched_getaffinity(Task& task, s32 pid, u32 size, CpuSetOut mask);
+Result<void> sys_sched_setscheduler(Task& task, s32 pid, Scheduler policy,
+                                    GuestIn<abi::SchedParam> parameter);
 Result<s32> sys_sched_getscheduler(Task& task, s32 pid);
 Result<void> sys_sched_setparam(Task& task, s32 pid, GuestIn<abi::SchedParam> parameter);
 Result<void> sys_sched_getparam(Task& task, s32 pid, GuestOut<abi::SchedParam> parameter);
 Result<void> sys_sched_setattr(Task& task, s32 pid, GuestIn<abi::SchedAttr> attributes, u32 flags);
 Result<void> sys_sched_getattr(Task& task, s32 pid, GuestOut<abi::SchedAttr> attributes, u32 size, u32 flags);
-Result<s32> sys_sched_get_priority_max(Task& task, int policy);
-Result<s32> sys_sched_get_priority_min(Task& task, int policy);
+Result<s32> sys_sched_get_priority_max(Task& task, Scheduler policy);
+Result<s32> sys_sched_get_priority_min(Task& task, Scheduler policy);
 Result<void> sys_sched_rr_get_interval(Task& task, s32 pid, GuestOut<abi::Timespec> interval);
-Result<s32> sys_getpriority(Task& task, int which, s32 who);
-Result<void> sys_setpriority(Task& task, int which, s32 who, int nice);
+Result<s32> sys_getpriority(Task& task, PriorityOf which, s32 who);
+Result<void> sys_setpriority(Task& task, PriorityOf which, s32 who, int nice);
 Result<s32> sys_ioprio_get(Task& task, int which, s32 who);
 Result<void> sys_ioprio_set(Task& task, int which, s32 who, int priority);
-Result<void> sys_getcpu(Task& task, GuestOut<u32> cpu, GuestOut<u32> node);
+Result<void> sys_getcpu(Task& task, NumberOut cpu, NumberOut node);
 
 }  // namespace teacup

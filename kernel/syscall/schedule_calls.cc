@@ -29,7 +29,7 @@ bool may_change(Task& task, Task& other) {
 }  // namespace
 
 // getrlimit(2), setrlimit(2), prlimit(2).
-Result<void> sys_getrlimit(Task& task, u32 resource, GuestOut<abi::Rlimit> limit) {
+Result<void> sys_getrlimit(Task& task, Resource resource, GuestOut<abi::Rlimit> limit) {
   if (resource >= abi::kRLIM_NLIMITS) return Errno::INVAL;
   ResourceLimit value;
   {
@@ -39,11 +39,11 @@ Result<void> sys_getrlimit(Task& task, u32 resource, GuestOut<abi::Rlimit> limit
   return limit.write({value.soft, value.hard});
 }
 
-Result<void> sys_setrlimit(Task& task, u32 resource, GuestIn<abi::Rlimit> limit) {
+Result<void> sys_setrlimit(Task& task, Resource resource, GuestIn<abi::Rlimit> limit) {
   return sys_prlimit64(task, 0, resource, limit, {});
 }
 
-Result<void> sys_prlimit64(Task& task, s32 pid, u32 resource, GuestIn<abi::Rlimit> next,
+Result<void> sys_prlimit64(Task& task, s32 pid, Resource resource, GuestIn<abi::Rlimit> next,
                            GuestOut<abi::Rlimit> old) {
   if (resource >= abi::kRLIM_NLIMITS) return Errno::INVAL;
   abi::Rlimit wanted{};
@@ -78,7 +78,7 @@ Result<void> sys_prlimit64(Task& task, s32 pid, u32 resource, GuestIn<abi::Rlimi
 }
 
 // getrusage(2). Differs from Linux: all CPU time counts as user time, and most other fields are 0.
-Result<void> sys_getrusage(Task& task, int who, GuestOut<abi::Rusage> usage) {
+Result<void> sys_getrusage(Task& task, UsageOf who, GuestOut<abi::Rusage> usage) {
   abi::Rusage value{};
   CpuTimes times;
   switch (who) {
@@ -128,7 +128,7 @@ Result<void> sys_sched_yield(Task&) {
 
 // sched_setaffinity(2), sched_getaffinity(2). A negative pid is one that does not exist, unlike in the other
 // calls.
-Result<void> sys_sched_setaffinity(Task& task, s32 pid, u32 size, GuestIn<u8> mask) {
+Result<void> sys_sched_setaffinity(Task& task, s32 pid, u32 size, CpuSetIn mask) {
   if (pid < 0) return Errno::SRCH;
   Ref<Task> target = TRY(task_or_self(task, pid));
   u64 wanted = 0;
@@ -141,7 +141,7 @@ Result<void> sys_sched_setaffinity(Task& task, s32 pid, u32 size, GuestIn<u8> ma
   return {};
 }
 
-Result<u32> sys_sched_getaffinity(Task& task, s32 pid, u32 size, GuestOut<u8> mask) {
+Result<u32> sys_sched_getaffinity(Task& task, s32 pid, u32 size, CpuSetOut mask) {
   u32 cpus = arena().cpu_count;
   u32 bytes = (cpus + 63) / 64 * 8;
   if (size < bytes || size % 8 != 0) return Errno::INVAL;
@@ -179,7 +179,8 @@ Result<void> check_policy(Task& task, Task& target, int policy, s32 priority) {
 }  // namespace
 
 // sched_setscheduler(2) and its kin.
-Result<void> sys_sched_setscheduler(Task& task, s32 pid, int policy, GuestIn<abi::SchedParam> parameter) {
+Result<void> sys_sched_setscheduler(Task& task, s32 pid, Scheduler policy,
+                                    GuestIn<abi::SchedParam> parameter) {
   if (policy < 0 || !parameter) return Errno::INVAL;
   Ref<Task> target = TRY(task_or_self(task, pid));
   s32 priority = TRY(parameter.read()).priority;
@@ -233,12 +234,12 @@ Result<void> sys_sched_getattr(Task& task, s32 pid, GuestOut<abi::SchedAttr> att
   return attributes.write(value);
 }
 
-Result<s32> sys_sched_get_priority_max(Task&, int policy) {
+Result<s32> sys_sched_get_priority_max(Task&, Scheduler policy) {
   if (is_real_time(policy)) return 99;
   if (policy < 0 || policy == 4 || policy > abi::kSCHED_DEADLINE) return Errno::INVAL;
   return 0;
 }
-Result<s32> sys_sched_get_priority_min(Task&, int policy) {
+Result<s32> sys_sched_get_priority_min(Task&, Scheduler policy) {
   if (is_real_time(policy)) return 1;
   if (policy < 0 || policy == 4 || policy > abi::kSCHED_DEADLINE) return Errno::INVAL;
   return 0;
@@ -288,7 +289,7 @@ Result<void> for_each_named(Task& task, int which, s32 who, Visit visit) {
 }  // namespace
 
 // getpriority(2): 20 - nice, as the system call has it.
-Result<s32> sys_getpriority(Task& task, int which, s32 who) {
+Result<s32> sys_getpriority(Task& task, PriorityOf which, s32 who) {
   s32 best = 0;
   TRY(for_each_named(task, which, who, [&](Task& other) {
     if (20 - other.nice > best) best = 20 - other.nice;
@@ -296,7 +297,7 @@ Result<s32> sys_getpriority(Task& task, int which, s32 who) {
   return best;
 }
 
-Result<void> sys_setpriority(Task& task, int which, s32 who, int nice) {
+Result<void> sys_setpriority(Task& task, PriorityOf which, s32 who, int nice) {
   nice = nice < -20 ? -20 : nice > 19 ? 19 : nice;
   Errno error = Errno::OK;
   TRY(for_each_named(task, which, who, [&](Task& other) {
@@ -326,7 +327,7 @@ Result<void> sys_ioprio_set(Task&, int which, s32, int) {
 
 // getcpu(2). The host may move a thread at any time, so any answer is as good: from the processor's own
 // number (rdtscp's third result, which Linux hosts fill in), without a host call.
-Result<void> sys_getcpu(Task&, GuestOut<u32> cpu, GuestOut<u32> node) {
+Result<void> sys_getcpu(Task&, NumberOut cpu, NumberOut node) {
   u32 low, high, number = 0;
 #ifndef TEACUP_HOSTED
   asm volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(number));

@@ -195,7 +195,7 @@ Result<void> operate(Task& task, s32 id, GuestIn<abi::SemBuf> guest, size_t coun
 
 }  // namespace
 
-Result<s32> sys_semget(Task& task, s32 key, s32 count, u32 flags) {
+Result<s32> sys_semget(Task& task, IpcKey key, s32 count, IpcFlags flags) {
   if (count < 0 || count > kMostSemaphores) return Errno::INVAL;
   return sysv().semaphores.get(
       key, flags, task.credentials,
@@ -294,7 +294,7 @@ Result<s32> one_semaphore(Task& task, SemaphoreSet& set, s32 number, int command
 
 }  // namespace
 
-Result<s32> sys_semctl(Task& task, s32 id, s32 number, int command, u64 argument) {
+Result<s32> sys_semctl(Task& task, s32 id, s32 number, IpcCommand command, u64 argument) {
   if (command == abi::kIPC_INFO || command == abi::kSEM_INFO) return semaphore_info(command, argument);
   bool by_index = command == abi::kSEM_STAT || command == abi::kSEM_STAT_ANY;
   Ref<IpcObject> object =

@@ -46,7 +46,7 @@ void drop_unused() {
 
 }  // namespace
 
-Result<s32> sys_shmget(Task& task, s32 key, size_t size, u32 flags) {
+Result<s32> sys_shmget(Task& task, IpcKey key, size_t size, IpcFlags flags) {
   drop_unused();
   return sysv().memory.get(
       key, flags, task.credentials,
@@ -137,7 +137,7 @@ struct ShmUsage {  // struct shm_info
 
 }  // namespace
 
-Result<s32> sys_shmctl(Task& task, s32 id, int command, GuestInOut<abi::ShmidDs> data) {
+Result<s32> sys_shmctl(Task& task, s32 id, IpcCommand command, GuestInOut<abi::ShmidDs> data) {
   drop_unused();
   if (command == abi::kIPC_INFO) {
     ShmInfo info{18446744073692774399ULL, 1, pseudo::IpcTable::kMost, pseudo::IpcTable::kMost,

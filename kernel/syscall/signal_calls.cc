@@ -24,7 +24,7 @@ Result<void> check_size(size_t mask_size) {
 }  // namespace
 
 // sigaction(2).
-Result<void> sys_rt_sigaction(Task& task, int signal, GuestIn<abi::SigAction> next,
+Result<void> sys_rt_sigaction(Task& task, Signal signal, GuestIn<abi::SigAction> next,
                               GuestOut<abi::SigAction> old, size_t mask_size) {
   TRY(check_size(mask_size));
   if (!is_signal(signal)) return Errno::INVAL;
@@ -58,7 +58,7 @@ Result<void> sys_rt_sigaction(Task& task, int signal, GuestIn<abi::SigAction> ne
 }
 
 // sigprocmask(2).
-Result<void> sys_rt_sigprocmask(Task& task, int how, GuestIn<SigSet> next, GuestOut<SigSet> old,
+Result<void> sys_rt_sigprocmask(Task& task, MaskHow how, SignalSetIn next, SignalSetOut old,
                                 size_t mask_size) {
   TRY(check_size(mask_size));
   SigSet before = task.signals.blocked;
@@ -83,7 +83,7 @@ Result<void> sys_rt_sigprocmask(Task& task, int how, GuestIn<SigSet> next, Guest
 }
 
 // sigreturn(2).
-Result<Control> sys_rt_sigreturn(Task& task) {
+Result<Control> sys_rt_sigreturn(Task& task, SignalFrame) {
   Frame& frame = frame_of(task);
   if (!pop_signal_frame(task, frame).ok()) {
     frame.call_number = kNoCall;
@@ -93,14 +93,14 @@ Result<Control> sys_rt_sigreturn(Task& task) {
 }
 
 // sigpending(2).
-Result<void> sys_rt_sigpending(Task& task, GuestOut<SigSet> set, size_t mask_size) {
+Result<void> sys_rt_sigpending(Task& task, SignalSetOut set, size_t mask_size) {
   if (mask_size > sizeof(SigSet)) return Errno::INVAL;
   SigSet pending = pending_signals(task) & task.signals.blocked;
   return copy_to_guest(set.address(), &pending, mask_size);
 }
 
 // sigtimedwait(2).
-Result<s32> sys_rt_sigtimedwait(Task& task, GuestIn<SigSet> set, GuestOut<abi::SigInfo> info,
+Result<s32> sys_rt_sigtimedwait(Task& task, SignalSetIn set, GuestOut<abi::SigInfo> info,
                                 GuestIn<abi::Timespec> timeout, size_t mask_size) {
   TRY(check_size(mask_size));
   SigSet wanted = TRY(set.read()) & ~kUnblockable;
@@ -146,7 +146,7 @@ Result<s32> sys_rt_sigtimedwait(Task& task, GuestIn<SigSet> set, GuestOut<abi::S
 }
 
 // sigsuspend(2).
-Result<void> sys_rt_sigsuspend(Task& task, GuestIn<SigSet> mask, size_t mask_size) {
+Result<void> sys_rt_sigsuspend(Task& task, SignalSetIn mask, size_t mask_size) {
   TRY(check_size(mask_size));
   SigSet wanted = TRY(mask.read());
   TemporaryMask temporary(task);
@@ -221,7 +221,7 @@ Result<abi::SigInfo> checked_info(Task& task, s32 pid, int signal, GuestIn<abi::
 }  // namespace
 
 // kill(2).
-Result<void> sys_kill(Task& task, s32 pid, int signal) {
+Result<void> sys_kill(Task& task, s32 pid, Signal signal) {
   if (signal != 0 && !is_signal(signal)) return Errno::INVAL;
   if (pid == -1) return kill_all(task, signal);
   if (pid == -0x7fffffff - 1) return Errno::SRCH;
@@ -245,16 +245,16 @@ Result<void> sys_kill(Task& task, s32 pid, int signal) {
 }
 
 // tkill(2), tgkill(2).
-Result<void> sys_tkill(Task& task, s32 tid, int signal) {
+Result<void> sys_tkill(Task& task, s32 tid, Signal signal) {
   return send_to_thread(task, -1, tid, signal, user_signal(signal, abi::kSI_TKILL));
 }
-Result<void> sys_tgkill(Task& task, s32 pid, s32 tid, int signal) {
+Result<void> sys_tgkill(Task& task, s32 pid, s32 tid, Signal signal) {
   if (pid <= 0) return Errno::INVAL;
   return send_to_thread(task, pid, tid, signal, user_signal(signal, abi::kSI_TKILL));
 }
 
 // rt_sigqueueinfo(2).
-Result<void> sys_rt_sigqueueinfo(Task& task, s32 pid, int signal, GuestIn<abi::SigInfo> info) {
+Result<void> sys_rt_sigqueueinfo(Task& task, s32 pid, Signal signal, GuestIn<abi::SigInfo> info) {
   abi::SigInfo given = TRY(checked_info(task, pid, signal, info));
   if (signal != 0 && !is_signal(signal)) return Errno::INVAL;
   Ref<Process> process = processes().find_process(pid);
@@ -262,7 +262,7 @@ Result<void> sys_rt_sigqueueinfo(Task& task, s32 pid, int signal, GuestIn<abi::S
   return send_checked(task, *process, signal, given);
 }
 
-Result<void> sys_rt_tgsigqueueinfo(Task& task, s32 pid, s32 tid, int signal, GuestIn<abi::SigInfo> info) {
+Result<void> sys_rt_tgsigqueueinfo(Task& task, s32 pid, s32 tid, Signal signal, GuestIn<abi::SigInfo> info) {
   if (pid <= 0 || tid <= 0) return Errno::INVAL;
   abi::SigInfo given = TRY(checked_info(task, pid, signal, info));
   return send_to_thread(task, pid, tid, signal, given);

@@ -1,16 +1,22 @@
 // From registers to typed arguments and back: what a handler's signature says, done once for all handlers.
-// The same signature prints the call for --trace.
+// The same signature says how --trace shows the call.
 #pragma once
 
 #include <array>
 #include <type_traits>
 #include <utility>
 
-#include "kernel/base/format.h"
+#include "kernel/syscall/argument_types.h"
+#include "kernel/syscall/show_structures.h"
 #include "kernel/syscall/table.h"
 #include "kernel/uaccess/guest.h"
 
 namespace teacup {
+
+template <typename T>
+concept IsShownInteger = requires {
+  requires std::is_integral_v<typename T::Base>;
+};
 
 template <typename T>
 T argument_from(u64 value) {
@@ -20,6 +26,8 @@ T argument_from(u64 value) {
     return GuestAddress{value};
   } else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) {
     return static_cast<T>(value);
+  } else if constexpr (IsShownInteger<T>) {
+    return T(static_cast<typename T::Base>(value));
   } else {
     return T(value);
   }
@@ -43,35 +51,67 @@ inline std::array<u64, 6> call_registers(const Frame& frame) {
   return {frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9};
 }
 
-// One argument as strace shows it. `next` is the following register: a buffer's size, when the argument is a
-// buffer.
-void print_string(TextBuffer& text, GuestString string);
-void print_bytes(TextBuffer& text, u64 address, u64 size);
+// --- How arguments are shown: by the parameter's own printer, or by what its type points at.
+
 template <typename T>
-void print_argument(TextBuffer& text, u64 value, u64 next) {
-  if constexpr (std::is_same_v<T, GuestString>) {
-    print_string(text, GuestString(value));
-  } else if constexpr (std::is_same_v<T, GuestIn<std::byte>>) {
-    print_bytes(text, value, next);
+concept HasPrinter = requires {
+  T::kPrinter;
+};
+template <typename T>
+concept Structure = requires(TextBuffer& text, const T& value) {
+  show::structure(text, value);
+};
+
+template <typename T>
+struct Pointee;
+template <typename T>
+struct Pointee<GuestIn<T>> {
+  using Type = T;
+  static constexpr bool kFilled = false;
+};
+template <typename T>
+struct Pointee<GuestInOut<T>> : Pointee<GuestIn<T>> {};
+template <typename T>
+struct Pointee<GuestOut<T>> {
+  using Type = T;
+  static constexpr bool kFilled = true;
+};
+
+template <typename T>
+void print_structure(CallText& call, u32 index, const Printer& self) {
+  T value;
+  bool read = self.after ? show::filled_or_pointer(call, index, &value, sizeof value)
+                         : show::read_or_pointer(call.text, call.registers[index], &value, sizeof value);
+  if (read) show::structure(call.text, value);
+}
+template <typename T, bool filled>
+inline constexpr Printer kStructurePrinter{&print_structure<T>, nullptr, filled};
+
+template <typename T>
+constexpr const Printer* printer_of() {
+  if constexpr (HasPrinter<T>) {
+    return T::kPrinter;
   } else if constexpr (std::is_same_v<T, Fd>) {
-    if (static_cast<s32>(value) == abi::kAT_FDCWD) {
-      text.add("AT_FDCWD");
-    } else {
-      text.dec(static_cast<s32>(value));
-    }
-  } else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) {
-    if constexpr (std::is_signed_v<T>) {
-      text.dec(static_cast<s64>(static_cast<T>(value)));
-    } else if (static_cast<u64>(static_cast<T>(value)) > 0xffff) {
-      text.add("0x").hex(static_cast<u64>(static_cast<T>(value)));
-    } else {
-      text.udec(static_cast<u64>(static_cast<T>(value)));
-    }
+    return &show::descriptor;
+  } else if constexpr (std::is_same_v<T, GuestString>) {
+    return &show::path_string;
+  } else if constexpr (std::is_integral_v<T>) {
+    constexpr bool kWide = sizeof(T) == sizeof(u64);
+    if constexpr (std::is_signed_v<T>) return kWide ? &show::signed_number : &show::signed_32;
+    return kWide ? &show::unsigned_number : &show::unsigned_32;
+  } else if constexpr (std::is_same_v<T, GuestAddress>) {
+    return &show::address;
   } else {
-    if (value == 0) {
-      text.add("NULL");
+    using P = Pointee<T>;
+    using To = typename P::Type;
+    if constexpr (std::is_same_v<To, std::byte> || std::is_same_v<To, char>) {
+      return P::kFilled ? &show::bytes_out : &show::bytes_in;
+    } else if constexpr (std::is_same_v<To, abi::IoVec>) {
+      return &show::iovecs_in;
+    } else if constexpr (Structure<To>) {
+      return &kStructurePrinter<To, P::kFilled>;
     } else {
-      text.add("0x").hex(value);
+      return &show::address;
     }
   }
 }
@@ -83,12 +123,13 @@ template <typename R, typename... Arguments, Result<R> (*handler)(Task&, Argumen
 struct Signature<handler> {
   static_assert(sizeof...(Arguments) <= 6);
   static constexpr bool kIsControl = std::is_same_v<R, Control>;
+  static constexpr ArgumentPrinters kPrinters = {printer_of<Arguments>()...};
+  static constexpr ResultForm kForm = std::is_same_v<R, GuestAddress> ? ResultForm::kAddress
+                                      : std::is_same_v<R, FileMode>   ? ResultForm::kMode
+                                                                      : ResultForm::kDecimal;
 
   static s64 call(Task& task, const Frame& frame) {
     return call_with(task, call_registers(frame), std::index_sequence_for<Arguments...>{});
-  }
-  static void print(TextBuffer& text, const std::array<u64, 6>& registers) {
-    print_with(text, registers, std::index_sequence_for<Arguments...>{});
   }
 
  private:
@@ -96,13 +137,6 @@ struct Signature<handler> {
   static s64 call_with(Task& task, [[maybe_unused]] const std::array<u64, 6>& registers,
                        std::index_sequence<i...>) {
     return register_from(handler(task, argument_from<Arguments>(registers[i])...));
-  }
-  template <size_t... i>
-  static void print_with(TextBuffer& text, [[maybe_unused]] const std::array<u64, 6>& registers,
-                         std::index_sequence<i...>) {
-    ((text.add(i == 0 ? "" : ", "),
-      print_argument<Arguments>(text, registers[i], i < 5 ? registers[i + 1] : 0)),
-     ...);
   }
 };
 

@@ -79,14 +79,15 @@ bool nonblocking(const OpenSocket& socket, u32 flags) {
 }  // namespace
 
 // socket(2). Differs from Linux so far: AF_UNIX alone.
-Result<Fd> sys_socket(Task& task, int family, int type, int protocol) {
+Result<Fd> sys_socket(Task& task, SocketFamily family, SocketType type, SocketProtocol protocol) {
   TRY(check_new_socket(family, type));
   u32 flags = static_cast<u32>(type) & abi::kSOCK_NONBLOCK;
   auto socket = TRY(net::make_unix_socket(type & abi::kSOCK_TYPE_MASK, protocol, flags));
   return install(task, std::move(socket), (type & abi::kSOCK_CLOEXEC) != 0);
 }
 
-Result<void> sys_socketpair(Task& task, int family, int type, int protocol, GuestOut<s32> ends) {
+Result<void> sys_socketpair(Task& task, SocketFamily family, SocketType type, SocketProtocol protocol,
+                            DescriptorPair ends) {
   if (family == abi::kAF_INET || family == abi::kAF_INET6) return Errno::NOTSUP;
   TRY(check_new_socket(family, type));
   CallerOf who(task);
@@ -110,7 +111,7 @@ Result<void> sys_socketpair(Task& task, int family, int type, int protocol, Gues
 
 // --- Connections.
 
-Result<void> sys_bind(Task& task, Fd fd, GuestAddress address, u32 length) {
+Result<void> sys_bind(Task& task, Fd fd, SocketAddress address, u32 length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   Address name = TRY(read_address(address, length));
   return socket->bind(CallerOf(task).caller, name);
@@ -121,7 +122,7 @@ Result<void> sys_listen(Task& task, Fd fd, int backlog) {
   return socket->listen(CallerOf(task).caller, backlog);
 }
 
-Result<Fd> sys_accept4(Task& task, Fd fd, GuestAddress address, GuestInOut<u32> length, u32 flags) {
+Result<Fd> sys_accept4(Task& task, Fd fd, SocketAddressOut address, SocketLength length, SocketFlags flags) {
   if ((flags & ~kSocketFlags) != 0) return Errno::INVAL;
   OpenSocket socket = TRY(get_socket(task, fd));
   auto attempt = [&] { return socket->accept(flags & abi::kSOCK_NONBLOCK); };
@@ -136,11 +137,11 @@ Result<Fd> sys_accept4(Task& task, Fd fd, GuestAddress address, GuestInOut<u32> 
   return install(task, std::move(accepted), (flags & abi::kSOCK_CLOEXEC) != 0);
 }
 
-Result<Fd> sys_accept(Task& task, Fd fd, GuestAddress address, GuestInOut<u32> length) {
+Result<Fd> sys_accept(Task& task, Fd fd, SocketAddressOut address, SocketLength length) {
   return sys_accept4(task, fd, address, length, 0);
 }
 
-Result<void> sys_connect(Task& task, Fd fd, GuestAddress address, u32 length) {
+Result<void> sys_connect(Task& task, Fd fd, SocketAddress address, u32 length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   Address name = TRY(read_address(address, length));
   CallerOf who(task);
@@ -150,17 +151,17 @@ Result<void> sys_connect(Task& task, Fd fd, GuestAddress address, u32 length) {
                   deadline_of(socket->send_timeout));
 }
 
-Result<void> sys_shutdown(Task& task, Fd fd, int how) {
+Result<void> sys_shutdown(Task& task, Fd fd, ShutdownHow how) {
   OpenSocket socket = TRY(get_socket(task, fd));
   return socket->shutdown(how);
 }
 
-Result<void> sys_getsockname(Task& task, Fd fd, GuestAddress address, GuestInOut<u32> length) {
+Result<void> sys_getsockname(Task& task, Fd fd, SocketAddressOut address, SocketLength length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   return write_address(TRY(socket->local_address()), address, length);
 }
 
-Result<void> sys_getpeername(Task& task, Fd fd, GuestAddress address, GuestInOut<u32> length) {
+Result<void> sys_getpeername(Task& task, Fd fd, SocketAddressOut address, SocketLength length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   return write_address(TRY(socket->peer_address()), address, length);
 }
@@ -277,8 +278,8 @@ Result<size_t> send_message(Task& task, Fd fd, const abi::MsgHdr& header, u32 fl
 
 }  // namespace
 
-Result<size_t> sys_sendto(Task& task, Fd fd, GuestIn<std::byte> data, size_t size, u32 flags, GuestAddress to,
-                          u32 to_length) {
+Result<size_t> sys_sendto(Task& task, Fd fd, GuestIn<std::byte> data, size_t size, MessageFlags flags,
+                          SocketAddress to, u32 to_length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   IoSource from(data.address(), std::min<size_t>(size, 0x7ffff000));
   net::SendRequest request;
@@ -292,11 +293,12 @@ Result<size_t> sys_sendto(Task& task, Fd fd, GuestIn<std::byte> data, size_t siz
   return send_all(task, socket, request);
 }
 
-Result<size_t> sys_sendmsg(Task& task, Fd fd, GuestIn<abi::MsgHdr> message, u32 flags) {
+Result<size_t> sys_sendmsg(Task& task, Fd fd, GuestIn<abi::MsgHdr> message, MessageFlags flags) {
   return send_message(task, fd, TRY(message.read()), flags);
 }
 
-Result<u32> sys_sendmmsg(Task& task, Fd fd, GuestInOut<abi::MMsgHdr> messages, u32 count, u32 flags) {
+Result<u32> sys_sendmmsg(Task& task, Fd fd, GuestInOut<abi::MMsgHdr> messages, u32 count,
+                         MessageFlags flags) {
   count = std::min<u32>(count, kMostPieces);
   for (u32 i = 0; i < count; i++) {
     abi::MMsgHdr message = TRY(messages.at(i));
@@ -408,8 +410,8 @@ Result<size_t> receive_message(Task& task, Fd fd, abi::MsgHdr& header, u32 flags
 
 }  // namespace
 
-Result<size_t> sys_recvfrom(Task& task, Fd fd, GuestOut<std::byte> data, size_t size, u32 flags,
-                            GuestAddress from, GuestInOut<u32> from_length) {
+Result<size_t> sys_recvfrom(Task& task, Fd fd, GuestOut<std::byte> data, size_t size, MessageFlags flags,
+                            SocketAddressOut from, SocketLength from_length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   IoDest to(data.address(), std::min<size_t>(size, 0x7ffff000));
   net::ReceiveRequest request;
@@ -420,14 +422,14 @@ Result<size_t> sys_recvfrom(Task& task, Fd fd, GuestOut<std::byte> data, size_t 
   return got;
 }
 
-Result<size_t> sys_recvmsg(Task& task, Fd fd, GuestInOut<abi::MsgHdr> message, u32 flags) {
+Result<size_t> sys_recvmsg(Task& task, Fd fd, MessageOut message, MessageFlags flags) {
   abi::MsgHdr header = TRY(message.read());
   size_t size = TRY(receive_message(task, fd, header, flags, kNoDeadline));
   TRY(message.write(header));
   return size;
 }
 
-Result<u32> sys_recvmmsg(Task& task, Fd fd, GuestInOut<abi::MMsgHdr> messages, u32 count, u32 flags,
+Result<u32> sys_recvmmsg(Task& task, Fd fd, GuestInOut<abi::MMsgHdr> messages, u32 count, MessageFlags flags,
                          GuestInOut<abi::Timespec> timeout) {
   u64 deadline = kNoDeadline;
   if (timeout) {
@@ -461,7 +463,8 @@ Result<u64> timeout_from(const abi::Timeval& time) {
 
 }  // namespace
 
-Result<void> sys_setsockopt(Task& task, Fd fd, int level, int name, GuestAddress value, u32 length) {
+Result<void> sys_setsockopt(Task& task, Fd fd, SocketLevel level, SocketOption name, OptionIn value,
+                            u32 length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   if (static_cast<s32>(length) < 0) return Errno::INVAL;
   if (level == abi::kSOL_SOCKET && (name == abi::kSO_RCVTIMEO || name == abi::kSO_SNDTIMEO)) {
@@ -476,8 +479,8 @@ Result<void> sys_setsockopt(Task& task, Fd fd, int level, int name, GuestAddress
   return socket->set_option(level, name, {option, size});
 }
 
-Result<void> sys_getsockopt(Task& task, Fd fd, int level, int name, GuestAddress value,
-                            GuestInOut<u32> length) {
+Result<void> sys_getsockopt(Task& task, Fd fd, SocketLevel level, SocketOption name, OptionOut value,
+                            SocketLength length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   u32 room = TRY(length.read());
   if (static_cast<s32>(room) < 0) return Errno::INVAL;

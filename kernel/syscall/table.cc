@@ -2,6 +2,7 @@
 
 #include "kernel/abi/nr.h"
 #include "kernel/syscall/families.h"
+#include "kernel/syscall/show.h"
 #include "kernel/syscall/signature.h"
 #include "kernel/task/task.h"
 
@@ -12,9 +13,6 @@ namespace {
 s64 not_implemented(Task&, const Frame&) {
   return -static_cast<s64>(Errno::NOSYS);
 }
-void print_raw(TextBuffer& text, const std::array<u64, 6>& registers) {
-  for (size_t i = 0; i < registers.size(); i++) text.add(i == 0 ? "0x" : ", 0x").hex(registers[i]);
-}
 template <Errno error>
 s64 denied(Task&, const Frame&) {
   return -static_cast<s64>(error);
@@ -23,17 +21,22 @@ s64 denied(Task&, const Frame&) {
 template <auto handler>
 constexpr SyscallEntry implemented(const char* name) {
   using S = Signature<handler>;
-  return {name, &S::call, &S::print, S::kIsControl, true};
+  return {name, &S::call, &S::kPrinters, S::kForm, S::kIsControl, true};
+}
+
+constexpr ArgumentPrinters kRaw = {&show::raw, &show::raw, &show::raw, &show::raw, &show::raw, &show::raw};
+constexpr SyscallEntry unserved(const char* name, s64 (*handler)(Task&, const Frame&), bool is_listed) {
+  return {name, handler, &kRaw, ResultForm::kDecimal, false, is_listed};
 }
 
 constexpr std::array<SyscallEntry, kSyscallCount + 1> make_table() {
   std::array<SyscallEntry, kSyscallCount + 1> table{};
-  for (SyscallEntry& entry : table) entry = {nullptr, &not_implemented, &print_raw, false, false};
+  for (SyscallEntry& entry : table) entry = unserved(nullptr, &not_implemented, false);
 #define NAMED(call) table[abi::kNR_##call].name = #call;
 #include "kernel/syscall/names.def"
 #undef NAMED
 #define IMPLEMENTED(call) table[abi::kNR_##call] = implemented<&sys_##call>(#call);
-#define DENIED(call, error) table[abi::kNR_##call] = {#call, &denied<Errno::error>, &print_raw, false, true};
+#define DENIED(call, error) table[abi::kNR_##call] = unserved(#call, &denied<Errno::error>, true);
 #include "kernel/syscall/families.def"
 #undef IMPLEMENTED
 #undef DENIED

@@ -6,7 +6,8 @@
 //     IMPLEMENTED(name)             the number is abi::kNR_name
 //     DENIED(name, PERM)            refused on purpose, with that errno
 // Argument types: integers and enums (by value), Fd, GuestAddress, GuestIn/GuestOut/GuestInOut<T>,
-// GuestString. Results: Result<void>, Result<integer>, Result<Fd>, Result<GuestAddress>, Result<Control>.
+// GuestString, and those of argument_types.h, which --trace shows by name. Results: Result<void>,
+// Result<integer>, Result<Fd>, Result<GuestAddress>, Result<Control>.
 #pragma once
 
 #include <array>
@@ -17,19 +18,25 @@
 namespace teacup {
 
 class Task;
-class TextBuffer;
+struct Printer;
 
 // Returned by the calls that leave the frame as it shall be loaded (rt_sigreturn, execve): rax is not
 // written.
 struct Control {};
 
-struct SyscallEntry {
+using ArgumentPrinters = std::array<const Printer*, 6>;    // up to a null
+enum class ResultForm : u8 { kDecimal, kAddress, kMode };  // as --trace shows it
+
+struct SyscallEntry {  // two to a cache line
   const char* name = nullptr;
   s64 (*handler)(Task& task, const Frame& frame) = nullptr;  // the value for rax, -errno included
-  void (*print)(TextBuffer& text, const std::array<u64, 6>& registers) = nullptr;  // arguments, for --trace
+  const ArgumentPrinters* printers = nullptr;                // for --trace
+  ResultForm form = ResultForm::kDecimal;
   bool is_control = false;
   bool is_listed = false;
 };
+
+static_assert(sizeof(SyscallEntry) == 32);
 
 inline constexpr u32 kSyscallCount = 512;
 const SyscallEntry& syscall_entry_of(u64 number);  // for unknown numbers one that answers ENOSYS

@@ -88,11 +88,11 @@ abi::ITimerval to_itimerval(const IntervalSetting& setting) {
 }  // namespace
 
 // clock_gettime(2), clock_getres(2).
-Result<void> sys_clock_gettime(Task& task, int clock, GuestOut<abi::Timespec> time) {
+Result<void> sys_clock_gettime(Task& task, ClockId clock, GuestOut<abi::Timespec> time) {
   return time.write(to_timespec(TRY(read_clock(task, clock))));
 }
 
-Result<void> sys_clock_getres(Task& task, int clock, GuestOut<abi::Timespec> resolution) {
+Result<void> sys_clock_getres(Task& task, ClockId clock, GuestOut<abi::Timespec> resolution) {
   if (clock < 0) TRY(read_clock(task, clock));
   u64 value = TRY(clock_resolution(clock));
   if (!resolution) return {};
@@ -100,7 +100,7 @@ Result<void> sys_clock_getres(Task& task, int clock, GuestOut<abi::Timespec> res
 }
 
 // clock_settime(2): the machine's clocks are the host's.
-Result<void> sys_clock_settime(Task& task, int clock, GuestIn<abi::Timespec> time) {
+Result<void> sys_clock_settime(Task& task, ClockId clock, GuestIn<abi::Timespec> time) {
   if (clock != abi::kCLOCK_REALTIME) {
     TRY(read_clock(task, clock));
     return Errno::INVAL;
@@ -110,8 +110,8 @@ Result<void> sys_clock_settime(Task& task, int clock, GuestIn<abi::Timespec> tim
 }
 
 // clock_nanosleep(2).
-Result<void> sys_clock_nanosleep(Task& task, int clock, int flags, GuestIn<abi::Timespec> time,
-                                 GuestOut<abi::Timespec> remaining) {
+Result<void> sys_clock_nanosleep(Task& task, ClockId clock, TimerFlags flags, GuestIn<abi::Timespec> time,
+                                 Remaining remaining) {
   if (clock == abi::kCLOCK_THREAD_CPUTIME_ID) return Errno::INVAL;
   u64 value = TRY(from_timespec(TRY(time.read())));
   bool absolute = (flags & abi::kTIMER_ABSTIME) != 0;
@@ -129,7 +129,7 @@ Result<void> sys_clock_nanosleep(Task& task, int clock, int flags, GuestIn<abi::
 }
 
 // nanosleep(2).
-Result<void> sys_nanosleep(Task& task, GuestIn<abi::Timespec> time, GuestOut<abi::Timespec> remaining) {
+Result<void> sys_nanosleep(Task& task, GuestIn<abi::Timespec> time, Remaining remaining) {
   u64 value = TRY(from_timespec(TRY(time.read())));
   return sleep_relative(task, add_time(gate::monotonic_now(), value), remaining.address());
 }
@@ -183,7 +183,7 @@ Result<s32> read_timex(GuestInOut<abi::Timex> buffer) {
 Result<s32> sys_adjtimex(Task&, GuestInOut<abi::Timex> buffer) {
   return read_timex(buffer);
 }
-Result<s32> sys_clock_adjtime(Task&, int clock, GuestInOut<abi::Timex> buffer) {
+Result<s32> sys_clock_adjtime(Task&, ClockId clock, GuestInOut<abi::Timex> buffer) {
   if (clock != abi::kCLOCK_REALTIME) return Errno::NOTSUP;
   return read_timex(buffer);
 }
@@ -198,11 +198,11 @@ Result<u32> sys_alarm(Task& task, u32 seconds) {
 }
 
 // getitimer(2), setitimer(2).
-Result<void> sys_getitimer(Task& task, int which, GuestOut<abi::ITimerval> value) {
+Result<void> sys_getitimer(Task& task, ItimerKind which, GuestOut<abi::ITimerval> value) {
   return value.write(to_itimerval(TRY(get_interval_timer(*task.process, which))));
 }
 
-Result<void> sys_setitimer(Task& task, int which, GuestIn<abi::ITimerval> next,
+Result<void> sys_setitimer(Task& task, ItimerKind which, GuestIn<abi::ITimerval> next,
                            GuestOut<abi::ITimerval> old) {
   abi::ITimerval wanted{};
   if (next) wanted = TRY(next.read());  // null: as Linux has it, disarms
@@ -213,7 +213,7 @@ Result<void> sys_setitimer(Task& task, int which, GuestIn<abi::ITimerval> next,
 }
 
 // timer_create(2) and its kin.
-Result<void> sys_timer_create(Task& task, int clock, GuestIn<TimerEvent> event, GuestOut<s32> id) {
+Result<void> sys_timer_create(Task& task, ClockId clock, GuestIn<TimerEvent> event, TimerIdOut id) {
   TimerEvent wanted;
   if (event) wanted = TRY(event.read());
   s32 made = TRY(create_posix_timer(task, clock, event ? &wanted : nullptr));
@@ -222,7 +222,7 @@ Result<void> sys_timer_create(Task& task, int clock, GuestIn<TimerEvent> event, 
   return written;
 }
 
-Result<void> sys_timer_settime(Task& task, s32 id, int flags, GuestIn<abi::ITimerspec> next,
+Result<void> sys_timer_settime(Task& task, s32 id, TimerFlags flags, GuestIn<abi::ITimerspec> next,
                                GuestOut<abi::ITimerspec> old) {
   if (!next) return Errno::INVAL;
   abi::ITimerspec wanted = TRY(next.read());

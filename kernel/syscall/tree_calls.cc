@@ -28,8 +28,8 @@ Result<std::string_view> optional_text(GuestString from, std::span<char> storage
 
 }  // namespace
 
-Result<u32> sys_umask(Task& task, u32 mask) {
-  return task.fs->set_umask(mask);
+Result<FileMode> sys_umask(Task& task, FileMode mask) {
+  return FileMode(task.fs->set_umask(mask));
 }
 
 Result<void> sys_chdir(Task& task, GuestString path) {
@@ -48,7 +48,7 @@ Result<void> sys_fchdir(Task& task, Fd fd) {
 }
 
 // getcwd(2): the length with the NUL. ENOENT for a removed directory.
-Result<size_t> sys_getcwd(Task& task, GuestOut<char> buffer, size_t size) {
+Result<size_t> sys_getcwd(Task& task, DirectoryOut buffer, size_t size) {
   fs::Path here = task.fs->working_directory();
   if (here.dentry().is_deleted()) return Errno::NOENT;
   char storage[abi::kPATH_MAX];

@@ -24,6 +24,7 @@
 #include "kernel/task/processes.h"
 #include "kernel/task/random.h"
 #include "kernel/task/times.h"
+#include "kernel/task/tracer.h"
 #include "kernel/task/zygote.h"
 
 namespace teacup {
@@ -158,6 +159,7 @@ void run_program(Task& task, Ref<ProgramRequest> program) {
     set_start_frame(task, loaded.value());
     program = nullptr;
   }
+  if (Tracer* trace = tracer()) trace->call_succeeded(task);
   gate::set_fs_base(0);
   reset_vector_state();
   note_start();

@@ -30,6 +30,7 @@
 #include "kernel/task/send_signal.h"
 #include "kernel/task/stack_switch.h"
 #include "kernel/task/times.h"
+#include "kernel/task/tracer.h"
 #include "kernel/task/zygote.h"
 
 namespace teacup {
@@ -79,6 +80,10 @@ void close_files(Task& task) {
     fs = std::move(task.fs);
   }
   if (files && files->ref_count() == 1) files->close_all();
+}
+
+void trace_end(Task& task, u32 status) {
+  if (Tracer* trace = tracer()) trace->ended(task, status);
 }
 
 // Takes the dead siblings out of all lists.
@@ -322,11 +327,14 @@ void end_dying(Task& task) {
   release_robust_list(task, task);
   release_child_tid(task);
   bool is_reaper = false;
+  u32 status = 0;
   {
     LockGuard guard(process.lock);
     if (process.reaper == nullptr) process.reaper = &task;
     is_reaper = process.reaper == &task;
+    if (process.ending) status = process.end_status;
   }
+  trace_end(task, status);
   if (is_reaper) reap_process(task);
   leave_host(task);
 }
@@ -367,6 +375,7 @@ void end_task(Task& task, u32 wait_status) {
       process.reaper = &task;
       guard.unlock();
       tree.unlock();
+      trace_end(task, wait_status);
       reap_process(task);
     }
     process.tasks.remove(task);
@@ -380,6 +389,7 @@ void end_task(Task& task, u32 wait_status) {
       processes().had_stop.store(true, std::memory_order_seq_cst);
     }
   }
+  trace_end(task, wait_status);
   batch.flush();
   if (stop_complete) report_to_parent(process, abi::kCLD_STOPPED);
 
@@ -501,6 +511,7 @@ void end_killed(Task& task, u32 status) {
     for (WaitEntry& entry : next->wait_entries) WaitQueue::remove(entry);
     next->record_wait.end();
     close_files(*next);
+    trace_end(*next, status);
     remove_last_task(*next);
   }
   if (process.pid == 1) machine_end(status);

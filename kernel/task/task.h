@@ -28,6 +28,7 @@ namespace teacup {
 class Process;
 class HostProcess;
 struct HostThread;
+struct TraceLine;  // kernel/syscall/trace.cc
 
 // A synchronous fault of guest code, as entry code found it.
 struct FaultInfo {
@@ -94,6 +95,9 @@ class Task : public TaskCore, public RefCounted<Task> {
   u64 timer_slack = 50'000;
   s32 nice = 0;
   s32 scheduler_policy = 0, scheduler_priority = 0;
+
+  // --trace: the call that it is in, as far as it can be shown; the tracer's.
+  TraceLine* trace_line = nullptr;
 
   FutexWaiter futex;
   fs::RecordWait record_wait;

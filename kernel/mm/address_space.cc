@@ -45,6 +45,7 @@ void AddressSpace::forget() {
   brk_ = brk_start_ = 0;
   lock_future_ = false;
   layout_ = {};
+  forget_texts_locked();
 }
 
 void AddressSpace::clear() {
@@ -71,6 +72,7 @@ Result<Ref<AddressSpace>> AddressSpace::fork_copy_locked(u32 stack_slot) {
   child.brk_start_ = brk_start_;
   child.brk_ = brk_;
   child.layout_ = layout_;
+  for (u32 i = 0; i < text_count_; i++) child.remember_text_locked(*texts_[i]);
   child.stale_.store(stale_.load(std::memory_order_seq_cst), std::memory_order_seq_cst);
   // The host clone copies every stack that is mapped; of these only the caller's is in use.
   LockGuard guard(slots_lock_);

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <span>
 
+#include "kernel/abi/mm.h"
 #include "kernel/abi/prepared.h"
 #include "kernel/frame/heap.h"
 #include "kernel/mm/mapping.h"
@@ -127,6 +128,9 @@ class AddressSpace : public RefCounted<AddressSpace> {
   // For a fault of guest code at `address` that the host reported as SIGSEGV (its SIGBUS is the guest's as it
   // is). Brings mappings up to date with a file that has grown.
   FaultKind classify_fault(u64 address, bool is_write, bool is_execute);
+  // The guest jumped to `target`, which cannot be executed. If that was a jump in a copy of patched text, the
+  // copy is repaired: returns where the jump was, to go on from. Else 0.
+  u64 take_back_jump(u64 target);
   // EFAULT if nothing is mapped there. `is_private`: the caller says that no other process uses it
   // (FUTEX_PRIVATE_FLAG): no look-up then.
   Result<WordKey> word_key(u64 address, bool is_private);
@@ -218,6 +222,16 @@ class AddressSpace : public RefCounted<AddressSpace> {
   // --- late_text.cc
   Ref<fs::File> find_late_text(u64 start, u64 end) const;
   void attach_late_text_locked(u64 start, u64 end, fs::File& file, const Ref<Text>& text);
+  // --- copied_text.cc
+  void remember_text_locked(Text& text);
+  void forget_texts_locked();
+  bool awaits_search_locked(const Mapping& mapping, u32 prot) const;
+  // What the host is told of a mapping whose protection is, or is to be, `prot`.
+  int host_prot_locked(const Mapping& mapping, u32 prot) const {
+    return static_cast<int>(awaits_search_locked(mapping, prot) ? prot & ~u32{abi::kPROT_EXEC} : prot);
+  }
+  int host_prot_locked(const Mapping& mapping) const { return host_prot_locked(mapping, mapping.prot); }
+  void search_locked(Mapping& mapping, u64 address);
   // --- remap.cc
   Result<void> grow_locked(u64 address, u64 end, u64 growth);
   Result<u64> move_locked(u64 address, u64 old_length, u64 new_length, u64 target, bool keep_old);
@@ -246,6 +260,10 @@ class AddressSpace : public RefCounted<AddressSpace> {
   u64 data_bytes_ = 0;  // of them private, writable and not the stack
   u64 locked_bytes_ = 0;
   bool lock_future_ = false;
+  // Patched texts that have been mapped here: what a copy of text may have been copied from.
+  static constexpr u32 kMaxTexts = 64;
+  Ref<Text> texts_[kMaxTexts];
+  u32 text_count_ = 0;
   ProgramLayout layout_;
   FileObserver* observers_ = nullptr;
   std::atomic<bool> stale_{false};

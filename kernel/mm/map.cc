@@ -227,8 +227,7 @@ void AddressSpace::set_map_top(u64 address) {
 // The range is free in the map (make_room_locked); on the host old mappings may still be there, and are
 // replaced.
 Result<void> AddressSpace::insert_anonymous_locked(Mapping mapping, bool populate) {
-  auto mapped =
-      gate::map_anonymous(mapping.start, mapping.length(), static_cast<int>(mapping.prot), populate);
+  auto mapped = gate::map_anonymous(mapping.start, mapping.length(), host_prot_locked(mapping), populate);
   if (!mapped.ok()) {
     static_cast<void>(gate::unmap(mapping.start, mapping.length()));
     return mapped.error();
@@ -286,8 +285,7 @@ Result<void> AddressSpace::host_map_file_locked(Mapping& mapping) {
     for (size_t i = 0; i < count && at < mapping.end; i++) {
       const fs::MapPiece& piece = pieces[i];
       u64 length = std::min(page_up(piece.length), mapping.end - at);
-      TRY(gate::map_file(at, length, static_cast<int>(mapping.prot), mapping.shared, piece.fd,
-                         piece.host_offset));
+      TRY(gate::map_file(at, length, host_prot_locked(mapping), mapping.shared, piece.fd, piece.host_offset));
       at += length;
     }
   }

@@ -33,8 +33,9 @@ bool Mapping::joins(const Mapping& next) const {
   }
   return prot == next.prot && shared == next.shared && locked == next.locked && no_fork == next.no_fork &&
          wipe_on_fork == next.wipe_on_fork && no_reserve == next.no_reserve && may_write == next.may_write &&
-         grows_down == next.grows_down && file == next.file && text == next.text &&
-         (!file || offset + length() == next.offset) && (!text || object_base == next.object_base);
+         grows_down == next.grows_down && searched == next.searched && file == next.file &&
+         text == next.text && (!file || offset + length() == next.offset) &&
+         (!text || object_base == next.object_base);
 }
 
 MappingList::~MappingList() {

@@ -39,6 +39,7 @@ struct Mapping {
   bool no_reserve = false;
   bool may_write = true;  // mprotect may add PROT_WRITE: false for shared mappings of files open read-only
   bool grows_down = false;
+  bool searched = false;  // for copies of patched text: copied_text.cc
   MappingKind kind = MappingKind::kNormal;
 
   u64 length() const { return end - start; }

@@ -46,7 +46,10 @@ bool AddressSpace::attach_text_locked(Mapping& mapping) {
     trampolines.kind = MappingKind::kTrampolines;
     mappings_.insert(std::move(trampolines));
   }
-  if (map_text_locked(mapping).ok()) return true;
+  if (map_text_locked(mapping).ok()) {
+    remember_text_locked(*mapping.text);
+    return true;
+  }
   if (!present) drop_unused_trampolines_locked();
   return false;
 }

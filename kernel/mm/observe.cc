@@ -137,6 +137,10 @@ FaultKind AddressSpace::classify_fault(u64 address, bool is_write, bool is_execu
   if (address >= mapping->backed_end && !grow_to_file_locked(*mapping)) {
     return {abi::kSIGBUS, abi::kBUS_ADRERR};
   }
+  if (is_execute && awaits_search_locked(*mapping, mapping->prot)) {
+    search_locked(*mapping, address);
+    return {0, 0};
+  }
   // Another thread has just mapped it or changed its protection. Should the host go on refusing what the map
   // allows, the guest gets its signal rather than a loop.
   constexpr u32 kMaxRetries = 64;

@@ -144,7 +144,7 @@ Result<u64> AddressSpace::move_locked(u64 address, u64 old_length, u64 new_lengt
     mappings_.insert(std::move(to));
   }
   if (keep_old) {
-    TRY(gate::map_anonymous(from.start, from.length(), static_cast<int>(from.prot)));
+    TRY(gate::map_anonymous(from.start, from.length(), host_prot_locked(from)));
     return target;
   }
   // On the host the old place is empty; the map follows.
@@ -174,7 +174,7 @@ Result<void> AddressSpace::move_pages_locked(const Mapping& from, const Mapping&
     }
   }
   if (mapped.ok() && to.prot != static_cast<u32>(kReadWrite)) {
-    mapped = gate::protect(to.start, length, static_cast<int>(to.prot));
+    mapped = gate::protect(to.start, length, host_prot_locked(to));
   }
   if (!mapped.ok()) static_cast<void>(gate::unmap(to.start, length));
   return mapped;

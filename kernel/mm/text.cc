@@ -88,6 +88,8 @@ class TextMaker {
     }
     if (!commit_pages(pages)) return Errno::NOMEM;
     text_->committed_ = pages;
+    u64 original_pages = page_up(std::max<u64>(text_->header().bytes.count, 1)) / kPageSize;
+    text_->originals_ = TRY(allocate_run(original_pages));
     for (u32 i = 0; i < text_->patched_count_; i++) TRY(fill(text_->patched_[i]));
     text_->trampolines_ = TRY(allocate_run(text_->trampoline_length() / kPageSize));
     auto code = text_->view().trampolines();
@@ -192,9 +194,20 @@ class TextMaker {
     for (const abi::PreparedPatch& patch : text_->view().patches()) {
       if (patch.file_offset < range.low || patch.file_offset + patch.length > range.high) continue;
       auto patched = text_->view().bytes_of(patch);
-      memcpy(bytes + (patch.file_offset - range.low), patched.data(), patched.size());
+      u8* at = bytes + (patch.file_offset - range.low);
+      memcpy(const_cast<u8*>(text_->original(patch)), at, patched.size());
+      memcpy(at, patched.data(), patched.size());
+      note_jump(patched);
     }
     return {};
+  }
+
+  void note_jump(std::span<const u8> patched) {
+    if (patched.size() < 5 || patched[0] != 0xe9) return;
+    s32 distance;
+    memcpy(&distance, patched.data() + 1, sizeof distance);
+    text_->nearest_jump_ = std::min(text_->nearest_jump_, distance);
+    text_->furthest_jump_ = std::max(text_->furthest_jump_, distance);
   }
 
   fs::File& file_;
@@ -209,6 +222,7 @@ void Text::destroy(Text* text) {
 Text::~Text() {
   for (Patched& range : patched_) release_run(range.run);
   release_run(trampolines_);
+  release_run(originals_);
   release_run(blob_, blob_pages_);
   uncommit_pages(committed_);
 }
@@ -233,6 +247,16 @@ u64 Text::covered(u64 file_offset, u64 length) const {
 u64 Text::object_offset(u64 file_offset) const {
   const abi::PreparedSegment* segment = segment_at(file_offset);
   return segment == nullptr ? 0 : segment->offset + (file_offset - segment->file_offset);
+}
+
+std::span<const u8> Text::around(const abi::PreparedPatch& patch, u64 distance, u64& before) const {
+  const Patched* range = patched_from(patch.file_offset);
+  u64 end = patch.file_offset + patch.length;
+  if (range == nullptr || patch.file_offset < range->low || end > range->high) return {};
+  before = std::min(distance, patch.file_offset - range->low);
+  u64 after = std::min(distance, range->high - end);
+  const auto* bytes = reinterpret_cast<const u8*>(range->run.address());
+  return {bytes + (patch.file_offset - before - range->low), before + patch.length + after};
 }
 
 const Text::Patched* Text::patched_from(u64 file_offset) const {

@@ -44,6 +44,16 @@ class Text : public RefCounted<Text> {
     u64 high = 0;
     PageRun run;
   };
+  // What the file has where `patch` lies.
+  const u8* original(const abi::PreparedPatch& patch) const {
+    return reinterpret_cast<const u8*>(originals_.address()) + patch.bytes;
+  }
+  // The patched text around a patch, up to `distance` bytes on both sides; `before` receives how many there
+  // are before it. Empty if the patch was not laid.
+  std::span<const u8> around(const abi::PreparedPatch& patch, u64 distance, u64& before) const;
+  // The distances of all long jumps in patches lie between these, which are included; see copied_text.cc.
+  s32 nearest_jump() const { return nearest_jump_; }
+  s32 furthest_jump() const { return furthest_jump_; }
   // The first such range that ends above file_offset; null behind the last.
   const Patched* patched_from(u64 file_offset) const;
 
@@ -58,6 +68,9 @@ class Text : public RefCounted<Text> {
   PageRun blob_;
   u64 blob_pages_ = 0;  // of it in use
   PageRun trampolines_;
+  PageRun originals_;  // as the blob's patch bytes are laid out
+  s32 nearest_jump_ = 0x7fffffff;
+  s32 furthest_jump_ = 0;
   Patched patched_[kMaxPatched];  // by file offset
   u32 patched_count_ = 0;
   u64 committed_ = 0;  // pages

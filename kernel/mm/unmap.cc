@@ -125,15 +125,14 @@ Result<void> AddressSpace::protect_locked(u64 start, u64 end, u32 prot) {
     TRY(mappings_.reserve(2));
     mappings_.split(start);
     mappings_.split(end);
-    // One host call for each stretch that the host has mapped.
+    // One host call for each stretch that the host has mapped, alike.
     u64 from = start;
     for (size_t i = mappings_.find(start); i < mappings_.size() && mappings_[i].start < end; i++) {
       Mapping& mapping = mappings_[i];
-      bool last = mapping.end == end;
+      int host_prot = host_prot_locked(mapping, prot);
+      bool last = mapping.end == end || host_prot_locked(mappings_[i + 1], prot) != host_prot;
       if (last || mapping.backed_end < mapping.end) {
-        if (mapping.backed_end > from) {
-          TRY(gate::protect(from, mapping.backed_end - from, static_cast<int>(prot)));
-        }
+        if (mapping.backed_end > from) TRY(gate::protect(from, mapping.backed_end - from, host_prot));
         from = mapping.end;
       }
     }

@@ -21,6 +21,12 @@ void handle_fault(Task& task, Frame& frame) {
     mm::FaultKind kind = task.memory->classify_fault(fault.address, (fault.error & kFaultWrite) != 0,
                                                      (fault.error & kFaultFetch) != 0);
     if (kind.signal == 0) return;  // the instruction is tried again
+    if ((fault.error & kFaultFetch) != 0 && fault.address == frame.rip) {
+      if (u64 jump = task.memory->take_back_jump(frame.rip); jump != 0) {
+        frame.rip = jump;
+        return;
+      }
+    }
     info.signo = kind.signal;
     info.code = kind.code;
   } else if (fault.signal != abi::kSIGSEGV && fault.signal != abi::kSIGBUS) {

@@ -2,14 +2,26 @@
 // blob that its reader accepts.
 #include <gmock/gmock.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <random>
 
+#include "rewrite/elf_object.h"
 #include "rewrite/prepare.h"
 #include "tests/unit/rewrite/elf_builder.h"
 
 namespace teacup::rewrite {
 namespace {
+
+// TEACUP_MUTATIONS and TEACUP_SEED make soak tests of these: see scripts/soak.
+unsigned mutations(unsigned usual) {
+  const char* wanted = std::getenv("TEACUP_MUTATIONS");
+  return wanted ? static_cast<unsigned>(std::atoi(wanted)) : usual;
+}
+unsigned seed(unsigned usual) {
+  const char* wanted = std::getenv("TEACUP_SEED");
+  return wanted ? usual + 16 * static_cast<unsigned>(std::atoi(wanted)) : usual;
+}
 
 std::vector<std::byte> read_file(const char* name) {
   std::ifstream in(name, std::ios::binary);
@@ -62,8 +74,8 @@ TEST(Hostile, TruncatedAnywhere) {
 TEST(Hostile, MutatedAnywhere) {
   std::vector<std::byte> file = sample().build();
   ASSERT_GE(prepare(file).patches.size(), 8u);
-  std::mt19937 random(5);
-  for (int i = 0; i < 6000; i++) {
+  std::mt19937 random(seed(5));
+  for (unsigned i = 0; i < mutations(6000); i++) {
     std::vector<std::byte> mutated = file;
     for (unsigned n = 1 + random() % 4; n > 0; n--) {
       // Mostly where there is something: headers, text, tables.
@@ -86,13 +98,48 @@ TEST(Hostile, MutatedAnywhere) {
 TEST(Hostile, MutatedDynamicLinker) {
   std::vector<std::byte> file = read_file("/lib64/ld-linux-x86-64.so.2");
   if (file.empty()) GTEST_SKIP() << "no dynamic linker here";
-  std::mt19937 random(6);
-  for (int i = 0; i < 100; i++) {
+  std::mt19937 random(seed(6));
+  for (unsigned i = 0; i < mutations(6000) / 60; i++) {
     std::vector<std::byte> mutated = file;
     for (unsigned n = 1 + random() % 64; n > 0; n--)
       mutated[random() % mutated.size()] = static_cast<std::byte>(random());
     if (i % 4 == 0) mutated.resize(random() % mutated.size());
     expect_sound(prepare(mutated), mutated.size());
+  }
+}
+
+// The tables that the finder follows, in a real file: ELF headers, unwind tables, symbols, relocations.
+TEST(Hostile, MutatedTables) {
+  std::vector<std::byte> file = read_file("/lib64/ld-linux-x86-64.so.2");
+  if (file.empty()) GTEST_SKIP() << "no dynamic linker here";
+  std::string message;
+  abi::PreparedStatus status{};
+  auto object =
+      ElfObject::create(Bytes(reinterpret_cast<const u8*>(file.data()), file.size()), status, message);
+  ASSERT_TRUE(object) << message;
+  struct Part {
+    size_t offset, size;
+  };
+  std::vector<Part> parts = {{0, 64}, {64, 12 * 56}, {file.size() - 64 * 30, 64 * 30}};
+  for (const char* name : {".eh_frame_hdr", ".eh_frame", ".gcc_except_table", ".dynsym", ".symtab",
+                           ".rela.dyn", ".dynamic", ".gnu.hash"}) {
+    Bytes bytes = object->section(name);
+    if (bytes.empty()) continue;
+    parts.push_back(
+        {static_cast<size_t>(bytes.data() - reinterpret_cast<const u8*>(file.data())), bytes.size()});
+  }
+  std::mt19937 random(seed(7));
+  for (unsigned i = 0; i < mutations(6000) / 20; i++) {
+    std::vector<std::byte> mutated = file;
+    for (unsigned n = 1 + random() % 8; n > 0; n--) {
+      const Part& part = parts[random() % parts.size()];
+      size_t at = part.offset + random() % part.size;
+      u64 value = random() % 2 ? random() : ~u64{0} >> random() % 64;
+      std::memcpy(mutated.data() + at, &value, std::min(size_t{1} << random() % 4, mutated.size() - at));
+    }
+    expect_sound(
+        prepare(mutated, {.patch_cpuid = true, .patch_rdtsc = i % 2 == 0, .count_others = i % 3 == 0}),
+        mutated.size());
   }
 }
 

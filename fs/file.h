@@ -54,7 +54,8 @@ enum class FileKind : u8 {
   kTimerFd,
   kSignalFd,
   kPidFd,
-  kInotify
+  kInotify,
+  kMqueue
 };
 
 class File;

@@ -29,6 +29,17 @@ Result<void> mount_file_system(Ref<FileSystem> file_system, const Path& where, u
   return {};
 }
 
+Result<Path> internal_root(Ref<FileSystem> file_system) {
+  Ref<Dentry> root = TRY(dcache().make_root(TRY(file_system->root())));
+  Ref<Mount> mount = TRY(vfs_state().mounts.create(std::move(file_system), root, 0));
+  return Path(std::move(mount), std::move(root));
+}
+
+Result<Path> path_in(const Path& directory, std::string_view name, Ref<Inode> inode) {
+  Ref<Dentry> dentry = TRY(dcache().make_uncached(directory.dentry(), name, std::move(inode)));
+  return Path(directory.mount_ref(), std::move(dentry));
+}
+
 Result<void> bind_mount(const Path& what, const Path& where, u32 flags) {
   if (what.inode().is_directory() != where.inode().is_directory()) return Errno::NOTDIR;
   MountTable& mounts = vfs_state().mounts;
@@ -230,6 +241,7 @@ Result<void> fs_start(const abi::BootConfig& config) {
   TRY(mount_type(caller, "devtmpfs", "/dev", kMountNoSuid));
   TRY(mount_type(caller, "devpts", "/dev/pts", kMountNoSuid | kMountNoExec));
   TRY(mount_type(caller, "tmpfs", "/dev/shm", kMountNoSuid | kMountNoDev, "mode=1777"));
+  TRY(mount_type(caller, "mqueue", "/dev/mqueue", kPlain));
   TRY(ensure_directory(caller, "/tmp", 01777));
   Path tmp = TRY(resolve(caller, nullptr, "/tmp", kFollow));
   if ((tmp.inode().mode & 07777) != 01777) TRY(change_mode(caller, tmp, 01777));

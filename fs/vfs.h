@@ -77,6 +77,11 @@ Result<void> unmount(const Path& where, u32 flags);  // EINVAL: not a mount's ro
 // Calls visit(context, mount) for each mount of the tree, in order of mounting.
 void for_each_mount(void (*visit)(void* context, Mount& mount), void* context);
 
+// Mounts it for the kernel's own use, in no tree, and for good: its root.
+Result<Path> internal_root(Ref<FileSystem> file_system);
+// The path of an inode that its file system made by itself, as `name`, where it caches no names.
+Result<Path> path_in(const Path& directory, std::string_view name, Ref<Inode> inode);
+
 // --- Notifications (inotify(7)): `mask` happened to `path`; to its parent's watchers too.
 void notify_path(const Path& path, u32 mask, u32 cookie = 0);
 // To the inode itself alone, not to its parent's watchers.

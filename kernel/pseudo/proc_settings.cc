@@ -6,6 +6,7 @@
 #include "kernel/abi/version.h"
 #include "kernel/base/memory.h"
 #include "kernel/frame/pages.h"
+#include "kernel/pseudo/mqueue.h"
 #include "kernel/task/processes.h"
 #include "kernel/task/random.h"
 
@@ -149,9 +150,12 @@ constexpr Node kInotifyNodes[] = {number<16384>("max_queued_events"),
                                   number<128>("max_user_instances"),
                                   number<65536>("max_user_watches"),
                                   {nullptr, 0}};
-constexpr Node kMqueueNodes[] = {number<10>("msg_default"),       number<10>("msg_max"),
-                                 number<8192>("msgsize_default"), number<8192>("msgsize_max"),
-                                 number<256>("queues_max"),       {nullptr, 0}};
+constexpr Node kMqueueNodes[] = {number<kMqueueMessages>("msg_default"),
+                                 number<kMqueueMessages>("msg_max"),
+                                 number<kMqueueMessageSize>("msgsize_default"),
+                                 number<kMqueueMessageSize>("msgsize_max"),
+                                 number<kMqueuesMax>("queues_max"),
+                                 {nullptr, 0}};
 constexpr Node kFsNodes[] = {
     number<65536>("aio-max-nr"),
     {"epoll", kDirectory, nullptr, kEpollNodes},

@@ -8,6 +8,7 @@
 #include "kernel/pseudo/console.h"
 #include "kernel/pseudo/devices.h"
 #include "kernel/pseudo/host_stream.h"
+#include "kernel/pseudo/mqueue.h"
 #include "kernel/pseudo/pseudo_inode.h"
 #include "kernel/pseudo/pty.h"
 #include "kernel/pseudo/state.h"
@@ -34,6 +35,7 @@ void pseudo_start() {
   register_devtmpfs();
   register_console_devices();
   register_ptys();
+  register_mqueue();
   register_proc();
   register_sysfs();
   console_start();

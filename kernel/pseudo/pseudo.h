@@ -6,8 +6,8 @@
 
 namespace teacup::pseudo {
 
-// Registers the file systems "proc", "sysfs", "devpts" and "devtmpfs", and the character devices, with fs.
-// Before fs_start(), once.
+// Registers the file systems "proc", "sysfs", "devpts", "mqueue" and "devtmpfs", and the character devices,
+// with fs. Before fs_start(), once.
 void pseudo_start();
 
 // Descriptors 0-2 of the first process, as the boot configuration says: the console, or host streams;

@@ -1,6 +1,7 @@
 // The one object of kernel/pseudo in the arena (Root::kPseudo).
 #pragma once
 
+#include "fs/filesystem.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/pseudo/host_stream.h"
 
@@ -13,7 +14,8 @@ struct PseudoState {
   HostStream streams[abi::kStreams] = {HostStream(0), HostStream(1), HostStream(2)};
   Tty* console = nullptr;  // counted; null: no stream is a terminal
   Ptys* ptys = nullptr;
-  u64 boot = gate::monotonic_now();  // when the machine started, ns
+  fs::FileSystem* mqueues = nullptr;  // counted
+  u64 boot = gate::monotonic_now();   // when the machine started, ns
 };
 
 inline PseudoState& state() {

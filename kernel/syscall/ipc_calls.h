@@ -1,9 +1,10 @@
-// System V shared memory, semaphores and message queues (sysvipc(7)).
+// System V shared memory, semaphores and message queues (sysvipc(7)); POSIX message queues (mq_overview(7)).
 #pragma once
 
 #include "kernel/abi/ipc.h"
 #include "kernel/base/result.h"
 #include "kernel/syscall/argument_types.h"
+#include "kernel/task/process_timers.h"
 #include "kernel/uaccess/guest.h"
 
 namespace teacup {
@@ -25,5 +26,15 @@ Result<s32> sys_msgget(Task& task, IpcKey key, IpcFlags flags);
 Result<void> sys_msgsnd(Task& task, s32 id, GuestIn<s64> message, size_t size, u32 flags);
 Result<size_t> sys_msgrcv(Task& task, s32 id, GuestOut<s64> message, size_t size, s64 type, u32 flags);
 Result<s32> sys_msgctl(Task& task, s32 id, IpcCommand command, GuestInOut<abi::MsqidDs> data);
+
+Result<Fd> sys_mq_open(Task& task, GuestString name, OpenFlags flags, OpenMode mode,
+                       GuestIn<abi::MqAttr> attributes);
+Result<void> sys_mq_unlink(Task& task, GuestString name);
+Result<void> sys_mq_timedsend(Task& task, Fd fd, GuestIn<std::byte> message, size_t size, u32 priority,
+                              GuestIn<abi::Timespec> timeout);
+Result<size_t> sys_mq_timedreceive(Task& task, Fd fd, GuestOut<std::byte> message, size_t size,
+                                   GuestOut<u32> priority, GuestIn<abi::Timespec> timeout);
+Result<void> sys_mq_notify(Task& task, Fd fd, GuestIn<TimerEvent> event);
+Result<void> sys_mq_getsetattr(Task& task, Fd fd, GuestIn<abi::MqAttr> next, GuestOut<abi::MqAttr> old);
 
 }  // namespace teacup

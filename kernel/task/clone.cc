@@ -114,8 +114,7 @@ Result<void> publish(Task& parent, Task& child, Ref<Process> process, const Clon
   }
   LockGuard guard(process->lock);
   if (process->reaper != nullptr || process->ending) return Errno::RESTARTNOINTR;
-  process->tasks.push_back(child);
-  process->live_tasks++;
+  process->add_task_locked(child);
   // A stop that came meanwhile is for the new thread too.
   if (process->stopping) child.pending.fetch_or(kPendingStop, std::memory_order_seq_cst);
   guard.unlock();
@@ -200,7 +199,6 @@ Result<void> start_thread(Task& parent, Task& child, const CloneArguments& argum
   if ((passed.flags & abi::kCLONE_SETTLS) == 0) passed.tls = gate::fs_base();
   passed.flags |= abi::kCLONE_SETTLS;
   pass_arguments(child, passed);
-  thread->tid.store(~u32{0}, std::memory_order_relaxed);  // not gone: collect_gone() leaves it alone
   thread->task = Ref<Task>::share(&child);
   Result<void> started =
       gate::spawn_thread(child.kernel_stack_top - sizeof(Frame) - 64, &thread_main, &child, &thread->tid);
@@ -331,8 +329,7 @@ void discard_child(Task& child) {
     all.task_count--;
     LockGuard guard(process->lock);
     if (child.process_node.linked()) {
-      process->tasks.remove(child);
-      process->live_tasks--;
+      process->remove_task_locked(child);
     }
     guard.unlock();
     if (process->pid == child.tid) forget_process_locked(*process);

@@ -98,8 +98,7 @@ void bury_siblings(Task& self) {
         if (&task != &self) sibling = Ref<Task>::share(&task);
       }
       if (!sibling) return;
-      process.tasks.remove(*sibling);
-      process.live_tasks--;
+      process.remove_task_locked(*sibling);
       processes().set_task_locked(sibling->tid, nullptr);
       processes().task_count--;
     }
@@ -261,8 +260,7 @@ void remove_last_task(Task& task) {
   LockGuard tree(processes().lock);
   LockGuard guard(task.process->lock);
   task.process->last_uid = task.credentials.uid;
-  task.process->tasks.remove(task);
-  task.process->live_tasks--;
+  task.process->remove_task_locked(task);
   processes().set_task_locked(task.tid, nullptr);
   processes().task_count--;
 }
@@ -378,8 +376,7 @@ void end_task(Task& task, u32 wait_status) {
       trace_end(task, wait_status);
       reap_process(task);
     }
-    process.tasks.remove(task);
-    process.live_tasks--;
+    process.remove_task_locked(task);
     process.leaving.fetch_add(1, std::memory_order_seq_cst);
     processes().set_task_locked(task.tid, nullptr);
     processes().task_count--;

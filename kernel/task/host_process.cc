@@ -81,7 +81,8 @@ void bind_task(Task& task, HostThread& thread) {
   task.kernel_stack_top = mm::AddressSpace::stack_top(thread.stack_slot);
   thread.host->memory->set_slot_task(thread.stack_slot, &task);
   task.host_pid.store(thread.host->host_pid.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  task.host_tid.store(thread.tid.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  u32 tid = thread.tid.load(std::memory_order_relaxed);
+  task.host_tid.store(tid == HostThread::kNotStarted ? 0 : tid, std::memory_order_relaxed);
 }
 
 void leave_host(Task& task) {

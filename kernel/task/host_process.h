@@ -23,7 +23,10 @@ struct HostThread {
 
   ListNode node;
   HostProcess* host;
-  std::atomic<u32> tid{0};
+  // Never 0 before the host clears it: whoever saw that would take the thread for gone, and its stack for free, while it
+  // is being started.
+  static constexpr u32 kNotStarted = ~u32{0};
+  std::atomic<u32> tid{kNotStarted};
   u32 stack_slot = 0;
   Ref<Task> task;  // the one it runs, or ran last; it keeps that alive while %gs points at it
   // Current where no task is: in a waiting zygote, and in a thread whose task has moved to another process.

@@ -180,8 +180,7 @@ Result<void> make_first_task(Ref<Task>* result) {
   all.process_count = all.task_count = 1;
   all.init = process.get();
   process->ref();  // the tree's
-  process->tasks.push_back(*task);
-  process->live_tasks = 1;
+  process->add_task_locked(*task);
   task->process = std::move(process);
   *result = std::move(task);
   return {};

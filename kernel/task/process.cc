@@ -1,5 +1,7 @@
 #include "kernel/task/process.h"
 
+#include "kernel/base/panic.h"
+
 #include "fs/path.h"
 #include "kernel/task/host_process.h"
 #include "kernel/task/process_timers.h"
@@ -7,7 +9,9 @@
 namespace teacup {
 
 Task::Task() = default;
-Task::~Task() = default;
+Task::~Task() {
+  KERNEL_ASSERT(!process_node.linked());
+}
 
 void Task::destroy(Task* task) {
   teacup::destroy(task);
@@ -45,6 +49,18 @@ Task* Process::leader() {
     if (task.tid == pid) return &task;
   }
   return nullptr;
+}
+
+void Process::add_task_locked(Task& task) {
+  tasks.push_back(task);
+  task.ref();
+  live_tasks++;
+}
+
+void Process::remove_task_locked(Task& task) {
+  tasks.remove(task);
+  live_tasks--;
+  task.unref();
 }
 
 }  // namespace teacup

@@ -39,6 +39,12 @@ class Process : public RefCounted<Process> {
   ~Process();
   static void destroy(Process* process);
 
+  // `tasks` and its count, under `lock`. A dead task may have lost its host thread, and with it every other
+  // reference, before whoever ends the process takes it off the list. The caller of remove has a reference of
+  // its own.
+  void add_task_locked(Task& task);
+  void remove_task_locked(Task& task);
+
   const s32 pid;
   u64 start_time = 0;  // ns, monotonic
 
@@ -63,7 +69,7 @@ class Process : public RefCounted<Process> {
 
   // --- Under `lock`.
   mutable Mutex lock{LockRank::kSignal};
-  List<Task, &Task::process_node> tasks;  // the leader is first while it lives
+  List<Task, &Task::process_node> tasks;  // lock; a reference each. The leader is first while it lives
   u32 live_tasks = 0;
   SignalHandlers handlers{};
   SignalQueue queue;

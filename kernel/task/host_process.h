@@ -23,8 +23,8 @@ struct HostThread {
 
   ListNode node;
   HostProcess* host;
-  // Never 0 before the host clears it: whoever saw that would take the thread for gone, and its stack for free, while it
-  // is being started.
+  // Never 0 before the host clears it: whoever saw that would take the thread for gone, and its stack for
+  // free, while it is being started.
   static constexpr u32 kNotStarted = ~u32{0};
   std::atomic<u32> tid{kNotStarted};
   u32 stack_slot = 0;

@@ -1,8 +1,7 @@
 #include "kernel/task/process.h"
 
-#include "kernel/base/panic.h"
-
 #include "fs/path.h"
+#include "kernel/base/panic.h"
 #include "kernel/task/host_process.h"
 #include "kernel/task/process_timers.h"
 

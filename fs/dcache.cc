@@ -299,6 +299,17 @@ bool Dcache::parent_and_name(Dentry& dentry, Ref<Dentry>& parent, std::span<char
   return true;
 }
 
+u64 Dcache::drop_chain(Dentry* victims) {
+  u64 count = 0;
+  while (victims != nullptr) {
+    Dentry* next = victims->next_.load(std::memory_order_relaxed);
+    victims->unref();
+    victims = next;
+    count++;
+  }
+  return count;
+}
+
 u64 Dcache::shrink(u64 wanted) {
   u64 gone = 0;
   for (u64 visited = 0; visited < 2 * kBuckets && gone < wanted; visited++) {
@@ -321,12 +332,7 @@ u64 Dcache::shrink(u64 wanted) {
         at = next;
       }
     }
-    while (victims != nullptr) {
-      Dentry* next = victims->next_.load(std::memory_order_relaxed);
-      victims->unref();
-      victims = next;
-      gone++;
-    }
+    gone += drop_chain(victims);
   }
   return gone;
 }
@@ -357,12 +363,7 @@ void Dcache::forget_all(const FileSystem& file_system) {
           at = next;
         }
       }
-      while (victims != nullptr) {
-        Dentry* next = victims->next_.load(std::memory_order_relaxed);
-        victims->unref();
-        victims = next;
-        found = true;
-      }
+      if (drop_chain(victims) > 0) found = true;
     }
   }
 }

@@ -75,6 +75,8 @@ class Dcache {
   Result<Dentry*> allocate_named(Dentry* parent, std::string_view name, Inode* inode);
   Dentry* find_locked(Dentry& parent, std::string_view name, u32 hash);
   void hash_locked(Dentry& dentry);
+  // Drops the cache's reference to each of a chain (by next_) that was unhashed; how many. Without the lock.
+  static u64 drop_chain(Dentry* victims);
   void unhash_locked(Dentry& dentry);
   void rename_locked(Dentry& dentry, Dentry& parent, std::string_view name, char* long_name);
 

@@ -1,5 +1,5 @@
 // libarchive, loaded when the first archive is read. Linked in, it would bring 15 more libraries (xml, ICU,
-// crypto) into every start of the command: 8 ms of `teacup run`, which reads none.
+// crypto) into every start of the command, also of `teacup run`, which reads none.
 //
 // The names below are its functions, for code in this namespace; include this instead of <archive.h>, and
 // call load_libarchive() before the first of them.

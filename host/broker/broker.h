@@ -37,7 +37,7 @@ class Broker {
   // files.
   void prepare();
   // Serves the machine until it ends, then ends this process with its exit status. Not by returning: the
-  // threads below would have to be woken and waited for one by one, a fifth of the time of a short run.
+  // threads below would have to be woken and waited for one by one.
   [[noreturn]] void serve(pid_t machine);
 
  private:

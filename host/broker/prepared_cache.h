@@ -1,13 +1,14 @@
 // What the rewriter planned for the files of an image, kept for later machines of the same image:
 // $XDG_CACHE_HOME/teacup/prepared (or ~/.cache/…), one file per executable.
 //
-// Planning libc takes 5 ms, and a shell needs libc, ld.so and itself; reading the three plans takes 0.2 ms.
+// A start of /bin/true took 19 ms of CPU time, 7 of them planning it, libc and ld.so; with kept plans it
+// takes 9.
 //
 // The key says of what a plan is a function: the image file's identity (device, inode, size, times of
 // change), where in it the executable's bytes lie, the options, and the command's own identity, for its
-// rewriter is part of it. Hashing the bytes instead would cost 1 ms a megabyte at every start, for it has to
-// be a hash that a guest cannot collide. Bytes that a guest could have written (arena, -v directories) are
-// never kept.
+// rewriter is part of it. Hashing the bytes instead would read them all at every start, with a hash that a
+// guest cannot collide. A file's tail that does not lie in the image (it shares a page there) is in the key
+// as it is; plans for files that lie elsewhere (written by the guest, -v directories) are not kept.
 //
 // A plan decides what a guest executes, so the folder must be the caller's and nobody else's to write, and an
 // entry is used only if it holds the whole key and its checksum is right; any other is as good as none and is

@@ -169,6 +169,17 @@ u64 ElfObject::dynamic(s64 tag) const {
   return 0;
 }
 
+u64 ElfObject::relocated(u64 vaddr) const {
+  Bytes table = at(dynamic(DT_RELA), dynamic(DT_RELASZ));
+  for (size_t i = 0; i + sizeof(Elf64_Rela) <= table.size(); i += sizeof(Elf64_Rela)) {
+    Elf64_Rela entry = *load<Elf64_Rela>(table, i);
+    if (entry.r_offset == vaddr && ELF64_R_TYPE(entry.r_info) == R_X86_64_RELATIVE) {
+      return static_cast<u64>(entry.r_addend);
+    }
+  }
+  return 0;
+}
+
 Bytes ElfObject::section(std::string_view name, u64* vaddr) const {
   for (const Section& section : sections_) {
     if (section.name != name) continue;

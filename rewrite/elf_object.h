@@ -13,15 +13,6 @@
 
 namespace teacup::rewrite {
 
-// Reads a little-endian value at a byte offset; nothing beyond the end.
-template <typename T>
-std::optional<T> load(Bytes bytes, u64 offset) {
-  T value;
-  if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) return std::nullopt;
-  std::memcpy(&value, bytes.data() + offset, sizeof(T));
-  return value;
-}
-
 struct Segment {
   u64 file_offset = 0;
   u64 file_size = 0;
@@ -73,6 +64,9 @@ class ElfObject {
   u64 eh_frame_header() const { return eh_frame_header_; }  // its address, 0 without one
   // The value of a dynamic tag, 0 without it.
   u64 dynamic(s64 tag) const;
+  // The address that a relative relocation (DT_RELA) has the loader add its base to and put at `vaddr`; 0
+  // without one.
+  u64 relocated(u64 vaddr) const;
   // A section's bytes by name, empty without one. `vaddr` receives its address.
   Bytes section(std::string_view name, u64* vaddr = nullptr) const;
 

@@ -5,6 +5,8 @@
 //   1.16  fffffffa ..., nfunc, nfiles, five offsets, the last the table's; pairs of pointers
 //   1.18  fffffff0, 1.20 fffffff1 ..., nfunc, nfiles, text start, five offsets; pairs of u32, entry from text
 //   start
+// The linker of a position-independent program leaves pointers to relocations, with 0 in the file: the text
+// start is looked up there. The pairs of pointers of older programs are not, and such programs go without.
 #include <algorithm>
 
 #include "rewrite/functions.h"
@@ -27,7 +29,8 @@ std::optional<u64> magic_at(Bytes bytes, u64 at) {
   return known && one_byte_units ? std::optional<u64>(magic) : std::nullopt;
 }
 
-std::vector<u64> parse(const ElfObject& object, Bytes bytes) {
+// `bytes` begin at `address`.
+std::vector<u64> parse(const ElfObject& object, Bytes bytes, u64 address) {
   std::vector<u64> entries;
   std::optional<u64> magic = magic_at(bytes, 0);
   if (!magic) return entries;
@@ -36,6 +39,7 @@ std::vector<u64> parse(const ElfObject& object, Bytes bytes) {
   if (count == 0 || count > kMostFunctions) return entries;
   bool narrow = *magic == kGo118 || *magic == kGo120;
   u64 text = narrow ? word(2) : 0;
+  if (narrow && text == 0) text = object.relocated(address + 24);
   u64 table = *magic == kGo12 ? 16 : word(narrow ? 7 : 6);
   entries.reserve(count + 1);
   for (u64 i = 0; i <= count; i++) {  // the last entry holds only the end
@@ -55,7 +59,9 @@ std::vector<u64> parse(const ElfObject& object, Bytes bytes) {
 
 std::vector<u64> read_go_functions(const ElfObject& object) {
   for (const char* name : {".gopclntab", ".data.rel.ro.gopclntab"}) {
-    std::vector<u64> entries = parse(object, object.section(name));
+    u64 address = 0;
+    Bytes bytes = object.section(name, &address);
+    std::vector<u64> entries = parse(object, bytes, address);
     if (!entries.empty()) return entries;
   }
   // Linking with C code may have merged it into another section, but leaves the build information.
@@ -65,7 +71,7 @@ std::vector<u64> read_go_functions(const ElfObject& object) {
     Bytes bytes = object.from(segment.vaddr);
     for (u64 at = 0; at + 8 <= bytes.size(); at += 32) {
       if (!magic_at(bytes, at)) continue;
-      std::vector<u64> entries = parse(object, bytes.subspan(at));
+      std::vector<u64> entries = parse(object, bytes.subspan(at), segment.vaddr + at);
       if (!entries.empty()) return entries;
     }
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,15 @@
 namespace teacup::rewrite {
 
 using Bytes = std::span<const u8>;
+
+// Reads a little-endian value at a byte offset; nothing beyond the end.
+template <typename T>
+std::optional<T> load(Bytes bytes, u64 offset) {
+  T value;
+  if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) return std::nullopt;
+  std::memcpy(&value, bytes.data() + offset, sizeof(T));
+  return value;
+}
 
 // How control leaves an instruction.
 enum class Flow : u8 {
@@ -37,11 +47,12 @@ struct Instruction {
   u8 length = 0;
   Flow flow = Flow::kNext;
   u8 pc_relative = 0;  // byte index of the 32-bit PC-relative displacement of a memory operand, 0 without one
-  u8 branch_field = 0;        // width in bytes of a direct branch's displacement, 0 without one
-  bool movable = false;       // means the same elsewhere once its displacements are fixed
-  bool no_operation = false;  // any length of nop
-  bool landing_mark = false;  // endbr64: an indirect branch may land here
-  bool sets_number = false;   // moves something into the register that holds the system call's number
+  u8 branch_field = 0;         // width in bytes of a direct branch's displacement, 0 without one
+  bool movable = false;        // means the same elsewhere once its displacements are fixed
+  bool no_operation = false;   // any length of nop
+  bool landing_mark = false;   // endbr64: an indirect branch may land here
+  bool sets_number = false;    // moves something into the register that holds the system call's number
+  bool checks_result = false;  // compares the register that holds a call's result with the first error number
   std::optional<abi::PreparedSiteKind> site = std::nullopt;  // this instruction is a site
 
   u64 end() const { return address + length; }
@@ -111,8 +122,10 @@ bool short_jump(u64 at, u64 to, std::vector<u8>& out);
 void enter_kernel(abi::PreparedSiteKind kind, std::vector<u8>& out);
 // The byte that traps, for what must never be executed.
 inline constexpr u8 kTrapByte = 0xcc;
-// Do the instructions that end right before a site make it a signal return?
+// The instruction that ends right before a site may say which call it is: rt_sigreturn?
 bool is_signal_return(Bytes before);
+// One that does not come back: rt_sigreturn, exit, exit_group?
+bool never_returns(Bytes before);
 // Do these bytes hold a site's encoding, aligned to an instruction or not?
 bool holds_site(Bytes bytes);
 // What the PC map calls the way into the kernel for a site of this kind.

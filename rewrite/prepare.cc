@@ -82,13 +82,13 @@ class Preparation {
       if (!index && region.decoded_end > address) return;  // inside another instruction
       if (!index) found.site.reason = NetReason::kDoubtful;
     } else if (index) {
-      // No function, but code decodes up to here: a site if it is in step and loads a number.
-      if (!CodeMap::in_step(votes) || !loads_number(region, *index)) index.reset();
+      // No function, but code decodes up to here: a site if it is in step and surrounded as calls are.
+      if (!CodeMap::in_step(votes) || !surrounded(region, *index)) index.reset();
     }
     if (!index) {
       const Region* nearby = code_->resynchronised(address);
       index = nearby ? nearby->index_of(address) : std::nullopt;
-      if (!index || nearby->code[*index].site != kind || !loads_number(*nearby, *index)) return;
+      if (!index || nearby->code[*index].site != kind || !surrounded(*nearby, *index)) return;
       found.region = nearby;
     }
     found.index = *index;
@@ -100,6 +100,13 @@ class Preparation {
       found.site.reason = NetReason::kSignalReturn;
     }
     found_.push_back(std::move(found));
+  }
+
+  // Does the code around look like a call? Six given bytes behind a site are as good as a number before it.
+  static bool surrounded(const Region& region, size_t index) {
+    bool checked = region.code[index].site == abi::kSiteSyscall && index + 1 < region.code.size() &&
+                   region.code[index + 1].checks_result;
+    return checked || loads_number(region, index);
   }
 
   // Is the number of a system call put in its register on the way to it, straight or by a branch in sight?

@@ -4,7 +4,11 @@
 //   would be
 //     seen; no loop or jrcxz, which have no long form) and capstone agrees on what it is;
 //   - it holds no other site and no bytes another draft has;
-//   - an instruction that control does not pass (ret, jmp) ends it, or is followed by padding only.
+//   - an instruction that control does not pass (ret, jmp) ends it, or is followed by padding only;
+//   - in a stretch whose functions no table knows, no unseen function may begin in it: it takes in no
+//   padding,
+//     and nothing behind a call that never returns. (klibc's programs call its vfork, 10 bytes behind its
+//     sigreturn, by an address that no file of the library's mentions.)
 //
 // Restarting a system call never executes a displaced instruction twice: the kernel sends the guest to the
 // copy of the site itself, behind those displaced before it.
@@ -25,6 +29,7 @@ bool is_padding(const Instruction& in, const CodeMap& code) {
 
 bool movable(const SiteContext& context, const Instruction& in, bool first) {
   if (!in.movable || in.site || (in.landing_mark && !first)) return false;
+  if (in.no_operation && !context.region.function.certain()) return false;
   return context.disassembler.confirms(in, context.code.bytes(in));
 }
 
@@ -32,10 +37,18 @@ bool free_for_window(const SiteContext& context, u64 begin, u64 end) {
   return !context.targets.any_in(begin + 1, end) && !context.claims.any_in(begin, end);
 }
 
+// Is the site the last instruction that is certainly of its function?
+bool ends_here(const SiteContext& context) {
+  if (context.index == 0) return false;
+  return isa::never_returns(context.code.bytes(context.region.code[context.index - 1]));
+}
+
 // Moves instructions behind the site into the window until it has `size` bytes. Padding behind one that
 // control does not pass is overwritten, not moved, even where it belongs to the gap behind the function.
 bool extend_after(const SiteContext& context, Window& window, u64 size) {
   const std::vector<Instruction>& code = context.region.code;
+  if (window.end - window.begin < size && !context.region.function.certain() && ends_here(context))
+    return false;
   size_t i = context.index + 1;
   for (; window.end - window.begin < size && i < code.size() && window.returns; i++) {
     if (!movable(context, code[i], false)) return false;

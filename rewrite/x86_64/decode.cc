@@ -400,6 +400,13 @@ void classify_secondary(u8 opcode, u8 modrm, const Prefixes& prefixes, Instructi
   }
 }
 
+// Is it `cmp $-4095, %rax`, as code checks a system call's result by, or the like? (dietlibc knows 132
+// errors.)
+bool compares_with_error(const Opcode& opcode, u32 immediate, const Prefixes& prefixes) {
+  constexpr u32 kLowest = 0xfffff000;
+  return opcode.map == Map::kPrimary && opcode.byte == 0x3d && !prefixes.any && immediate >= kLowest;
+}
+
 // Does it put a value into eax or rax, in one of the ways compilers and people load a system call's number?
 // This tells likely sites from data, so arithmetic, which random bytes are full of, does not count.
 bool sets_eax(const Opcode& opcode, u8 modrm, u32 immediate, const Prefixes& prefixes) {
@@ -464,6 +471,7 @@ bool decode(Bytes bytes, u64 address, Instruction& in) {
   if (opcode->map == Map::kSecondary) classify_secondary(opcode->byte, modrm, prefixes, in);
   u32 immediate = in.length > 4 ? static_cast<u32>(cursor.s32_at(in.length - 4)) : 0;
   in.sets_number = sets_eax(*opcode, modrm, immediate, prefixes);
+  in.checks_result = compares_with_error(*opcode, immediate, prefixes);
 
   if (in.branch_field == 1)
     in.target = in.end() + static_cast<u64>(static_cast<s8>(cursor.bytes[in.length - 1]));

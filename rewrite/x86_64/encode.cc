@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernel/abi/nr.h"
 #include "rewrite/isa.h"
 
 namespace teacup::rewrite::isa {
@@ -83,14 +84,29 @@ abi::PreparedPcKind enter_kind(abi::PreparedSiteKind kind) {
   return abi::kPcEnter;
 }
 
+namespace {
+
+// The number that the instruction at the end of `before` loads for a system call.
+std::optional<u32> number_loaded(Bytes before) {
+  constexpr size_t kShort = 5;  // mov $number, %eax
+  constexpr size_t kLong = 7;   // mov $number, %rax
+  size_t size = before.size();
+  if (size >= kLong && before[size - 7] == 0x48 && before[size - 6] == 0xc7 && before[size - 5] == 0xc0) {
+    return load<u32>(before, size - 4);
+  }
+  if (size >= kShort && before[size - 5] == 0xb8) return load<u32>(before, size - 4);
+  return std::nullopt;
+}
+
+}  // namespace
+
 bool is_signal_return(Bytes before) {
-  constexpr u8 kLong[] = {0x48, 0xc7, 0xc0, 15, 0, 0, 0};  // mov $15, %rax
-  constexpr u8 kShort[] = {0xb8, 15, 0, 0, 0};             // mov $15, %eax
-  auto ends_with = [&](Bytes end) {
-    return before.size() >= end.size() &&
-           std::equal(end.begin(), end.end(), before.end() - static_cast<s64>(end.size()));
-  };
-  return ends_with(kLong) || ends_with(kShort);
+  return number_loaded(before) == abi::kNR_rt_sigreturn;
+}
+
+bool never_returns(Bytes before) {
+  std::optional<u32> number = number_loaded(before);
+  return number == abi::kNR_rt_sigreturn || number == abi::kNR_exit || number == abi::kNR_exit_group;
 }
 
 bool holds_site(Bytes bytes) {

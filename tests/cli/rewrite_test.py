@@ -4,11 +4,12 @@ import json
 import pathlib
 import shutil
 import struct
+import signal
 import subprocess
 import tempfile
 import unittest
 
-from harness import TEACUP
+from harness import TEACUP, run, start
 
 
 def rewrite(*arguments):
@@ -86,6 +87,49 @@ class Rewrite(unittest.TestCase):
             status, out, err = rewrite(*arguments)
             self.assertEqual((status, out), (125, ""), arguments)
             self.assertTrue(err.startswith("teacup"), err)
+
+
+def descendants(pid):
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield int(child)
+        yield from descendants(child)
+
+
+def copied_text(pid):
+    """Mappings of patched text in a host process, and how many KiB of them are copies of its own."""
+    mappings = copied = 0
+    ours = False
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            ours = words[1][2] == "x" and "teacup-arena" in line
+            mappings += ours
+        elif ours and words[0] == "Anonymous:":
+            copied += int(words[1])
+    return mappings, copied
+
+
+class Sharing(unittest.TestCase):
+    """A file is patched once for all processes of the machine."""
+
+    SCRIPT = "for i in 1 2 3; do sleep 60 & done; echo ready; wait"
+
+    def test_processes_have_no_copies_of_patched_text(self):
+        with start("sh", "-c", self.SCRIPT) as machine:
+            self.addCleanup(machine.kill)
+            self.assertEqual(machine.stdout.readline(), b"ready\n")
+            found = [copied_text(pid) for pid in descendants(machine.pid)]
+            machine.send_signal(signal.SIGTERM)
+        users = [copied for mappings, copied in found if mappings]
+        self.assertGreaterEqual(len(users), 2)
+        self.assertEqual(set(users), {0})
+
+    def test_files_are_prepared_once(self):
+        def prepared(script):
+            with tempfile.NamedTemporaryFile() as stats:
+                self.assertEqual(run("sh", "-c", script, options=[f"--stats={stats.name}"]).status, 0)
+                return json.load(stats)["files_prepared"]
+        self.assertEqual(prepared("/bin/true; :"), prepared("for i in 1 2 3 4 5 6 7 8; do /bin/true & done; wait"))
 
 
 if __name__ == "__main__":

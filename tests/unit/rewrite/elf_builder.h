@@ -20,7 +20,8 @@ inline constexpr u64 kText = 0x1000;  // where the text is, in the file and in m
 class ElfBuilder {
  public:
   std::vector<u8> text;
-  std::vector<u8> data;  // follows the text on its own page, read-only
+  std::vector<u8> data;      // follows the text on its own page, read-only
+  std::string data_section;  // its section's name, none if empty
   u16 type = ET_DYN;
   u32 text_flags = PF_R | PF_X;
   u64 bias = 0;  // added to all addresses
@@ -38,9 +39,9 @@ class ElfBuilder {
     symbols_.push_back({name, begin, end - begin, STT_FUNC});
   }
   void label(std::string name, u64 at) { symbols_.push_back({name, at, 0, STT_NOTYPE}); }
-  // A relocation that writes down the address `target` (R_X86_64_RELATIVE).
-  void relocation(u64 target) {
-    relocations_.push_back({data_address(), R_X86_64_RELATIVE, static_cast<s64>(target)});
+  // A relocation that writes down the address `target` (R_X86_64_RELATIVE), that far into the data.
+  void relocation(u64 target, u64 into = 0) {
+    relocations_.push_back({data_address() + into, R_X86_64_RELATIVE, static_cast<s64>(target)});
   }
   // An FDE for [begin, end); `lsda` is the address of its exception table, 0 for none. Call when the text is
   // complete.
@@ -92,6 +93,15 @@ class ElfBuilder {
     sections[3].sh_addr = unwind_address;
     sections[3].sh_offset = unwind_at;
     sections[3].sh_size = unwind.size();
+    if (!data_section.empty()) {
+      Elf64_Shdr& section = sections.emplace_back();
+      section.sh_type = SHT_PROGBITS;
+      section.sh_name = static_cast<u32>(names.size());
+      section.sh_addr = data_address();
+      section.sh_offset = data_at;
+      section.sh_size = data.size();
+      names += data_section + '\0';
+    }
     sections[2].sh_type = SHT_STRTAB;
     sections[2].sh_size = names.size();
     sections[2].sh_offset = append(names.data(), names.size());

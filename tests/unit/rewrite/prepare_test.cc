@@ -79,5 +79,48 @@ TEST(Prepare, NothingToDoWithoutSites) {
   EXPECT_EQ(prepare(elf.build()).status, abi::kPreparedNoSites);
 }
 
+// Nothing before the site says that it is one.
+ElfBuilder call_without_number() {
+  ElfBuilder elf;
+  elf.pad(0x200, 0xff);  // bytes that are no instructions, so that decoding cannot arrive from before
+  for (int i = 0; i < 40; i++) elf.add({0x4d, 0x89, 0xc8});
+  elf.add({0x49, 0x89, 0xca, 0x0f, 0x05});
+  return elf;
+}
+
+TEST(Prepare, CheckOfTheResultTellsASite) {
+  for (u8 byte : {u8{0xff}, u8{0x7f}}) {  // cmp $-4095, %rax or a number that is no error
+    ElfBuilder elf = call_without_number();
+    elf.add({0x48, 0x3d, 0x01, 0xf0, 0xff, byte, 0x73, 0x01, 0xc3, 0xc3}).pad(0x400, 0xff);
+    EXPECT_EQ(prepare(elf.build()).status, byte == 0xff ? abi::kPreparedPatched : abi::kPreparedNoSites);
+  }
+}
+
+// The table of functions of a Go program: the header of Go 1.18 with one function, all text.
+std::vector<u8> go_functions(u64 text_start, u32 size) {
+  std::vector<u8> table;
+  auto put = [&](const auto& value) {
+    auto* bytes = reinterpret_cast<const u8*>(&value);
+    table.insert(table.end(), bytes, bytes + sizeof value);
+  };
+  put(0x0801'0000'ffff'fff0);  // magic; units of one byte, pointers of eight
+  for (u64 word : {u64{1}, u64{0}, text_start, u64{0}, u64{0}, u64{0}, u64{0}, u64{72}}) put(word);
+  for (u32 word : {0u, 0u, size, 0u}) put(word);
+  return table;
+}
+
+TEST(Prepare, GoSaysWhereFunctionsBegin) {
+  for (bool relocated : {false, true}) {
+    ElfBuilder elf;
+    elf.add({0x49, 0x89, 0xca, 0x0f, 0x05, 0xc3});  // too near the beginning to be judged by what is around
+    elf.data_section = relocated ? ".data.rel.ro.gopclntab" : ".gopclntab";
+    elf.data = go_functions(relocated ? 0 : kText, 6);
+    if (relocated) elf.relocation(kText, 24);
+    EXPECT_EQ(prepare(elf.build()).status, abi::kPreparedPatched);
+    elf.data.clear();
+    EXPECT_EQ(prepare(elf.build()).status, abi::kPreparedNoSites);
+  }
+}
+
 }  // namespace
 }  // namespace teacup::rewrite

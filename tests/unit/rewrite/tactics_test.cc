@@ -335,6 +335,33 @@ TEST(Hazards, PaddingBelongsToItsNeighbours) {
   EXPECT_EQ(tactic_of(elf.build()), "net");
 }
 
+TEST(Hazards, UnseenFunctionBehindPadding) {
+  // Text of which no table says anything, as in klibc: behind the nop may be a function that others call.
+  for (bool padded : {true, false}) {
+    ElfBuilder elf;
+    elf.add({0xc3});
+    elf.function("function", kText, elf.here());
+    for (int i = 0; i < 40; i++) elf.add({0x48, 0x89, 0xca, 0x4d, 0x89, 0xc8});
+    elf.add({MOV_NUMBER, 0x72, 0xf9, 0xff, 0xd0, SYSCALL}).add({static_cast<u8>(padded ? 0x90 : 0x52)});
+    elf.add({0x5a, 0x48, 0x89, 0xc7, 0xff, 0xd0, 0xc3, 0xff}).pad(800, 0xff);
+    EXPECT_EQ(tactic_of(elf.build()), padded ? "net" : "window after");
+  }
+}
+
+TEST(Hazards, UnseenFunctionBehindAnExit) {
+  // The same without padding: what follows exit_group is another function, or nothing.
+  for (u8 number : {u8{231}, u8{39}}) {
+    ElfBuilder elf;
+    elf.add({0xc3});
+    elf.function("function", kText, elf.here());
+    for (int i = 0; i < 40; i++) elf.add({0x48, 0x89, 0xca, 0x4d, 0x89, 0xc8});
+    // A jump to the site itself, so that no window may begin before it.
+    elf.add({0xb8, number, 0, 0, 0, SYSCALL, 0x5a, 0x48, 0x89, 0xc7, 0x72, 0xf8});
+    elf.add({0xff, 0xd0, 0xc3, 0xff}).pad(800, 0xff);
+    EXPECT_EQ(tactic_of(elf.build()), number == 39 ? "window after" : "net");
+  }
+}
+
 TEST(Hazards, SignalTrampolineIsKnownByItsBytes) {
   ElfBuilder elf;
   elf.add({0x90, 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, SYSCALL, 0x0f, 0x1f, 0, 0xc3});

@@ -57,6 +57,22 @@ void kernel_syscall(Frame& frame) {
   }
 }
 
+// The same, by a guest with TF set: the processor would trap after the instruction behind the call, so the
+// way back must not lead over a trampoline's jump.
+void kernel_stepped_call(Frame& frame) {
+  leave_trampoline(current_task(), frame);
+  frame.rcx = current_task().memory->guest_pc(frame.rip);
+  frame.r11 = frame.rflags;
+  kernel_syscall(frame);
+}
+
+// cpuid and the like have been served, and are a step each.
+void kernel_stepped_instruction(Frame& frame) {
+  Task& task = current_task();
+  leave_trampoline(task, frame);
+  handle_step(task, frame);
+}
+
 void kernel_fault(Frame& frame) {
   Task& task = current_task();
   handle_fault(task, frame);

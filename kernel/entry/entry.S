@@ -3,7 +3,8 @@
  *   syscall_entry   from a trampoline: rcx = where to go on, rax = number. rcx and r11 are free (the instruction that stood
  *                   here clobbers them), everything else is the guest's. Nothing is written to the guest's stack.
  *   net_entry       from the SIGSYS handler, fault_entry from the handlers of synchronous signals, preempt_entry from the
- *                   kick: the handler has stored the whole Frame and set rsp to it.
+ *                   kick, stepped_entry from that of a trap at syscall_entry (the guest has TF set): the handler has
+ *                   stored the whole Frame and set rsp to it.
  *   exit_to_guest   the way out. From exit_window_start to exit_window_end the sequence can be restarted: it only reads the
  *                   Frame, so a kick that arrives in between sets rip back to exit_to_guest, where pending work is seen.
  *
@@ -41,6 +42,12 @@ PUBLIC fault_entry
     mov %rsp, %rdi
     xor %ebp, %ebp
     call kernel_fault
+    jmp exit_to_guest
+
+PUBLIC stepped_entry
+    mov %rsp, %rdi
+    xor %ebp, %ebp
+    call kernel_stepped_call
     jmp exit_to_guest
 
 PUBLIC preempt_entry

@@ -6,8 +6,8 @@
 //   class        where                                   kick               fault
 //   guest        outside the kernel range (trampolines   enter, full frame  enter, full frame
 //                lie beside their objects: guest too)
-//   entry        syscall_entry up to its first call      nothing: the way   panic
-//                                                        out tests pending
+//   entry        syscall_entry up to its first call      nothing: the way   panic (but a trap at its first
+//                                                        out tests pending  instruction: the guest has TF)
 //   exit window  exit_window_start .. exit_window_end    back to its start  panic (but iretq/jmp to a bad
 //   guest
 //                                                                           rip faults at the guest address)
@@ -34,6 +34,14 @@ extern "C" {
 void net_entry();
 void fault_entry();
 void preempt_entry();
+void stepped_entry();
+void syscall_entry();
+void cpuid_entry();
+void cpuid_entry_stepped();
+void rdtsc_entry();
+void rdtsc_entry_stepped();
+void rdtscp_entry();
+void rdtscp_entry_stepped();
 void exit_to_guest();
 extern const char exit_window_start[], exit_window_end[];
 extern const char runtime_text_start[], runtime_text_end[];
@@ -148,10 +156,37 @@ void on_sigsys(const abi::SigInfo& info, abi::SigContext& context) {
   enter_kernel(context, number, &net_entry);
 }
 
+// A guest that steps through itself (TF) steps over a trampoline's jump into the kernel: the trap is at the
+// entry's first instruction, with all registers still the guest's. True if it was that: the call is made, by
+// the way that gives all flags back.
+bool step_into_kernel(abi::SigContext& context) {
+  constexpr u64 kDebugTrap = 1;
+  if (context.trapno != kDebugTrap) return false;
+  if (context.rip == address_of(&syscall_entry)) {
+    context.rip = context.rcx;
+    enter_kernel(context, context.rax, &stepped_entry);
+    return true;
+  }
+  const struct {
+    void (*entry)();
+    void (*stepped)();
+  } instructions[] = {{&cpuid_entry, &cpuid_entry_stepped},
+                      {&rdtsc_entry, &rdtsc_entry_stepped},
+                      {&rdtscp_entry, &rdtscp_entry_stepped}};
+  for (const auto& instruction : instructions) {
+    if (context.rip != address_of(instruction.entry)) continue;
+    context.rip = context.rdx;
+    enter_kernel(context, kNoCall, instruction.stepped);
+    return true;
+  }
+  return false;
+}
+
 void on_fault(int signal, const abi::SigInfo& info, abi::SigContext& context) {
   // Outside the guest's ranges and the runtime there is no code: whoever was in user mode jumped there.
   bool stray = !in_runtime(context.rip) && current_core().mode.load(std::memory_order_relaxed) == Mode::kUser;
   if (!is_guest(context.rip) && !stray) {
+    if (signal == abi::kSIGTRAP && step_into_kernel(context)) return;
     if (signal == abi::kSIGSEGV || signal == abi::kSIGBUS) {
       if (signal == abi::kSIGBUS && fill_lost_image(info.fault.address)) return;
       if (fix_up(context)) return;

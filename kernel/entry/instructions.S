@@ -16,6 +16,14 @@ PUBLIC \name
     xor %ebp, %ebp
     call \serve
     jmp exit_to_guest
+    /* From the handler of a trap at the above: the guest has TF set. The Frame is stored. */
+PUBLIC \name\()_stepped
+    mov %rsp, %rdi
+    xor %ebp, %ebp
+    call \serve
+    mov %rsp, %rdi
+    call kernel_stepped_instruction
+    jmp exit_to_guest
     .endm
 
     .text

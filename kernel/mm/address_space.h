@@ -123,6 +123,9 @@ class AddressSpace : public RefCounted<AddressSpace> {
   u64 guest_pc(u64 pc) const;   // in a trampoline: the instruction it stands for
   u64 kernel_pc(u64 pc) const;  // inside a patched window: its copy in the trampoline
   bool in_trampoline(u64 pc) const;
+  // Whether a single step that stops at `pc` has ended an instruction of the guest's: not before or behind
+  // a jump of a patch's, nor within what stands for a system call.
+  bool ends_step(u64 pc) const;
 
   // --- Faults and futexes.
   // For a fault of guest code at `address` that the host reported as SIGSEGV (its SIGBUS is the guest's as it

@@ -146,6 +146,17 @@ u64 AddressSpace::kernel_pc(u64 pc) const {
   return entry == nullptr ? pc : mapping->object_base + entry->actual;
 }
 
+bool AddressSpace::ends_step(u64 pc) const {
+  LockGuard guard(lock_);
+  const Mapping* mapping = mappings_.at(pc);
+  if (mapping == nullptr || !mapping->text) return true;
+  u64 offset = pc - mapping->object_base;
+  const abi::PreparedPc* entry = mapping->text->view().guest_for(offset);
+  if (entry == nullptr) return true;
+  if (entry->actual != offset || entry->kind == abi::kPcReturn) return false;
+  return offset >= mapping->text->trampoline_offset() && !mapping->text->is_jumped_to(offset);
+}
+
 bool AddressSpace::in_trampoline(u64 pc) const {
   LockGuard guard(lock_);
   const Mapping* mapping = mappings_.at(pc);

@@ -259,6 +259,20 @@ std::span<const u8> Text::around(const abi::PreparedPatch& patch, u64 distance, 
   return {bytes + (patch.file_offset - before - range->low), before + patch.length + after};
 }
 
+bool Text::is_jumped_to(u64 offset) const {
+  constexpr size_t kLongJump = 5;
+  for (const abi::PreparedPatch& patch : view().patches()) {
+    auto bytes = view().bytes_of(patch);
+    // An evicted run's jump has another behind it.
+    for (size_t at = 0; at + kLongJump <= bytes.size() && bytes[at] == 0xe9; at += kLongJump) {
+      s32 distance;
+      memcpy(&distance, bytes.data() + at + 1, sizeof distance);
+      if (patch.offset + at + kLongJump + static_cast<u64>(static_cast<s64>(distance)) == offset) return true;
+    }
+  }
+  return false;
+}
+
 const Text::Patched* Text::patched_from(u64 file_offset) const {
   for (u32 i = 0; i < patched_count_; i++) {
     if (patched_[i].high > file_offset) return &patched_[i];

@@ -51,6 +51,8 @@ class Text : public RefCounted<Text> {
   // The patched text around a patch, up to `distance` bytes on both sides; `before` receives how many there
   // are before it. Empty if the patch was not laid.
   std::span<const u8> around(const abi::PreparedPatch& patch, u64 distance, u64& before) const;
+  // Whether one of the patches' long jumps leads to this object offset. Looks at all of them.
+  bool is_jumped_to(u64 offset) const;
   // The distances of all long jumps in patches lie between these, which are included; see copied_text.cc.
   s32 nearest_jump() const { return nearest_jump_; }
   s32 furthest_jump() const { return furthest_jump_; }

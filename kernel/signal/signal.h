@@ -15,4 +15,10 @@ void handle_pending(Task& task, Frame& frame);
 // Turns task.fault into its signal and delivers it. No lock held. May not return.
 void handle_fault(Task& task, Frame& frame);
 
+// The trap after an instruction that the kernel has executed for a guest with TF set; frame.rip is behind it.
+void handle_step(Task& task, Frame& frame);
+
+// A way back to a trampoline's jump to the guest's text becomes the way to where that leads.
+void leave_trampoline(Task& task, Frame& frame);
+
 }  // namespace teacup

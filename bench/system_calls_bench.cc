@@ -1,11 +1,13 @@
 // Single calls on one thread: what a program pays for asking the kernel something.
 #include <benchmark/benchmark.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <ctime>
+#include <string>
 #include <vector>
 
 namespace {
@@ -109,6 +111,10 @@ void bench_read_512(benchmark::State& state) {
   read_in_order(state, 512);
 }
 BENCHMARK(bench_read_512)->Name("read 512")->UseRealTime();
+void bench_read_4k(benchmark::State& state) {
+  read_in_order(state, 4096);
+}
+BENCHMARK(bench_read_4k)->Name("read 4k")->UseRealTime();
 void bench_read_64k(benchmark::State& state) {
   read_in_order(state, size_t{64} << 10);
 }
@@ -143,5 +149,39 @@ void bench_write_file(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * buffer.size()));
 }
 BENCHMARK(bench_write_file)->Name("write file")->UseRealTime();
+
+// Reads a directory of 1000 entries whole.
+void bench_readdir(benchmark::State& state) {
+  char name[] = "/tmp/teacup-bench-XXXXXX";
+  if (mkdtemp(name) == nullptr) return state.SkipWithError("mkdtemp");
+  const std::string directory = name;
+  const auto entry = [&](int i) { return directory + "/entry-" + std::to_string(i); };
+  for (int i = 0; i < 1000; i++) close(open(entry(i).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+  for (auto _ : state) {
+    DIR* stream = opendir(directory.c_str());
+    int count = 0;
+    while (stream != nullptr && readdir(stream) != nullptr) count++;
+    if (stream != nullptr) closedir(stream);
+    if (count != 1002) {
+      state.SkipWithError("readdir");
+      break;
+    }
+  }
+  for (int i = 0; i < 1000; i++) unlink(entry(i).c_str());
+  rmdir(directory.c_str());
+}
+BENCHMARK(bench_readdir)->Name("readdir 1000")->UseRealTime();
+
+void bench_create_write_unlink(benchmark::State& state) {
+  const std::string name = "/tmp/teacup-bench-" + std::to_string(getpid());
+  const std::vector<char> buffer(512, 'x');
+  for (auto _ : state) {
+    const int fd = open(name.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    const bool written = fd >= 0 && write(fd, buffer.data(), buffer.size()) == 512;
+    if (!written || close(fd) != 0 || unlink(name.c_str()) != 0)
+      return state.SkipWithError("create, write or unlink");
+  }
+}
+BENCHMARK(bench_create_write_unlink)->Name("create+write+unlink")->UseRealTime();
 
 }  // namespace

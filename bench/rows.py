@@ -1,0 +1,66 @@
+"""What bench/run measures."""
+
+import dataclasses
+
+# Those that teacup_bench measures itself (bench/*_bench.cc).
+MICRO = """
+    getpid
+    clock_gettime
+    stat
+    open+close
+    lseek+read
+    read 512
+    read 4k
+    read 64k
+    write null
+    write file
+    readdir 1000
+    create+write+unlink
+    pipe round trip
+    futex handoff
+    fork+wait
+    posix_spawn+wait
+    mmap+touch+munmap
+    page fault
+    thread create+join
+""".strip().split("\n")
+MICRO = [row.strip() for row in MICRO]
+
+
+@dataclasses.dataclass
+class Program:
+    """A whole-program row. {bench} is where the data are, {src} the -v directory, {tmp} a place to write."""
+    image: str
+    command: list
+    output: str  # what it must print
+    volume: bool = False
+
+
+def shell(image, script, output="", **settings):
+    return Program(image, ["/bin/sh", "-c", script], output, **settings)
+
+
+WHOLE = {
+    "machine start": Program("base", ["/bin/true"], ""),
+    "sh 300 true": shell("base", "i=0; while [ $i -lt 300 ]; do /bin/true || exit 1; i=$((i+1)); done; echo $i", "300\n"),
+    "gcc compile": Program(
+        "toolchain", ["/usr/bin/gcc", "-O1", "-o", "{tmp}/compiled", "{bench}/src/main.c", "{bench}/src/work.c",
+                      "-lm"], ""),
+    "gcc -O0": Program("toolchain", ["/usr/bin/gcc", "-O0", "-c", "-o", "{tmp}/large.o", "{bench}/src/large.c"], ""),
+    "gcc -O2": Program("toolchain", ["/usr/bin/gcc", "-O2", "-c", "-o", "{tmp}/large.o", "{bench}/src/large.c"], ""),
+    "make zlib": shell("toolchain", "rm -rf {tmp}/zlib; cp -a {bench}/zlib {tmp}/zlib && make -j2 -C {tmp}/zlib >/dev/null"),
+    # Often enough that the machine's start, which has a row of its own, does not count.
+    "make no-op": shell("toolchain", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; "
+                                     "do make -C {bench}/zlib-built >/dev/null || exit 1; done"),
+    "python imports": Program(
+        "python", ["/usr/bin/python3", "-c", "import json,asyncio,ssl; print(json.dumps([1]))"], "[1]\n"),
+    "python loop": Program(
+        "python", ["/usr/bin/python3", "-c", "n = 0\nfor i in range(10000000): n += i & 3\nprint(n)"], "15000000\n"),
+    "find 50k files": shell("base", "find {bench}/find -type f | wc -l", "50000\n"),
+    "tar 20k files": shell("base", "tar -C {bench} -cf - tar | wc -c", "{tar_bytes}\n"),
+    "seq|sort|uniq": shell("base", "seq 1000000 | sort -n | uniq | wc -l", "1000000\n"),
+    "sha256sum 1G": shell("base", "sha256sum {src}/zeros | cut -c 1-8", "49bc20df\n", volume=True),
+    "gcc compile -v": Program(
+        "toolchain", ["/usr/bin/gcc", "-O1", "-o", "{tmp}/compiled", "{src}/main.c", "{src}/work.c", "-lm"], "",
+        volume=True),
+}

@@ -14,9 +14,8 @@ namespace {
 const char* const kSeeHelp = "See 'teacup run --help'.";
 
 const char* const kFooter =
-    "IMAGE is an EROFS or ext2/3/4 file, or a directory. It is never written to: changes go to memory and "
-    "end with\n"
-    "the machine. Options stand before IMAGE; all that follows it belongs to CMD.\n"
+    "IMAGE is an EROFS, squashfs or ext2/3/4 file, or a directory. It is never written to: changes go to\n"
+    "memory and end with the machine. Options stand before IMAGE; all that follows it belongs to CMD.\n"
     "\n"
     "The exit status is CMD's, 128+N if signal N ended it, 127 if there is no CMD, 126 if it cannot be "
     "executed,\n"

@@ -156,7 +156,8 @@ std::string hostname_problem(const std::string& name) {
 }
 
 std::optional<CliError> image_problem(const std::string& image) {
-  const char* const what_it_is = "IMAGE is an EROFS or ext2/3/4 file, or a directory with a file tree in it.";
+  const char* const what_it_is =
+      "IMAGE is an EROFS, squashfs or ext2/3/4 file, or a directory with a file tree in it.";
   struct stat status;
   if (stat(image.c_str(), &status) == 0) {
     if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) return std::nullopt;

@@ -1,4 +1,4 @@
-// AskedImage: an image below a memory layer that another process has to be asked about: ext2/3/4 (the
+// AskedImage: an image below a memory layer that another process has to be asked about: ext2/3/4, squashfs (the
 // importer) or a directory of the host's (the broker). Essay in asked_image.cc.
 #pragma once
 

@@ -54,22 +54,6 @@ std::string unreadable_features(u32 features) {
   return names;
 }
 
-// By reading, not fstat(2): the importer's filter has only pread(2).
-u64 file_size(int fd) {
-  u64 low = 0;
-  u64 high = u64{1} << 62;
-  while (low < high) {
-    const u64 middle = low + (high - low) / 2;
-    char byte;
-    if (::pread(fd, &byte, 1, static_cast<off_t>(middle)) == 1) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
 // What must hold before libext2fs is let at the image; its own checks follow in ext2fs_open2().
 std::string check_super_block(const ext2_super_block& super, u64 size) {
   if (super.s_magic != kSuperMagic) return "it is not an ext2, ext3 or ext4 file system";
@@ -117,31 +101,6 @@ std::unique_ptr<Ext4Image> Ext4Image::open(int fd, std::string& error) {
 
 Ext4Image::~Ext4Image() {
   ext2fs_free(fs_);
-}
-
-s64 Ext4Image::serve(const abi::ImporterRequest& request, std::string_view name,
-                     std::span<std::byte> response) {
-  ResponseWriter out(response);
-  if (!out.has_header_room()) return -ERANGE;
-  switch (request.op) {
-    case abi::ImporterOp::kInfo:
-      return info(out);
-    case abi::ImporterOp::kReadDirectory:
-      return read_directory(request, out);
-    case abi::ImporterOp::kLookup:
-      return lookup(request, name, out);
-    case abi::ImporterOp::kInode:
-      return inode(request, out);
-    case abi::ImporterOp::kExtents:
-      return extents(request, out);
-    case abi::ImporterOp::kRead:
-      return read(request, out);
-    case abi::ImporterOp::kReadLink:
-      return read_link(request, out);
-    case abi::ImporterOp::kXattrs:
-      return xattrs(request, out);
-  }
-  return -EINVAL;
 }
 
 s64 Ext4Image::info(ResponseWriter& out) {

@@ -5,43 +5,33 @@
 // must be able to stop and go on, and every block number is checked before it is handed out.
 #pragma once
 
-#include <memory>
-#include <span>
-#include <string>
-#include <string_view>
-
-#include "kernel/abi/importer.h"
+#include "host/importer/imported_image.h"
 
 struct struct_ext2_filsys;
 
 namespace teacup::importer {
 
-class ResponseWriter;
 struct RawInode;
 
-class Ext4Image {
+class Ext4Image final : public ImportedImage {
  public:
   // `fd` is an image file, read with pread(2) only and not closed. Null, with the reason and what to do in
   // `error`, when it is no ext2/3/4 file system or one that cannot be read: features we do not know (named),
   // a journal that must be replayed first, a file shorter than its file system, a damaged super block.
   static std::unique_ptr<Ext4Image> open(int fd, std::string& error);
-  ~Ext4Image();
-  Ext4Image(const Ext4Image&) = delete;
-
-  // Answers a request (abi/importer.h): the length of the response, or -errno.
-  s64 serve(const abi::ImporterRequest& request, std::string_view name, std::span<std::byte> response);
+  ~Ext4Image() override;
 
  private:
   Ext4Image(struct_ext2_filsys* fs, int fd) : fs_(fs), fd_(fd) {}
 
-  s64 info(ResponseWriter& out);
-  s64 read_directory(const abi::ImporterRequest& request, ResponseWriter& out);
-  s64 lookup(const abi::ImporterRequest& request, std::string_view name, ResponseWriter& out);
-  s64 inode(const abi::ImporterRequest& request, ResponseWriter& out);
-  s64 extents(const abi::ImporterRequest& request, ResponseWriter& out);
-  s64 read(const abi::ImporterRequest& request, ResponseWriter& out);
-  s64 read_link(const abi::ImporterRequest& request, ResponseWriter& out);
-  s64 xattrs(const abi::ImporterRequest& request, ResponseWriter& out);
+  s64 info(ResponseWriter& out) override;
+  s64 read_directory(const abi::ImporterRequest& request, ResponseWriter& out) override;
+  s64 lookup(const abi::ImporterRequest& request, std::string_view name, ResponseWriter& out) override;
+  s64 inode(const abi::ImporterRequest& request, ResponseWriter& out) override;
+  s64 extents(const abi::ImporterRequest& request, ResponseWriter& out) override;
+  s64 read(const abi::ImporterRequest& request, ResponseWriter& out) override;
+  s64 read_link(const abi::ImporterRequest& request, ResponseWriter& out) override;
+  s64 xattrs(const abi::ImporterRequest& request, ResponseWriter& out) override;
 
   // These yield 0 or a positive errno.
   int load_inode(u64 number, RawInode& inode);

@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "host/importer/ext4_image.h"
+#include "host/importer/imported_image.h"
 #include "host/importer/response.h"
 
 namespace teacup::importer {
@@ -23,9 +23,13 @@ constexpr unsigned kMaxSeconds = 10;  // that one call may take
 
 class Worker {
  public:
+  // Whoever is to parse images without being able to open a file has their libraries loaded before.
   Worker(int socket, Channel* channel, const std::vector<int>& images)
       : socket_(socket), channel_(channel), images_(images.size()) {
-    for (size_t i = 0; i < images.size(); ++i) images_[i].fd = images[i];
+    for (size_t i = 0; i < images.size(); ++i) {
+      images_[i].fd = images[i];
+      ImportedImage::load_library(images[i], images_[i].problem);
+    }
   }
 
   [[noreturn]] void run() {
@@ -46,14 +50,14 @@ class Worker {
     int fd;
     bool opened = false;
     std::string problem;
-    std::unique_ptr<Ext4Image> ext4;
+    std::unique_ptr<ImportedImage> parsed;
   };
 
   // Opened when first asked for, so that a worker killed by the opening is a call that failed.
   Image& image(u32 number) {
     Image& image = images_[number];
     if (!image.opened) {
-      image.ext4 = Ext4Image::open(image.fd, image.problem);
+      if (image.problem.empty()) image.parsed = ImportedImage::open(image.fd, image.problem);
       image.opened = true;
     }
     return image;
@@ -68,8 +72,8 @@ class Worker {
       std::memcpy(response.data(), at.problem.data(), length);
       return static_cast<s64>(length);
     }
-    if (at.ext4 == nullptr) return -EUCLEAN;
-    return at.ext4->serve(call.request, {call.name, call.request.name_length}, response);
+    if (at.parsed == nullptr) return -EUCLEAN;
+    return at.parsed->serve(call.request, {call.name, call.request.name_length}, response);
   }
 
   int socket_;
@@ -112,13 +116,14 @@ void supervise(int socket, Channel* channel, const std::vector<int>& images) {
   keep.push_back(socket);
   close_others(keep);
   ::setsid();  // the terminal's signals are the broker's business
+  Worker worker(socket, channel, images);
   for (;;) {
     const pid_t self = ::getpid();
     const pid_t child = ::fork();
     if (child == 0) {
       die_with(self);
       if (!enter_sandbox(socket)) ::_exit(1);
-      Worker(socket, channel, images).run();
+      worker.run();
     }
     int status = 0;
     while (child > 0 && ::waitpid(child, &status, 0) < 0 && errno == EINTR) {

@@ -26,12 +26,10 @@ bool has(const std::string& head, const Magic& magic) {
 
 const Magic kErofsMagic{1024, "\xe2\xe1\xf5\xe0"};
 const Magic kExtMagic{1024 + 56, "\x53\xef"};
+const Magic kSquashMagic{0, "hsqs"};
 
 // Formats that are recognised in order to say what to do with them.
 std::string advice(const std::string& head) {
-  if (has(head, {0, "hsqs"}))
-    return "it is a squashfs image, which this version does not read yet; unpack it (unsquashfs) and run the "
-           "directory or `teacup pack` it";
   if (has(head, {257, "ustar"}) || has(head, {0, "\x1f\x8b"}) ||
       has(head, {0,
                  "\xfd"
@@ -43,7 +41,7 @@ std::string advice(const std::string& head) {
                  "\x7f"
                  "ELF"}))
     return "it is a program, not an image; the image comes first: teacup run IMAGE PROGRAM";
-  return "teacup runs EROFS and ext2/3/4 images and host directories";
+  return "teacup runs EROFS, squashfs and ext2/3/4 images and host directories";
 }
 
 }  // namespace
@@ -69,7 +67,7 @@ Image open_image(const std::string& path) {
   head.resize(static_cast<std::size_t>(count));
   if (has(head, kErofsMagic)) {
     image.kind = abi::ImageKind::kErofs;
-  } else if (has(head, kExtMagic)) {
+  } else if (has(head, kExtMagic) || has(head, kSquashMagic)) {
     image.kind = abi::ImageKind::kImporter;
   } else {
     throw LaunchError(path + " is not an image that teacup knows: " + advice(head));

@@ -1,6 +1,6 @@
 // Requests to the importer, the filtered process that parses file systems the kernel does not parse itself
-// (ext2/3/4). The kernel side, fs/, asks through RingOp::kImporter; the broker copies the request out of the
-// arena, has host/importer serve it, and copies the answer into the asker's response buffer.
+// (ext2/3/4, squashfs). The kernel side, fs/, asks through RingOp::kImporter; the broker copies the request
+// out of the arena, has host/importer serve it, and copies the answer into the asker's response buffer.
 //
 // A request is an ImporterRequest, followed by name_length bytes of name where the operation takes one. The
 // slot's result is -errno, or the length of the response, which is an ImporterResponse followed by `count`
@@ -25,8 +25,9 @@ namespace teacup::abi {
 enum class ImporterOp : u32 {
   // → one ImporterInfo. What is wrong with an image as a whole was said when the machine started.
   kInfo = 1,
-  // inode: a directory; cursor: 0, or the last response's `next`. → ImporterEntry records, "." and ".."
-  // included, in the order of the image, each with its inode's attributes: list and stat in one trip.
+  // inode: a directory; cursor: 0, or the last response's `next`. → ImporterEntry records, with or without
+  // "."
+  // and "..", in the order of the image, each with its inode's attributes: list and stat in one trip.
   // ENOTDIR.
   kReadDirectory,
   // inode: a directory; name. → one ImporterEntry. ENOENT, ENOTDIR.

@@ -1,0 +1,56 @@
+// libsquashfs (squashfs-tools-ng), loaded when there is a squashfs image: it brings four codecs' libraries,
+// which no other run is to pay for at its start. Only the importer's processes load it.
+//
+// The names below are its functions, for code in this namespace; include this instead of <sqfs/…>, and call
+// load_libsquashfs() before the first of them.
+#pragma once
+
+#include <sqfs/compressor.h>
+#include <sqfs/data_reader.h>
+#include <sqfs/dir.h>
+#include <sqfs/error.h>
+#include <sqfs/id_table.h>
+#include <sqfs/inode.h>
+#include <sqfs/io.h>
+#include <sqfs/meta_reader.h>
+#include <sqfs/super.h>
+#include <sqfs/xattr.h>
+#include <sqfs/xattr_reader.h>
+
+#include <string>
+
+#define TEACUP_LIBSQUASHFS(F)             \
+  F(sqfs_compressor_config_init)          \
+  F(sqfs_compressor_create)               \
+  F(sqfs_compressor_name_from_id)         \
+  F(sqfs_data_reader_create)              \
+  F(sqfs_data_reader_load_fragment_table) \
+  F(sqfs_data_reader_read)                \
+  F(sqfs_free)                            \
+  F(sqfs_id_table_create)                 \
+  F(sqfs_id_table_index_to_id)            \
+  F(sqfs_id_table_read)                   \
+  F(sqfs_inode_get_file_size)             \
+  F(sqfs_inode_get_xattr_index)           \
+  F(sqfs_meta_reader_create)              \
+  F(sqfs_meta_reader_read_inode)          \
+  F(sqfs_meta_reader_readdir)             \
+  F(sqfs_readdir_state_init)              \
+  F(sqfs_super_read)                      \
+  F(sqfs_xattr_reader_create)             \
+  F(sqfs_xattr_reader_get_desc)           \
+  F(sqfs_xattr_reader_load)               \
+  F(sqfs_xattr_reader_read_key)           \
+  F(sqfs_xattr_reader_read_value)         \
+  F(sqfs_xattr_reader_seek_kv)
+
+namespace teacup::importer {
+
+#define TEACUP_DECLARE(name) extern decltype(&::name) name;
+TEACUP_LIBSQUASHFS(TEACUP_DECLARE)
+#undef TEACUP_DECLARE
+
+// False, with what to install in `error`, where there is none. Cheap when called again; one thread.
+bool load_libsquashfs(std::string& error);
+
+}  // namespace teacup::importer

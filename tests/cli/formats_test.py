@@ -1,0 +1,165 @@
+"""Every image format and compressor: a tree packed by the tools that made the format reads back in a machine as it
+lies on the host. The tree is that of the python image (build/images/python.erofs, extracted by fsck.erofs) and one
+that is as awkward as file systems allow.
+
+TREE_ENTRIES: how many names the largest directory has (default 20000; 100000 takes a minute more).
+"""
+
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from harness import ROOT, TEACUP, run
+
+PYTHON = TEACUP.parent / "images" / "python.erofs"
+WALK = pathlib.Path(__file__).with_name("walk_tree.py")
+ENTRIES = int(os.environ.get("TREE_ENTRIES", 20000))
+IS_ROOT = os.geteuid() == 0
+
+
+def command(*words, **settings):
+    result = subprocess.run([str(word) for word in words], capture_output=True, text=True, **settings)
+    assert result.returncode == 0, (words, result.stdout, result.stderr)
+    return result.stdout
+
+
+def make_awkward(top):
+    """All that a tree can have, but sockets, which no format's own tool reads the same way."""
+    random.seed(4)
+    top.mkdir()
+    base = os.fsencode(top)
+    many = top / "many"
+    many.mkdir()
+    for i in range(ENTRIES):
+        (many / f"entry-{i}").touch()
+    (top / "long").mkdir()
+    for i in range(40):
+        (top / "long" / (f"{i:03}" + "n" * 252)).write_text("long")
+    os.mkdir(base + b"/bytes")
+    for name in (b"\xff\xfe", b"\x80", b"caf\xe9", b" ", b"new\nline", b"tab\t", b"-rf", b"*", b"\\", b'"', b"...", b"\x01"):
+        with open(base + b"/bytes/" + name, "wb") as file:
+            file.write(name)
+    sizes = [0, 1, 59, 60, 61, 511, 512, 4095, 4096, 4097, 12288, 65535, 65536, 131071, 131072, 131073, 1 << 20]
+    (top / "sizes").mkdir()
+    for size in sizes:
+        (top / "sizes" / f"random-{size}").write_bytes(random.randbytes(size))
+        (top / "sizes" / f"text-{size}").write_bytes((b"some words that go on and on. " * (size // 30 + 1))[:size])
+        (top / "sizes" / f"zeros-{size}").write_bytes(bytes(size))
+    # Matches that reach far back, runs, and stretches that do not compress, by turns.
+    block = random.randbytes(3000)
+    mixed = b"".join(random.choice((block, bytes(random.randrange(5000)), random.randbytes(random.randrange(9000)),
+                                    b"x" * random.randrange(300), block[:random.randrange(3000)]))
+                     for _ in range(2000))
+    (top / "mixed").write_bytes(mixed)
+    with open(top / "holes", "wb") as file:
+        for offset in (1 << 20, 5 << 20, (40 << 20) + 123):
+            file.seek(offset)
+            file.write(b"data between holes" * 50)
+        file.truncate(64 << 20)
+    (top / "links").mkdir()
+    (top / "links/one").write_text("linked")
+    for name in ("links/two", "three"):
+        os.link(top / "links/one", top / name)
+    for name, target in (("loop", "loop"), ("a", "b"), ("b", "a"), ("up", "../../../../etc/passwd"), ("dangling", "no/such"),
+                         ("far", "x/" * 500 + "y"), ("self", ".")):
+        os.symlink(target, top / "links" / name)
+    deep = top / "deep"
+    for i in range(60):
+        deep = deep / f"level{i}"
+    deep.mkdir(parents=True)
+    (deep / "bottom").write_text("bottom")
+    (top / "empty").mkdir()
+    os.mkfifo(top / "fifo")
+    for i, mode in enumerate((0o4755, 0o2755, 0o1777, 0o000, 0o777)):
+        (top / f"mode{i}").write_text("mode")
+        os.chmod(top / f"mode{i}", mode)
+    for name, value in (("user.one", b"1"), ("user.binary", bytes(range(256))), ("user.empty", b"")):
+        os.setxattr(top / "mode0", name, value)
+        os.setxattr(top / "mode4", name, value)
+    os.setxattr(top / "links", "user.of.a.directory", b"v" * 900)
+    if IS_ROOT:
+        os.mknod(top / "null", 0o20666, os.makedev(1, 3))
+        os.mknod(top / "disk", 0o60660, os.makedev(259, 70000))
+        for i, owner in enumerate(((1, 2), (65534, 65534), (70000, 100000))):
+            (top / f"owner{i}").write_text("owner")
+            os.chown(top / f"owner{i}", *owner)
+    for name, seconds in (("mode2", 0), ("mode3", 1), ("mode4", 2**31 + 5)):
+        os.utime(top / name, (seconds, seconds))
+    os.utime(top / "empty", ns=(10**18 + 1, 10**18 + 123456789))
+
+
+class Formats(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        top = pathlib.Path(cls.scratch.name)
+        cls.tree = top / "tree"
+        command("fsck.erofs", f"--extract={cls.tree}", *(["--preserve"] if IS_ROOT else []), PYTHON)
+        make_awkward(cls.tree / "awkward")
+        shutil.copy(WALK, cls.tree / "walk.py")
+        # For the slow compressors: what Python itself needs, and all that is awkward.
+        cls.small = top / "small"
+        command("cp", "-a", cls.tree, cls.small)
+        for name in ("bin", "sbin", "share", "libexec", "games", "lib/x86_64-linux-gnu/perl-base", "lib/x86_64-linux-gnu/gconv"):
+            for path in (cls.small / "usr" / name).glob("*"):
+                if not path.name.startswith("python3"):
+                    command("rm", "-rf", path)
+        cls.expected = {}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def setUp(self):
+        self.image = pathlib.Path(self.scratch.name) / "image"
+
+    def tearDown(self):
+        self.image.unlink(missing_ok=True)
+
+    def native(self, tree, *options):
+        if (tree, options) not in self.expected:
+            self.expected[tree, options] = command(sys.executable, WALK, tree, *options).splitlines()
+        return self.expected[tree, options]
+
+    def check(self, tree, *options, machine=()):
+        result = run("python3", "/walk.py", "/", *options, image=self.image, timeout=300,
+                     options=["-e", "PYTHONDONTWRITEBYTECODE=1", *machine])
+        self.assertEqual(result.err, "")
+        self.assertEqual(result.status, 0)
+        seen, expected = result.out.splitlines(), self.native(tree, *options)
+        if seen != expected:
+            there, wanted = set(seen), set(expected)
+            self.fail("\n".join(["differs; missing:", *[line for line in expected if line not in there][:10],
+                                 "too much:", *[line for line in seen if line not in wanted][:10]]))
+        self.assertGreater(len(seen), ENTRIES + 1000)
+
+    def squashfs(self, tree, *options):
+        command("mksquashfs", tree, self.image, "-quiet", "-no-progress", *options)
+        self.check(tree, "--whole-seconds")
+
+    def test_squashfs_gzip(self):
+        self.squashfs(self.small, "-comp", "gzip", "-Xcompression-level", "1")
+
+    def test_squashfs_lz4(self):
+        self.squashfs(self.small, "-comp", "lz4", "-b", "4096")
+
+    def test_squashfs_lz4hc(self):
+        self.squashfs(self.small, "-comp", "lz4", "-Xhc", "-b", "1M", "-no-exports")
+
+    def test_squashfs_xz(self):
+        self.squashfs(self.small, "-comp", "xz", "-b", "64K")
+
+    def test_squashfs_zstd(self):
+        self.squashfs(self.tree, "-comp", "zstd", "-Xcompression-level", "1", "-always-use-fragments")
+
+    def test_squashfs_uncompressed(self):
+        self.squashfs(self.small, "-noI", "-noD", "-noF", "-noX", "-no-fragments")
+
+
+if __name__ == "__main__":
+    unittest.main()

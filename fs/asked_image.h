@@ -1,5 +1,5 @@
-// AskedImage: an image below a memory layer that another process has to be asked about: ext2/3/4, squashfs (the
-// importer) or a directory of the host's (the broker). Essay in asked_image.cc.
+// AskedImage: an image below a memory layer that another process has to be asked about: ext2/3/4, squashfs
+// (the importer) or a directory of the host's (the broker). Essay in asked_image.cc.
 #pragma once
 
 #include "fs/trip.h"

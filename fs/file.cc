@@ -18,8 +18,15 @@ Result<size_t> File::append(IoSource& from, u64& end) {
   end = position + count;
   return count;
 }
-Result<u64> File::seek(s64, int) {
-  return Errno::SPIPE;
+Result<u64> File::seek(s64 offset, int whence) {
+  if (!seekable()) return Errno::SPIPE;
+  if (whence != abi::kSEEK_SET && whence != abi::kSEEK_CUR) return Errno::INVAL;
+  s64 target = offset;
+  if (whence == abi::kSEEK_CUR && __builtin_add_overflow(static_cast<s64>(position), offset, &target))
+    return Errno::OVERFLOW;
+  if (target < 0) return Errno::INVAL;
+  position = static_cast<u64>(target);
+  return position;
 }
 Result<s64> File::ioctl(u32, GuestAddress) {
   return Errno::NOTTY;

@@ -91,7 +91,9 @@ class File : public RefCounted<File> {
   // O_APPEND of a seekable file: at its end; `end` is where the position then is.
   virtual Result<size_t> append(IoSource& from, u64& end);
   virtual bool seekable() const { return false; }
-  virtual Result<u64> seek(s64 offset, int whence);  // ESPIPE
+  // Moves `position`. The default is that of text made when it is read: it has no end to go to (EINVAL), nor
+  // have files that are not seekable a position (ESPIPE).
+  virtual Result<u64> seek(s64 offset, int whence);
   // For seekable files: the position under its lock, so that read() of a shared description is atomic
   // (POSIX).
   Mutex& position_lock() { return position_lock_; }

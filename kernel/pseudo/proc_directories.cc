@@ -194,8 +194,10 @@ class MemoryFile final : public fs::File {
   const fs::Path* path() override { return &path_; }
   bool seekable() const override { return true; }
   Result<u64> seek(s64 offset, int whence) override {
-    if (whence == abi::kSEEK_END) return Errno::INVAL;
-    return (whence == abi::kSEEK_CUR ? u64{position} : 0) + static_cast<u64>(offset);
+    // An address may be above what an offset can be.
+    if (whence != abi::kSEEK_SET && whence != abi::kSEEK_CUR) return Errno::INVAL;
+    position = (whence == abi::kSEEK_CUR ? position : 0) + static_cast<u64>(offset);
+    return position;
   }
   Result<size_t> read(IoDest& to, u64 offset) override {
     if (!is_own()) return Errno::IO;

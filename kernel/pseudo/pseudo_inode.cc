@@ -48,15 +48,9 @@ class TextFile final : public fs::File {
 
   Result<void> truncate(u64) override { return {}; }  // O_TRUNC means nothing here
   Result<u64> seek(s64 offset, int whence) override {
-    u64 base = 0;
-    if (whence == abi::kSEEK_CUR) base = position;
-    if (whence == abi::kSEEK_END) {
-      LockGuard guard(lock_);
-      base = length_;
-    }
-    if (whence < abi::kSEEK_SET || whence > abi::kSEEK_END) return Errno::INVAL;
-    if (static_cast<s64>(base) + offset < 0) return Errno::INVAL;
-    return base + static_cast<u64>(offset);
+    // What can be written has an end, at 0 as its size says: fopen() for appending goes there.
+    bool writable = node_inode().node().store != nullptr;
+    return File::seek(offset, whence == abi::kSEEK_END && writable ? abi::kSEEK_SET : whence);
   }
 
  private:

@@ -206,6 +206,37 @@ TEST(proc_self_mem) {
   CHECK_ERR(pread(fd, &got, sizeof got, 0x600000000000), EIO);
 }
 
+TEST(seek_in_generated_text) {
+  // As stdio's rewind() does, and programs that keep a file open to look at it again.
+  std::string self_fd = "/proc/self/fdinfo/1";
+  for (std::string name : {std::string("/proc/stat"), std::string("/proc/cpuinfo"), self_fd}) {
+    int fd = open(name.c_str(), O_RDONLY);
+    NEED_OK(fd);
+    char first[12], again[12];
+    CHECK_EQ(read(fd, first, sizeof first), 12);
+    CHECK_EQ(lseek(fd, 0, SEEK_CUR), 12);
+    CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+    CHECK_EQ(read(fd, again, sizeof again), 12);
+    CHECK_EQ(memcmp(first, again, 3), 0);  // of the rest, some counts
+    CHECK_EQ(lseek(fd, -10, SEEK_CUR), 2);
+    CHECK_EQ(read(fd, again, 1), 1);
+    CHECK_EQ(again[0], first[2]);
+    CHECK_ERR(lseek(fd, -1, SEEK_SET), EINVAL);
+    CHECK_EQ(lseek(fd, 0, SEEK_CUR), 3);
+    CHECK_ERR(lseek(fd, 0, SEEK_END), EINVAL);
+    close(fd);
+  }
+  FILE* appending = fopen("/proc/self/oom_score_adj", "a");
+  CHECK(appending != nullptr);
+  if (appending != nullptr) fclose(appending);
+  static volatile int value = 4321;
+  int fd = open("/proc/self/mem", O_RDONLY), got = 0;
+  NEED_OK(fd);
+  CHECK_EQ(lseek(fd, off_t(uint64_t(&value)), SEEK_SET), off_t(uint64_t(&value)));
+  CHECK_EQ(read(fd, &got, sizeof got), 4);
+  CHECK_EQ(got, 4321);
+}
+
 TEST(system_files) {
   std::string cpu = check::read_file("/proc/cpuinfo");
   int processors = 0;

@@ -39,6 +39,8 @@ void load_into(Recipe& recipe, const std::string& directory, const std::string& 
     words.erase(words.begin());
     if (statement.word == "include") {
       for (const std::string& included : words) load_into(recipe, directory, included);
+    } else if (statement.word == "on-demand" && words.empty()) {
+      continue;  // scripts/images looks for it
     } else if (statement.word == "package") {
       recipe.packages.insert(recipe.packages.end(), words.begin(), words.end());
     } else if (statement.word == "without") {

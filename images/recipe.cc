@@ -43,6 +43,7 @@ void load_into(Recipe& recipe, const std::string& directory, const std::string& 
       continue;  // scripts/images looks for it
     } else if (statement.word == "package") {
       recipe.packages.insert(recipe.packages.end(), words.begin(), words.end());
+      for (const std::string& package : words) std::erase(recipe.without, package);
     } else if (statement.word == "without") {
       recipe.without.insert(recipe.without.end(), words.begin(), words.end());
     } else {

@@ -4,7 +4,8 @@
 //
 //   include NAME…             take all of another recipe first
 //   package NAME…             packages wanted; the resolver adds what they depend on
-//   without NAME…             packages the resolver is not to add though something depends on them
+//   without NAME…             packages the resolver is not to add though something depends on them; until
+//                             a later `package` wants one after all
 //   on-demand                 scripts/images makes this image only when it is named
 //   merged-usr                /bin, /sbin, /lib and /lib64 are symlinks into /usr
 //   drop GLOB…                leave out paths (fnmatch(3), '*' crosses '/'), with what is below them

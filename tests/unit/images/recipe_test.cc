@@ -14,7 +14,7 @@ void write(const std::string& path, const std::string& text) {
 TEST(Recipe, IncludesOnceAndKeepsTheOrder) {
   const Scratch scratch;
   write(scratch / "a.recipe", "on-demand\npackage one two # three\nsymlink /x y\n");
-  write(scratch / "b.recipe", "include a a\npackage four\nwithout five\nfile /f 0600\nhi # there\n.\n");
+  write(scratch / "b.recipe", "include a a\nwithout four five\npackage four\nfile /f 0600\nhi # there\n.\n");
   const Recipe recipe = load_recipe(scratch.path(), "b");
   EXPECT_EQ(recipe.packages, (std::vector<std::string>{"one", "two", "four"}));
   EXPECT_EQ(recipe.without, std::vector<std::string>{"five"});

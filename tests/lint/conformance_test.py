@@ -1,0 +1,87 @@
+"""scripts/conformance itself: how outputs are taken apart and the tables made. It runs no suite."""
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests/conformance"))
+sys.dont_write_bytecode = True
+loader = importlib.machinery.SourceFileLoader("conformance", os.path.join(ROOT, "scripts/conformance"))
+conformance = importlib.util.module_from_spec(importlib.util.spec_from_loader("conformance", loader))
+loader.exec_module(conformance)
+languages = conformance.languages
+
+
+def outcomes(cases):
+    return {name: (outcome, result) for name, (outcome, _, result) in cases.items()}
+
+
+class Parsing(unittest.TestCase):
+    def test_programs(self):
+        text = "@@ begin a\none\ntwo\n\n@@ end a 0\nnoise\n@@ begin b\n\n@@ end b 3\n@@ begin c\n\n@@ end c 124\n@@ begin d\nstarted"
+        self.assertEqual(outcomes(languages.programs(text)),
+                         {"a": ("ok", "one\ntwo"), "b": ("status 3", ""), "c": ("hung", ""), "d": ("hung", "")})
+
+    def test_go(self):
+        events = [("run", "os", "TestA"), ("run", "os", "TestA/x"), ("fail", "os", "TestA/x"), ("fail", "os", "TestA"),
+                  ("run", "os", "TestB"), ("pass", "os", "TestB"), ("fail", "os", ""), ("run", "sync", "TestC"),
+                  ("skip", "sync", "TestC"), ("pass", "sync", ""), ("run", "io", "TestD"), ("output", "build", "")]
+        lines = [json.dumps({"Action": a, "Package": p, **({"Test": t} if t else {}), "Output": "text\n"}) for a, p, t in events]
+        found = {name: outcome for name, (outcome, _, _) in languages.go_tests("\n".join(["not json", *lines])).items()}
+        self.assertEqual(found, {"os.TestA": "failed", "os.TestB": "ok", "sync.TestC": "skipped", "io.TestD": "hung",
+                                 "io": "failed", "build": "failed"})
+
+    def test_perl(self):
+        text = ("@@ begin op/a\nt/op/a .. ok\nAll tests successful.\nu=0 scripts=1  tests=12\n\n@@ end op/a 0\n"
+                "@@ begin op/b\nt/op/b .. skipped\nu=0 scripts=1  tests=0\n\n@@ end op/b 0\n"
+                "@@ begin op/c\nt/op/c .. FAILED at test 3\n\n@@ end op/c 1\n")
+        self.assertEqual(outcomes(languages.perl_files(text)),
+                         {"op/a": ("ok", "12 tests"), "op/b": ("skipped", ""), "op/c": ("failed", "")})
+
+    def test_ruby(self):
+        text = ("@@ begin ruby/test_a\n[1/3] TestA#test_one = 0.01 s = .\n[2/3] TestA#test_two = 0.00 s = S\n"
+                "[3/3] TestA#test_x = 0.10 s = F\n\n  1) Failure:\nTestA#test_x [/t.rb:3]:\nbad\n\n"
+                "3 tests, 4 assertions, 1 failures\n\n@@ end ruby/test_a 1\n@@ begin ruby/test_b\ncrash\n\n@@ end ruby/test_b 134\n")
+        cases = languages.ruby_tests(text)
+        self.assertEqual({name: case[0] for name, case in cases.items()},
+                         {"TestA#test_one": "ok", "TestA#test_two": "skipped", "TestA#test_x": "failed", "ruby/test_b": "failed"})
+        self.assertIn("bad", cases["TestA#test_x"][1])
+
+
+class Writing(unittest.TestCase):
+    def test_net_table(self):
+        with tempfile.TemporaryDirectory() as logs:
+            for label, rewritten, trapped in [("test_a", 900, 0), ("test_b", 1100, 0), ("go-std", 1990, 10), ("node", 10, 10)]:
+                with open(os.path.join(logs, label + ".stats"), "w") as f:
+                    json.dump({"rewritten": rewritten, "trapped": trapped}, f)
+            lines = conformance.net_table(logs, ["test_a", "test_b"])
+        find = lambda word: next(line for line in lines if word in line)
+        self.assertTrue(find("python").endswith("| 2,000 | 0 | 0.0000 % |"))
+        self.assertTrue(find("standard library's").endswith("| 2,000 | 10 | 0.5000 % (over 0.1 %) |"))
+        self.assertTrue(find("| node").endswith("| 20 | 10 | 50.0000 % |"))
+        self.assertIn("not counted: git", find("git"))
+        self.assertEqual(len(lines), 2 + len(languages.WORKLOADS))
+
+    def test_block_is_replaced_where_it_was(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "page.md")
+            conformance.write_block(path, "<!-- a: begin -->", ["<!-- a: begin -->", "old a"])
+            conformance.write_block(path, "<!-- b: begin -->", ["<!-- b: begin -->", "b"])
+            conformance.write_block(path, "<!-- a: begin -->", ["<!-- a: begin -->", "new a"])
+            with open(path) as f:
+                self.assertEqual(f.read(), "# Page\n\n<!-- a: begin -->\nnew a\n\n<!-- end -->\n\n<!-- b: begin -->\nb\n\n<!-- end -->\n")
+
+    def test_every_run_has_its_own_name_and_every_workload_its_runs(self):
+        labels = [run.label for runs in languages.SUITES.values() for run in runs]
+        self.assertEqual(len(labels), len(set(labels)))
+        for _, wanted in languages.WORKLOADS:
+            self.assertTrue(wanted == "python" or set(wanted) <= set(labels))
+
+
+if __name__ == "__main__":
+    unittest.main()

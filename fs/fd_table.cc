@@ -75,6 +75,14 @@ Result<Fd> FdTable::install(Ref<File> file, bool cloexec, u64 limit, s32 minimum
   return Fd{fd};
 }
 
+Result<void> FdTable::check_room(u64 limit) {
+  LockGuard guard(lock_);
+  size_t fd = static_cast<size_t>(first_free_);
+  while (fd < slots_.size() && slots_[fd].file != nullptr) fd++;
+  if (fd >= std::min(limit, kMaxSize)) return Errno::MFILE;
+  return {};
+}
+
 Result<void> FdTable::install_at(Fd fd, Ref<File> file, bool cloexec, u64 limit) {
   if (fd.value < 0 || static_cast<u64>(fd.value) >= std::min(limit, kMaxSize)) return Errno::BADF;
   Ref<File> old;

@@ -47,6 +47,8 @@ class FdTable : public RefCounted<FdTable> {
 
   // The lowest free descriptor >= minimum; EMFILE at `limit` (RLIMIT_NOFILE).
   Result<Fd> install(Ref<File> file, bool cloexec, u64 limit, s32 minimum = 0);
+  // EMFILE if install() would find no room: for calls that must know before they take what they install.
+  Result<void> check_room(u64 limit);
   // dup2(2): closes what was there. EBADF if fd is out of range (>= limit).
   Result<void> install_at(Fd fd, Ref<File> file, bool cloexec, u64 limit);
   Result<void> close(Fd fd);

@@ -103,6 +103,11 @@ class File : public RefCounted<File> {
   virtual u32 poll() { return abi::kPOLLIN | abi::kPOLLOUT | abi::kPOLLRDNORM | abi::kPOLLWRNORM; }
   // Wakes with the same bits as they come true. Null: always ready (regular files).
   virtual WaitQueue* wait_queue() { return nullptr; }
+  // For how long read(2) or write(2) waits at most, in ns; 0: for ever (SO_RCVTIMEO, SO_SNDTIMEO).
+  virtual u64 wait_limit(bool writing) const {
+    (void)writing;
+    return 0;
+  }
 
   // --- The rest of the calls on descriptors.
   virtual Result<s64> ioctl(u32 command, GuestAddress argument);  // ENOTTY

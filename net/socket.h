@@ -1,19 +1,30 @@
-// Sockets: what the socket calls want of any address family. Only AF_UNIX so far (net/unix.h).
+// Sockets: what the socket calls want of any address family, and what all families share: the options of
+// SOL_SOCKET, the file's face (read, write, stat, its name), requests to send and receive. A family derives
+// Socket once per kind of socket (net/unix.cc, net/tcp_socket.h, net/udp_socket.h…); net/families.h makes
+// them.
 //
 // As with every File nothing here sleeps: EAGAIN means "wait on wait_queue() and call again".
 #pragma once
 
+#include <algorithm>
+
 #include "fs/file.h"
 #include "fs/path.h"
 #include "kernel/abi/net.h"
+#include "kernel/base/memory.h"
 #include "kernel/frame/heap.h"
+#include "net/socket_options.h"
 
 namespace teacup::net {
+
+inline constexpr u32 kReadEvents = abi::kPOLLIN | abi::kPOLLRDNORM;
+inline constexpr u32 kWriteEvents = abi::kPOLLOUT | abi::kPOLLWRNORM;
 
 // Who calls: paths are resolved for, and credentials recorded from.
 struct Caller {
   const fs::Caller& names;
   abi::UCred identity;  // the thread group's pid, effective ids
+  bool has(int capability) const { return names.credentials.has(capability); }
 };
 
 // A socket address as the guest passes it.
@@ -31,6 +42,23 @@ class Ancillary : public RefCounted<Ancillary> {
   ~Ancillary();
 };
 
+// Control messages of other kinds (cmsg(3)), on their way in or out: records of level, type and data. What
+// finds no room is left out.
+class ControlRecords {
+ public:
+  struct Record {
+    s32 level, type;
+    u32 size;
+    std::byte data[44];
+  };
+  void add(int level, int type, const void* data, u32 size);
+  std::span<const Record> records() const { return {records_, count_}; }
+
+ private:
+  u32 count_ = 0;
+  Record records_[6];
+};
+
 struct SendRequest {
   IoSource* data = nullptr;
   u32 flags = 0;  // MSG_*
@@ -38,6 +66,7 @@ struct SendRequest {
   Ref<Ancillary> ancillary;  // may be null
   bool has_sender = false;   // SCM_CREDENTIALS was given (and checked): `sender` counts
   abi::UCred sender{};
+  ControlRecords control;
 };
 struct ReceiveRequest {
   IoDest* data = nullptr;
@@ -46,33 +75,81 @@ struct ReceiveRequest {
   Address from;              // sender's address, length 0 if it has none
   abi::UCred sender{};       // who sent it
   Ref<Ancillary> ancillary;  // what came with the data
-  size_t full_length = 0;    // a datagram's length before truncation
+  ControlRecords control;
 };
 
 class Socket : public fs::File {
  public:
-  using File::File;
+  // `options`: must outlive the socket (it is in what the derived class refers to).
+  Socket(int family, int type, int protocol, SocketOptions& options, u32 flags);
+
+  int family() const { return family_; }
+  int type() const { return type_; }  // SOCK_STREAM…
+  int protocol() const { return protocol_; }
+  SocketOptions& options() { return options_; }
+  const SocketOptions& options() const { return options_; }
+  u64 number() const { return number_; }
 
   virtual Result<void> bind(const Caller& caller, const Address& address) = 0;
   virtual Result<void> listen(const Caller& caller, int backlog) = 0;
-  virtual Result<void> connect(const Caller& caller, const Address& address) = 0;
+  // `wait`: the caller will come again after EAGAIN; else a connection that takes time is EINPROGRESS.
+  virtual Result<void> connect(const Caller& caller, const Address& address, bool wait) = 0;
   virtual Result<Ref<Socket>> accept(u32 flags) = 0;  // O_NONBLOCK
   virtual Result<void> shutdown(int how) = 0;
   virtual Result<size_t> send(const Caller& caller, SendRequest& request) = 0;
   virtual Result<size_t> receive(ReceiveRequest& request) = 0;
   virtual Result<Address> local_address() = 0;
   virtual Result<Address> peer_address() = 0;
-  // Copies at most value.size() bytes, returns how many the option has.
-  virtual Result<size_t> get_option(int level, int name, std::span<std::byte> value) = 0;
-  virtual Result<void> set_option(int level, int name, std::span<const std::byte> value) = 0;
 
-  // SO_RCVTIMEO, SO_SNDTIMEO in ns; 0: none.
-  u64 receive_timeout = 0;
-  u64 send_timeout = 0;
-  virtual bool pass_credentials() const { return false; }
-  virtual int type() const = 0;  // SOCK_STREAM…
+  // Copies at most value.size() bytes, returns how many the option has.
+  Result<size_t> get_option(int level, int name, std::span<std::byte> value);
+  Result<void> set_option(const Caller& caller, int level, int name, std::span<const std::byte> value);
+
+  // What connect(2) says when SO_SNDTIMEO is over.
+  virtual Errno connect_timeout() const { return Errno::INPROGRESS; }
+  virtual bool is_listening() const { return false; }
+
+  fs::FileKind kind() const override { return fs::FileKind::kSocket; }
+  Result<size_t> read(IoDest& to, u64) override;
+  Result<void> stat(abi::Stat& stat) override;
+  void describe(TextBuffer& text) override;
+  Result<s64> ioctl(u32 command, GuestAddress argument) override;
+  u64 wait_limit(bool writing) const override {
+    return writing ? options_.send_timeout : options_.receive_timeout;
+  }
+
+ protected:
+  // SO_ERROR: gives and clears it.
+  virtual Errno take_error() = 0;
+  // FIONREAD and TIOCOUTQ: EINVAL where there is no such thing.
+  virtual Result<u64> waiting_bytes() { return Errno::INVAL; }
+  virtual Result<u64> outgoing_bytes() { return Errno::INVAL; }
+  // Options of other levels, and those of SOL_SOCKET that only this family has. ENOPROTOOPT.
+  virtual Result<size_t> get_own_option(int level, int name, std::span<std::byte> value);
+  virtual Result<void> set_own_option(const Caller& caller, int level, int name,
+                                      std::span<const std::byte> value);
+  // SO_SNDBUF or SO_RCVBUF changed.
+  virtual void buffers_changed() {}
+
+ private:
+  Result<s64> number_option(int name);
+  Result<void> set_buffer(const Caller& caller, int name, u32 wanted);
+  Result<void> set_linger(std::span<const std::byte> value);
+
+  const s16 family_, type_, protocol_;
+  SocketOptions& options_;
+  const u64 number_;
 };
 
 Socket* socket_of(fs::File& file);  // null for other files
+
+// For get_option: the value, cut to the room there is.
+template <typename T>
+size_t give_option(std::span<std::byte> into, const T& value) {
+  memcpy(into.data(), &value, std::min(into.size(), sizeof value));
+  return sizeof value;
+}
+// For set_option: EINVAL if it is too short.
+Result<s32> take_option(std::span<const std::byte> value);
 
 }  // namespace teacup::net

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include "fs/pipe.h"
 #include "fs/vfs.h"
-#include "kernel/abi/tty.h"
 #include "kernel/base/memory.h"
 #include "net/unix_endpoint.h"
 
@@ -14,7 +12,6 @@ namespace {
 
 constexpr u32 kPathOffset = 2;  // of sun_path
 constexpr u32 kLongestAddress = sizeof(abi::SockAddrUnix);
-constexpr u64 kSocketDevice = 8;  // st_dev of sockets
 
 // --- Names.
 
@@ -114,9 +111,7 @@ Result<Ref<Endpoint>> find_endpoint(const Caller& caller, const Address& address
 class UnixSocket final : public Socket {
  public:
   UnixSocket(Ref<Endpoint> endpoint, u32 flags)
-      : Socket(abi::kO_RDWR | (flags & abi::kO_NONBLOCK)),
-        endpoint_(std::move(endpoint)),
-        number_(fs::next_anonymous_number()) {}
+      : Socket(abi::kAF_UNIX, endpoint->type, 0, endpoint->options, flags), endpoint_(std::move(endpoint)) {}
   ~UnixSocket() override {
     Ref<Name> name = endpoint_->name();
     endpoint_->close();
@@ -125,49 +120,20 @@ class UnixSocket final : public Socket {
 
   Endpoint& endpoint() { return *endpoint_; }
 
-  fs::FileKind kind() const override { return fs::FileKind::kSocket; }
   u32 poll() override { return endpoint_->poll(); }
   WaitQueue* wait_queue() override { return &endpoint_->queue; }
-  Result<size_t> read(IoDest& to, u64) override {
-    ReceiveRequest request;
-    request.data = &to;
-    return receive(request);
-  }
   // Without a caller to take an identity from.
   Result<size_t> write(IoSource& from, u64) override {
     SendRequest request;
     request.data = &from;
     return send_as(request, endpoint_->own_identity, nullptr);
   }
-  Result<s64> ioctl(u32 command, GuestAddress argument) override {
-    u64 count;
-    if (command == abi::kFIONREAD) {
-      if (endpoint_->state() == Endpoint::State::kListening) return Errno::INVAL;
-      count = endpoint_->queued_bytes();
-    } else if (command == abi::kTIOCOUTQ) {
-      count = endpoint_->outgoing_bytes();
-    } else {
-      return Errno::NOTTY;
-    }
-    TRY(GuestOut<s32>(argument.value).write(static_cast<s32>(count)));
-    return 0;
-  }
-  Result<void> stat(abi::Stat& stat) override {
-    stat = {};
-    stat.dev = kSocketDevice;
-    stat.ino = number_;
-    stat.nlink = 1;
-    stat.mode = abi::kS_IFSOCK | 0777;
-    stat.blksize = kPageSize;
-    return {};
-  }
-  void describe(TextBuffer& text) override { text.add("socket:[").udec(number_).add(']'); }
-
   Result<void> bind(const Caller& caller, const Address& address) override;
   Result<void> listen(const Caller& caller, int backlog) override {
     return endpoint_->listen(backlog, caller.identity);
   }
-  Result<void> connect(const Caller& caller, const Address& address) override;
+  Result<void> connect(const Caller& caller, const Address& address, bool wait) override;
+  Errno connect_timeout() const override { return Errno::AGAIN; }
   Result<Ref<Socket>> accept(u32 flags) override {
     Ref<Endpoint> accepted = TRY(endpoint_->accept());
     return Ref<Socket>(TRY(make_ref<UnixSocket>(std::move(accepted), flags)));
@@ -177,10 +143,22 @@ class UnixSocket final : public Socket {
   Result<size_t> receive(ReceiveRequest& request) override { return endpoint_->receive(request); }
   Result<Address> local_address() override { return address_of(endpoint_->name()); }
   Result<Address> peer_address() override;
-  Result<size_t> get_option(int level, int name, std::span<std::byte> value) override;
-  Result<void> set_option(int level, int name, std::span<const std::byte> value) override;
-  bool pass_credentials() const override { return endpoint_->pass_credentials.load(); }
-  int type() const override { return endpoint_->type; }
+  bool is_listening() const override { return endpoint_->state() == Endpoint::State::kListening; }
+
+ protected:
+  Errno take_error() override { return endpoint_->take_error(); }
+  Result<u64> waiting_bytes() override {
+    if (is_listening()) return Errno::INVAL;
+    return endpoint_->queued_bytes();
+  }
+  Result<u64> outgoing_bytes() override {
+    if (is_listening()) return Errno::INVAL;
+    return endpoint_->outgoing_bytes();
+  }
+  Result<size_t> get_own_option(int level, int name, std::span<std::byte> value) override;
+  Result<void> set_own_option(const Caller&, int level, int, std::span<const std::byte>) override {
+    return level == abi::kSOL_SOCKET ? Errno::NOPROTOOPT : Errno::NOTSUP;
+  }
 
  private:
   static Address address_of(const Ref<Name>& name) {
@@ -202,29 +180,14 @@ class UnixSocket final : public Socket {
   Result<void> bind_automatically();
 
   Ref<Endpoint> endpoint_;
-  u64 number_;
 };
 
 }  // namespace
 
-void net_start() {
+void unix_start() {
   auto created = make<NetState>();
   KERNEL_ASSERT(created.ok());
   set_root(Root::kNet, created.value());
-}
-
-Ancillary::~Ancillary() {
-  for (size_t i = 0; i < files.size(); i++) {
-    if (files[i] != nullptr) files[i]->unref();
-  }
-}
-
-void Ancillary::destroy(Ancillary* ancillary) {
-  teacup::destroy(ancillary);
-}
-
-Socket* socket_of(fs::File& file) {
-  return file.kind() == fs::FileKind::kSocket ? &static_cast<Socket&>(file) : nullptr;
 }
 
 namespace {
@@ -282,7 +245,7 @@ Result<void> UnixSocket::bind(const Caller& caller, const Address& address) {
   return endpoint_->bind(std::move(name));
 }
 
-Result<void> UnixSocket::connect(const Caller& caller, const Address& address) {
+Result<void> UnixSocket::connect(const Caller& caller, const Address& address, bool) {
   if (endpoint_->is_datagram() && address.family() == abi::kAF_UNSPEC) {
     endpoint_->set_peer(nullptr);
     return {};
@@ -313,83 +276,11 @@ Result<Address> UnixSocket::peer_address() {
   return address_of(peer->name());
 }
 
-// --- Options (socket(7)).
+// --- Options (unix(7)).
 
-Result<size_t> UnixSocket::get_option(int level, int name, std::span<std::byte> value) {
+Result<size_t> UnixSocket::get_own_option(int level, int name, std::span<std::byte> value) {
   if (level != abi::kSOL_SOCKET) return Errno::NOTSUP;
-  auto give = [&](const auto& option) -> size_t {
-    memcpy(value.data(), &option, std::min(value.size(), sizeof option));
-    return sizeof option;
-  };
-  switch (name) {
-    case abi::kSO_TYPE:
-      return give(s32{endpoint_->type});
-    case abi::kSO_DOMAIN:
-      return give(s32{abi::kAF_UNIX});
-    case abi::kSO_PROTOCOL:
-      return give(s32{0});
-    case abi::kSO_ERROR:
-      return give(static_cast<s32>(endpoint_->take_error()));
-    case abi::kSO_ACCEPTCONN:
-      return give(s32{endpoint_->state() == Endpoint::State::kListening ? 1 : 0});
-    case abi::kSO_SNDBUF:
-      return give(static_cast<s32>(endpoint_->send_buffer.load()));
-    case abi::kSO_RCVBUF:
-      return give(static_cast<s32>(endpoint_->receive_buffer.load()));
-    case abi::kSO_PASSCRED:
-      return give(s32{pass_credentials() ? 1 : 0});
-    case abi::kSO_PEERCRED:
-      return give(endpoint_->peer_identity);
-    case abi::kSO_RCVLOWAT:
-    case abi::kSO_SNDLOWAT:
-      return give(s32{1});
-    case abi::kSO_LINGER:
-      return give(abi::Linger{});
-    case abi::kSO_REUSEADDR:
-    case abi::kSO_REUSEPORT:
-    case abi::kSO_KEEPALIVE:
-    case abi::kSO_BROADCAST:
-    case abi::kSO_OOBINLINE:
-    case abi::kSO_DONTROUTE:
-    case abi::kSO_DEBUG:
-    case abi::kSO_PRIORITY:
-    case abi::kSO_TIMESTAMP:
-      return give(s32{0});
-  }
-  return Errno::NOPROTOOPT;
-}
-
-Result<void> UnixSocket::set_option(int level, int name, std::span<const std::byte> value) {
-  if (level != abi::kSOL_SOCKET) return Errno::NOTSUP;
-  s32 number;
-  if (value.size() < sizeof number) return Errno::INVAL;
-  memcpy(&number, value.data(), sizeof number);
-  // The kernel doubles what was asked for, and says so.
-  u64 buffer = std::clamp<u64>(static_cast<u64>(std::max(number, 0)) * 2, kSmallestBuffer, kLargestBuffer);
-  switch (name) {
-    case abi::kSO_SNDBUF:
-    case abi::kSO_SNDBUFFORCE:
-      endpoint_->send_buffer.store(buffer);
-      return {};
-    case abi::kSO_RCVBUF:
-    case abi::kSO_RCVBUFFORCE:
-      endpoint_->receive_buffer.store(buffer);
-      return {};
-    case abi::kSO_PASSCRED:
-      endpoint_->pass_credentials.store(number != 0);
-      return {};
-    case abi::kSO_REUSEADDR:
-    case abi::kSO_REUSEPORT:
-    case abi::kSO_KEEPALIVE:
-    case abi::kSO_BROADCAST:
-    case abi::kSO_OOBINLINE:
-    case abi::kSO_DONTROUTE:
-    case abi::kSO_LINGER:
-    case abi::kSO_PRIORITY:
-    case abi::kSO_RCVLOWAT:
-    case abi::kSO_TIMESTAMP:
-      return {};
-  }
+  if (name == abi::kSO_PEERCRED) return give_option(value, endpoint_->peer_identity);
   return Errno::NOPROTOOPT;
 }
 

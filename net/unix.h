@@ -4,18 +4,15 @@
 // Locks: the table of abstract names' (kSocketNames), alone; endpoints' (unix_endpoint.h).
 #pragma once
 
-#include "net/socket.h"
+#include "net/families.h"
 
 namespace teacup::net {
 
 // Creates the machine's table of names. Once.
-void net_start();
+void unix_start();
 
 // flags: O_NONBLOCK. EPROTONOSUPPORT, ESOCKTNOSUPPORT.
 Result<Ref<Socket>> make_unix_socket(int type, int protocol, u32 flags);
-struct SocketPair {
-  Ref<Socket> first, second;
-};
 Result<SocketPair> make_unix_pair(const Caller& caller, int type, int protocol, u32 flags);
 
 }  // namespace teacup::net

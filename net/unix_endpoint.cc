@@ -10,8 +10,6 @@ namespace teacup::net {
 
 namespace {
 
-constexpr u32 kReadEvents = abi::kPOLLIN | abi::kPOLLRDNORM;
-constexpr u32 kWriteEvents = abi::kPOLLOUT | abi::kPOLLWRNORM | abi::kPOLLWRBAND;
 constexpr size_t kStreamPiece = 32 * KiB - sizeof(Message);
 
 // Messages that were taken off a queue under its lock, and go once it is dropped.
@@ -159,7 +157,7 @@ Result<void> Endpoint::connect(Endpoint& listener, const abi::UCred& identity) {
   Ref<Endpoint> accepted = TRY(create(type));
   accepted->peer_ = Ref<Endpoint>::share(this);
   accepted->peer_identity = identity;
-  accepted->pass_credentials.store(listener.pass_credentials.load());
+  accepted->options = listener.options;
   accepted->state_.store(State::kConnected, std::memory_order_release);
   {
     LockGuard guard(lock_);
@@ -320,7 +318,7 @@ Result<size_t> Endpoint::send_stream(SendRequest& request, const abi::UCred& sen
         if (done > 0) break;
         return Errno::PIPE;
       }
-      u64 limit = send_buffer.load(std::memory_order_relaxed);
+      u64 limit = options.send_buffer;
       room = limit > target->bytes_ ? limit - target->bytes_ : 0;
     }
     if (room == 0) break;
@@ -369,7 +367,7 @@ Result<size_t> Endpoint::send_message(SendRequest& request, const abi::UCred& se
   Ref<Endpoint> to = target != nullptr ? Ref<Endpoint>::share(target) : peer();
   if (!to) return is_datagram() ? Errno::NOTCONN : Errno::PIPE;
   size_t size = request.data->remaining();
-  if (size > send_buffer.load(std::memory_order_relaxed) - 32) return Errno::MSGSIZE;
+  if (size > options.send_buffer - 32) return Errno::MSGSIZE;
   {
     LockGuard guard(to->lock_);
     if (to->closed_) {
@@ -379,7 +377,7 @@ Result<size_t> Endpoint::send_message(SendRequest& request, const abi::UCred& se
     }
     if (to->receive_shut_) return Errno::PIPE;
     if (is_datagram() && to->peer_ && to->peer_.get() != this) return Errno::PERM;
-    bool room = !to->full_locked() && (to->bytes_ == 0 || to->bytes_ + size <= send_buffer.load());
+    bool room = !to->full_locked() && (to->bytes_ == 0 || to->bytes_ + size <= options.send_buffer);
     if (!room) {
       to->wait_for_room_locked(*this);
       return Errno::AGAIN;
@@ -414,7 +412,7 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
   const Message* first = nullptr;
   while (message != nullptr && request.data->remaining() > 0) {
     bool has_files = message->ancillary && message->ancillary->files.size() > 0;
-    if (first != nullptr && pass_credentials && !same_sender(first->sender, message->sender)) break;
+    if (first != nullptr && options.pass_credentials && !same_sender(first->sender, message->sender)) break;
     if (first == nullptr) describe_message(*message, request);
     if (has_files) request.ancillary = message->ancillary;
     first = message;
@@ -444,7 +442,6 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
 Result<size_t> Endpoint::receive_message_locked(ReceiveRequest& request, Message*& done) {
   Message* message = messages_.front();
   describe_message(*message, request);
-  request.full_length = message->size;
   size_t copied =
       TRY(request.data->put(message->data(), std::min<size_t>(message->size, request.data->remaining())));
   if (copied < message->size) request.out_flags |= abi::kMSG_TRUNC;
@@ -496,7 +493,7 @@ u32 Endpoint::poll() {
   bool room = true;
   if (target) {
     LockGuard guard(target->lock_);
-    u64 limit = send_buffer.load(std::memory_order_relaxed);
+    u64 limit = options.send_buffer;
     // As on Linux, "writable" means that a good part of the buffer is free.
     room = target->bytes_ * 4 <= limit && (is_stream() || !target->full_locked());
     if (!room && !is_stream()) target->wait_for_room_locked(*this);

@@ -11,9 +11,6 @@
 
 namespace teacup::net {
 
-inline constexpr u64 kDefaultBuffer = 212992;  // net.core.wmem_default
-inline constexpr u64 kSmallestBuffer = 4608;
-inline constexpr u64 kLargestBuffer = 2 * 212992;
 inline constexpr u32 kMostDatagrams = 512;  // net.unix.max_dgram_qlen
 
 // What an endpoint is bound to.
@@ -81,9 +78,7 @@ class Endpoint : public RefCounted<Endpoint> {
 
   const int type;
   WaitQueue queue;
-  std::atomic<bool> pass_credentials{false};
-  std::atomic<u64> send_buffer{kDefaultBuffer};
-  std::atomic<u64> receive_buffer{kDefaultBuffer};
+  SocketOptions options;
   abi::UCred peer_identity{0, ~u32{0}, ~u32{0}};  // set before it is connected
   abi::UCred own_identity{0, ~u32{0}, ~u32{0}};   // likewise: who sends by plain write(2)
   State state() const { return state_.load(std::memory_order_acquire); }

@@ -34,6 +34,7 @@ enum class Root : u32 {
   kZygotes,
   kRandom,
   kProcessor,
+  kInternet,
   kCount
 };
 

@@ -14,7 +14,7 @@
 #include "kernel/pseudo/state.h"
 #include "kernel/pseudo/sysv.h"
 #include "kernel/task/processes.h"
-#include "net/unix.h"
+#include "net/families.h"
 
 namespace teacup::pseudo {
 

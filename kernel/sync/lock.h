@@ -28,8 +28,12 @@ enum class LockRank : u8 {
   kRecordWaits,  // who waits for whose record lock
   kDentry,
   kSocketNames,  // the machine's abstract socket names
-  kSocket,
-  kSocketPeer,
+  kSocket,       // an endpoint's, or what an internet socket is about
+  kPorts,        // a protocol's ports
+  kListener,     // connections that wait to be accepted
+  kConnection,   // a TCP connection's state
+  kQueueWrite,   // the end of a queue of bytes where they go in
+  kQueueRead,    // and where they come out
   kPipe,
   kTty,
   kTtyPeer,

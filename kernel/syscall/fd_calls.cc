@@ -52,11 +52,17 @@ Result<size_t> read_once(const fs::FdFile& file, IoDest& to, const How& how) {
   });
 }
 
+u64 deadline_of(const fs::File& file, bool writing) {
+  u64 limit = file.wait_limit(writing);
+  return limit == 0 ? kNoDeadline : gate::monotonic_now() + limit;
+}
+
 Result<size_t> do_read(const fs::FdFile& file, IoDest& to, const How& how) {
   if (!file->readable()) return Errno::BADF;
   WaitQueue* queue = file->wait_queue();
   if (queue == nullptr || how.no_wait || file->nonblocking()) return read_once(file, to, how);
-  return block_on(*queue, kReadEvents, "read", [&] { return read_once(file, to, how); });
+  return block_on(
+      *queue, kReadEvents, "read", [&] { return read_once(file, to, how); }, deadline_of(*file, false));
 }
 
 Result<size_t> write_once(const fs::FdFile& file, IoSource& from, const How& how) {
@@ -96,8 +102,10 @@ Result<size_t> do_write(Task& task, const fs::FdFile& file, IoSource& from, cons
     if (queue == nullptr || how.no_wait || file->nonblocking()) return write_once(file, from, how);
     // A pipe takes what it has room for: go on until all is written, or as far as it goes.
     size_t done = 0;
+    u64 deadline = deadline_of(*file, true);
     do {
-      auto part = block_on(*queue, kWriteEvents, "write", [&] { return write_once(file, from, how); });
+      auto part = block_on(
+          *queue, kWriteEvents, "write", [&] { return write_once(file, from, how); }, deadline);
       if (!part.ok()) {
         if (done > 0) return done;
         return part.error();

@@ -6,7 +6,7 @@
 #include "kernel/task/process.h"
 #include "kernel/task/send_signal.h"
 #include "kernel/task/task.h"
-#include "net/unix.h"
+#include "net/families.h"
 
 namespace teacup {
 
@@ -18,6 +18,7 @@ constexpr size_t kMostPieces = 1024;    // UIO_MAXIOV
 constexpr u64 kLongestControl = 20480;  // net.core.optmem_max
 constexpr u32 kSocketFlags = abi::kSOCK_NONBLOCK | abi::kSOCK_CLOEXEC;
 constexpr u32 kAddressRoom = sizeof(Address::bytes);
+constexpr size_t kLongestOption = 512;
 
 // Who calls, as net/ wants to know it. The names refer to the task.
 struct CallerOf {
@@ -28,13 +29,13 @@ struct CallerOf {
 };
 
 struct OpenSocket {
-  Ref<fs::File> file;
+  fs::FdFile file;
   net::Socket* socket;
   net::Socket* operator->() const { return socket; }
 };
 
 Result<OpenSocket> get_socket(Task& task, Fd fd) {
-  Ref<fs::File> file = TRY(task.files->get_io(fd));
+  fs::FdFile file = TRY(task.files->use_io(fd));
   net::Socket* socket = net::socket_of(*file);
   if (socket == nullptr) return Errno::NOTSOCK;
   return OpenSocket{std::move(file), socket};
@@ -64,7 +65,7 @@ Result<Fd> install(Task& task, Ref<net::Socket> socket, bool cloexec) {
 Result<void> check_new_socket(int family, int type) {
   if (family < 0 || family >= abi::kAF_MAX) return Errno::AFNOSUPPORT;
   if ((static_cast<u32>(type) & ~(kSocketFlags | abi::kSOCK_TYPE_MASK)) != 0) return Errno::INVAL;
-  if (family != abi::kAF_UNIX) return Errno::AFNOSUPPORT;
+  if ((type & abi::kSOCK_TYPE_MASK) >= abi::kSOCK_MAX) return Errno::INVAL;
   return {};
 }
 
@@ -78,22 +79,22 @@ bool nonblocking(const OpenSocket& socket, u32 flags) {
 
 }  // namespace
 
-// socket(2). Differs from Linux so far: AF_UNIX alone.
+// socket(2).
 Result<Fd> sys_socket(Task& task, SocketFamily family, SocketType type, SocketProtocol protocol) {
   TRY(check_new_socket(family, type));
   u32 flags = static_cast<u32>(type) & abi::kSOCK_NONBLOCK;
-  auto socket = TRY(net::make_unix_socket(type & abi::kSOCK_TYPE_MASK, protocol, flags));
+  CallerOf who(task);
+  auto socket = TRY(net::make_socket(who.caller, family, type & abi::kSOCK_TYPE_MASK, protocol, flags));
   return install(task, std::move(socket), (type & abi::kSOCK_CLOEXEC) != 0);
 }
 
 Result<void> sys_socketpair(Task& task, SocketFamily family, SocketType type, SocketProtocol protocol,
                             DescriptorPair ends) {
-  if (family == abi::kAF_INET || family == abi::kAF_INET6) return Errno::NOTSUP;
   TRY(check_new_socket(family, type));
   CallerOf who(task);
   u32 flags = static_cast<u32>(type) & abi::kSOCK_NONBLOCK;
   bool cloexec = (type & abi::kSOCK_CLOEXEC) != 0;
-  auto pair = TRY(net::make_unix_pair(who.caller, type & abi::kSOCK_TYPE_MASK, protocol, flags));
+  auto pair = TRY(net::make_pair(who.caller, family, type & abi::kSOCK_TYPE_MASK, protocol, flags));
   Fd first = TRY(install(task, std::move(pair.first), cloexec));
   auto second = install(task, std::move(pair.second), cloexec);
   if (!second.ok()) {
@@ -125,11 +126,14 @@ Result<void> sys_listen(Task& task, Fd fd, int backlog) {
 Result<Fd> sys_accept4(Task& task, Fd fd, SocketAddressOut address, SocketLength length, SocketFlags flags) {
   if ((flags & ~kSocketFlags) != 0) return Errno::INVAL;
   OpenSocket socket = TRY(get_socket(task, fd));
+  // Before a connection is taken off the queue.
+  TRY(task.files->check_room(task.process->limit(abi::kRLIMIT_NOFILE)));
   auto attempt = [&] { return socket->accept(flags & abi::kSOCK_NONBLOCK); };
-  Ref<net::Socket> accepted = socket.file->nonblocking()
-                                  ? TRY(attempt())
-                                  : TRY(block_on(*socket.file->wait_queue(), abi::kPOLLIN | abi::kPOLLHUP,
-                                                 "accept", attempt, deadline_of(socket->receive_timeout)));
+  Ref<net::Socket> accepted =
+      socket.file->nonblocking()
+          ? TRY(attempt())
+          : TRY(block_on(*socket.file->wait_queue(), abi::kPOLLIN | abi::kPOLLHUP, "accept", attempt,
+                         deadline_of(socket->options().receive_timeout)));
   if (address.value != 0) {
     auto peer = accepted->peer_address();
     if (peer.ok()) TRY(write_address(peer.value(), address, length));
@@ -145,10 +149,11 @@ Result<void> sys_connect(Task& task, Fd fd, SocketAddress address, u32 length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   Address name = TRY(read_address(address, length));
   CallerOf who(task);
-  auto attempt = [&] { return socket->connect(who.caller, name); };
-  if (socket.file->nonblocking()) return attempt();
+  bool wait = !socket.file->nonblocking();
+  auto attempt = [&] { return socket->connect(who.caller, name, wait); };
+  if (!wait) return attempt();
   return block_on(*socket.file->wait_queue(), abi::kPOLLOUT | abi::kPOLLHUP, "connect", attempt,
-                  deadline_of(socket->send_timeout));
+                  deadline_of(socket->options().send_timeout), socket->connect_timeout());
 }
 
 Result<void> sys_shutdown(Task& task, Fd fd, ShutdownHow how) {
@@ -173,7 +178,7 @@ namespace {
 // A stream's blocking send goes on until all is sent.
 Result<size_t> send_all(Task& task, OpenSocket& socket, net::SendRequest& request) {
   CallerOf who(task);
-  u64 deadline = deadline_of(socket->send_timeout);
+  u64 deadline = deadline_of(socket->options().send_timeout);
   size_t done = 0;
   auto attempt = [&] { return socket->send(who.caller, request); };
   for (;;) {
@@ -205,7 +210,13 @@ Result<void> read_control(Task& task, const abi::MsgHdr& header, net::SendReques
     u64 data = header.control + at + sizeof part;
     u64 size = part.length - sizeof part;
     at += align_up(part.length, sizeof(u64));
-    if (part.level != abi::kSOL_SOCKET) continue;
+    if (part.level != abi::kSOL_SOCKET) {
+      std::byte value[sizeof(net::ControlRecords::Record::data)];
+      if (size > sizeof value) return Errno::INVAL;
+      TRY(copy_from_guest(value, data, size));
+      request.control.add(part.level, part.type, value, static_cast<u32>(size));
+      continue;
+    }
     if (part.type == abi::kSCM_CREDENTIALS) {
       if (size != sizeof(abi::UCred)) return Errno::INVAL;
       TRY(copy_from_guest(&request.sender, data, sizeof(abi::UCred)));
@@ -342,12 +353,12 @@ class ControlWriter {
   u64 room_for_data() const {
     return room_ - std::min(room_, used_) > sizeof(abi::CMsgHdr) ? room_ - used_ - sizeof(abi::CMsgHdr) : 0;
   }
-  Result<void> put(int type, const void* data, u64 size) {
+  Result<void> put(int level, int type, const void* data, u64 size) {
     if (room_for_data() < size) {
       truncated_ = true;
       return {};
     }
-    abi::CMsgHdr header{sizeof(abi::CMsgHdr) + size, abi::kSOL_SOCKET, type};
+    abi::CMsgHdr header{sizeof(abi::CMsgHdr) + size, level, type};
     TRY(copy_to_guest(address_ + used_, &header, sizeof header));
     TRY(copy_to_guest(address_ + used_ + sizeof header, data, size));
     used_ = std::min(room_, used_ + align_up(header.length, sizeof(u64)));
@@ -378,7 +389,7 @@ Result<void> write_rights(Task& task, net::Ancillary& ancillary, u32 flags, Cont
     numbers[installed] = fd.value().value;
   }
   if (installed == 0) return {};
-  return control.put(abi::kSCM_RIGHTS, numbers, installed * sizeof(s32));
+  return control.put(abi::kSOL_SOCKET, abi::kSCM_RIGHTS, numbers, installed * sizeof(s32));
 }
 
 Result<size_t> receive_message(Task& task, Fd fd, abi::MsgHdr& header, u32 flags, u64 deadline) {
@@ -389,7 +400,7 @@ Result<size_t> receive_message(Task& task, Fd fd, abi::MsgHdr& header, u32 flags
   net::ReceiveRequest request;
   request.data = &data;
   request.flags = flags;
-  if (deadline == kNoDeadline) deadline = deadline_of(socket->receive_timeout);
+  if (deadline == kNoDeadline) deadline = deadline_of(socket->options().receive_timeout);
   size_t size = TRY(receive_all(socket, request, deadline));
   if (header.name != 0) {
     u32 room = static_cast<u32>(std::max(header.name_length, 0));
@@ -399,9 +410,11 @@ Result<size_t> receive_message(Task& task, Fd fd, abi::MsgHdr& header, u32 flags
     header.name_length = 0;
   }
   ControlWriter control(header.control, header.control_length);
-  if (socket->pass_credentials())
-    TRY(control.put(abi::kSCM_CREDENTIALS, &request.sender, sizeof request.sender));
+  if (socket->family() == abi::kAF_UNIX && socket->options().pass_credentials)
+    TRY(control.put(abi::kSOL_SOCKET, abi::kSCM_CREDENTIALS, &request.sender, sizeof request.sender));
   if (request.ancillary) TRY(write_rights(task, *request.ancillary, flags, control));
+  for (const auto& record : request.control.records())
+    TRY(control.put(record.level, record.type, record.data, record.size));
   header.control_length = control.used();
   header.flags =
       request.out_flags | (control.truncated() ? abi::kMSG_CTRUNC : 0) | (flags & abi::kMSG_CMSG_CLOEXEC);
@@ -417,7 +430,7 @@ Result<size_t> sys_recvfrom(Task& task, Fd fd, GuestOut<std::byte> data, size_t 
   net::ReceiveRequest request;
   request.data = &to;
   request.flags = flags;
-  size_t got = TRY(receive_all(socket, request, deadline_of(socket->receive_timeout)));
+  size_t got = TRY(receive_all(socket, request, deadline_of(socket->options().receive_timeout)));
   if (from.value != 0) TRY(write_address(request.from, from, from_length));
   return got;
 }
@@ -452,31 +465,15 @@ Result<u32> sys_recvmmsg(Task& task, Fd fd, GuestInOut<abi::MMsgHdr> messages, u
 
 // --- Options.
 
-namespace {
-
-Result<u64> timeout_from(const abi::Timeval& time) {
-  if (time.tv_usec < 0 || time.tv_usec >= 1'000'000) return Errno::DOM;
-  if (time.tv_sec < 0) return u64{0};
-  u64 ns = static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_usec) * 1000;
-  return ns;
-}
-
-}  // namespace
-
 Result<void> sys_setsockopt(Task& task, Fd fd, SocketLevel level, SocketOption name, OptionIn value,
                             u32 length) {
   OpenSocket socket = TRY(get_socket(task, fd));
   if (static_cast<s32>(length) < 0) return Errno::INVAL;
-  if (level == abi::kSOL_SOCKET && (name == abi::kSO_RCVTIMEO || name == abi::kSO_SNDTIMEO)) {
-    if (length < sizeof(abi::Timeval)) return Errno::INVAL;
-    u64 timeout = TRY(timeout_from(TRY(GuestIn<abi::Timeval>(value.value).read())));
-    (name == abi::kSO_RCVTIMEO ? socket->receive_timeout : socket->send_timeout) = timeout;
-    return {};
-  }
-  std::byte option[64];
+  std::byte option[kLongestOption];
   size_t size = std::min<size_t>(length, sizeof option);
   TRY(copy_from_guest(option, value.value, size));
-  return socket->set_option(level, name, {option, size});
+  CallerOf who(task);
+  return socket->set_option(who.caller, level, name, {option, size});
 }
 
 Result<void> sys_getsockopt(Task& task, Fd fd, SocketLevel level, SocketOption name, OptionOut value,
@@ -484,17 +481,8 @@ Result<void> sys_getsockopt(Task& task, Fd fd, SocketLevel level, SocketOption n
   OpenSocket socket = TRY(get_socket(task, fd));
   u32 room = TRY(length.read());
   if (static_cast<s32>(room) < 0) return Errno::INVAL;
-  std::byte option[64] = {};
-  size_t size;
-  if (level == abi::kSOL_SOCKET && (name == abi::kSO_RCVTIMEO || name == abi::kSO_SNDTIMEO)) {
-    u64 timeout = name == abi::kSO_RCVTIMEO ? socket->receive_timeout : socket->send_timeout;
-    abi::Timeval time{static_cast<s64>(timeout / 1'000'000'000),
-                      static_cast<s64>(timeout % 1'000'000'000 / 1000)};
-    memcpy(option, &time, sizeof time);
-    size = sizeof time;
-  } else {
-    size = TRY(socket->get_option(level, name, option));
-  }
+  std::byte option[kLongestOption] = {};
+  size_t size = TRY(socket->get_option(level, name, {option, std::min<size_t>(room, sizeof option)}));
   size = std::min<size_t>(size, room);
   TRY(copy_to_guest(value.value, option, size));
   return length.write(static_cast<u32>(size));

@@ -1,0 +1,42 @@
+#include "net/families.h"
+
+#include "net/ports.h"
+#include "net/tcp_socket.h"
+#include "net/unix.h"
+
+namespace teacup::net {
+
+void net_start() {
+  unix_start();
+  ports_start();
+}
+
+namespace {
+
+// socket(7): what SOCK_STREAM is depends on the protocol; 0 is the usual one.
+Result<Ref<Socket>> make_internet_socket(int family, int type, int protocol, u32 flags) {
+  if (protocol < 0 || protocol > abi::kIPPROTO_RAW) return Errno::INVAL;
+  if (type == abi::kSOCK_STREAM) {
+    if (protocol != 0 && protocol != abi::kIPPROTO_TCP) return Errno::PROTONOSUPPORT;
+    return make_tcp_socket(family, flags);
+  }
+  return Errno::SOCKTNOSUPPORT;
+}
+
+}  // namespace
+
+Result<Ref<Socket>> make_socket(const Caller&, int family, int type, int protocol, u32 flags) {
+  if (family == abi::kAF_UNIX) return make_unix_socket(type, protocol, flags);
+  if (family == abi::kAF_INET || family == abi::kAF_INET6)
+    return make_internet_socket(family, type, protocol, flags);
+  return Errno::AFNOSUPPORT;
+}
+
+Result<SocketPair> make_pair(const Caller& caller, int family, int type, int protocol, u32 flags) {
+  if (family == abi::kAF_UNIX) return make_unix_pair(caller, type, protocol, flags);
+  // Whoever makes such a socket makes no pairs of it.
+  TRY(make_socket(caller, family, type, protocol, flags));
+  return Errno::NOTSUP;
+}
+
+}  // namespace teacup::net

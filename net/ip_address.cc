@@ -1,0 +1,126 @@
+#include "net/ip_address.h"
+
+#include <algorithm>
+
+#include "kernel/base/memory.h"
+
+namespace teacup::net {
+
+namespace {
+constexpr u32 kShortestV6 = 24;  // without sin6_scope_id (RFC 2133)
+constexpr u8 kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+constexpr u8 kZeros[16] = {};
+
+u16 port_from(const u8* bytes) {
+  return static_cast<u16>(bytes[0] << 8 | bytes[1]);
+}
+void port_to(u8* bytes, u16 port) {
+  bytes[0] = static_cast<u8>(port >> 8);
+  bytes[1] = static_cast<u8>(port);
+}
+}  // namespace
+
+IpAddress IpAddress::v4(u8 a, u8 b, u8 c, u8 d) {
+  IpAddress address;
+  memcpy(address.bytes, kMappedPrefix, sizeof kMappedPrefix);
+  u8 own[4] = {a, b, c, d};
+  memcpy(address.bytes + 12, own, sizeof own);
+  return address;
+}
+
+IpAddress IpAddress::v6(const u8* bytes) {
+  IpAddress address;
+  memcpy(address.bytes, bytes, sizeof address.bytes);
+  return address;
+}
+
+IpAddress IpAddress::any(int family) {
+  return family == abi::kAF_INET ? v4(0, 0, 0, 0) : IpAddress{};
+}
+
+IpAddress IpAddress::loopback(int family) {
+  if (family == abi::kAF_INET) return v4(127, 0, 0, 1);
+  IpAddress address;
+  address.bytes[15] = 1;
+  return address;
+}
+
+bool IpAddress::is_v4() const {
+  return memcmp(bytes, kMappedPrefix, sizeof kMappedPrefix) == 0;
+}
+
+bool IpAddress::is_any() const {
+  return memcmp(v4_bytes(), kZeros, 4) == 0 && (is_v4() || memcmp(bytes, kZeros, 12) == 0);
+}
+
+bool IpAddress::is_loopback() const {
+  return is_v4() ? bytes[12] == 127 : *this == loopback(abi::kAF_INET6);
+}
+
+bool IpAddress::is_multicast() const {
+  return is_v4() ? bytes[12] >= 224 && bytes[12] < 240 : bytes[0] == 0xff;
+}
+
+bool IpAddress::is_broadcast() const {
+  return *this == v4(255, 255, 255, 255) || *this == v4(127, 255, 255, 255);
+}
+
+bool IpAddress::operator==(const IpAddress& other) const {
+  return memcmp(bytes, other.bytes, sizeof bytes) == 0;
+}
+
+Result<IpName> ip_name_from(const Address& address, int family) {
+  IpName name;
+  if (family == abi::kAF_INET) {
+    abi::SockAddrIn in;
+    if (address.length < sizeof in) return Errno::INVAL;
+    if (address.family() != abi::kAF_INET) return Errno::AFNOSUPPORT;
+    memcpy(&in, address.bytes, sizeof in);
+    name.address = IpAddress::v4(in.address);
+    name.port = port_from(in.port);
+    return name;
+  }
+  abi::SockAddrIn6 in{};
+  if (address.length < kShortestV6) return Errno::INVAL;
+  if (address.family() != abi::kAF_INET6) return Errno::AFNOSUPPORT;
+  memcpy(&in, address.bytes, std::min<size_t>(address.length, sizeof in));
+  name.address = IpAddress::v6(in.address);
+  name.port = port_from(in.port);
+  name.scope = address.length >= sizeof in ? in.scope : 0;
+  return name;
+}
+
+Address address_from(const IpName& name, int family) {
+  Address address;
+  if (family == abi::kAF_INET) {
+    abi::SockAddrIn in{};
+    in.family = abi::kAF_INET;
+    port_to(in.port, name.port);
+    memcpy(in.address, name.address.v4_bytes(), sizeof in.address);
+    address.length = sizeof in;
+    memcpy(address.bytes, &in, sizeof in);
+    return address;
+  }
+  abi::SockAddrIn6 in{};
+  in.family = abi::kAF_INET6;
+  port_to(in.port, name.port);
+  memcpy(in.address, name.address.bytes, sizeof in.address);
+  in.scope = name.scope;
+  address.length = sizeof in;
+  memcpy(address.bytes, &in, sizeof in);
+  return address;
+}
+
+// --- The machine's addresses: those of lo.
+
+bool is_own_address(const IpAddress& address) {
+  return address.is_loopback() && !address.is_broadcast();
+}
+
+Result<IpAddress> source_for(const IpAddress& to) {
+  int family = to.is_v4() ? abi::kAF_INET : abi::kAF_INET6;
+  if (!to.is_loopback() && !to.is_any()) return Errno::NETUNREACH;
+  return IpAddress::loopback(family);
+}
+
+}  // namespace teacup::net

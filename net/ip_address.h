@@ -1,0 +1,49 @@
+// Internet addresses and names of sockets (ip(7), ipv6(7)), IPv4 ones in their IPv6 form (::ffff:a.b.c.d),
+// and which of them are the machine's.
+#pragma once
+
+#include <string_view>
+
+#include "kernel/base/format.h"
+#include "kernel/base/result.h"
+#include "net/socket.h"
+
+namespace teacup::net {
+
+struct IpAddress {
+  u8 bytes[16] = {};
+
+  static IpAddress v4(u8 a, u8 b, u8 c, u8 d);
+  static IpAddress v4(const u8* bytes) { return v4(bytes[0], bytes[1], bytes[2], bytes[3]); }
+  static IpAddress v6(const u8* bytes);
+  static IpAddress any(int family);
+  static IpAddress loopback(int family);
+
+  bool is_v4() const;
+  const u8* v4_bytes() const { return bytes + 12; }
+  bool is_any() const;  // of its family
+  bool is_loopback() const;
+  bool is_multicast() const;
+  bool is_broadcast() const;  // 255.255.255.255, or an interface's
+  bool operator==(const IpAddress& other) const;
+  void print(TextBuffer& text) const;
+};
+
+struct IpName {
+  IpAddress address;
+  u16 port = 0;
+  u32 scope = 0;  // sin6_scope_id
+  bool operator==(const IpName& other) const { return port == other.port && address == other.address; }
+};
+
+// A socket address as bind(2), connect(2) and sendto(2) take it by a socket of this family. EINVAL: too
+// short, EAFNOSUPPORT.
+Result<IpName> ip_name_from(const Address& address, int family);
+Address address_from(const IpName& name, int family);
+
+// Can sockets be bound to it?
+bool is_own_address(const IpAddress& address);
+// Where packets to `to` come from. ENETUNREACH: there is no way.
+Result<IpAddress> source_for(const IpAddress& to);
+
+}  // namespace teacup::net

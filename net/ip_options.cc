@@ -1,0 +1,72 @@
+#include "net/ip_options.h"
+
+namespace teacup::net {
+
+namespace {
+constexpr s32 kMtu = 65536;  // lo's
+}
+
+Result<s32> option_number(std::span<const std::byte> value, bool short_too) {
+  if (short_too && value.size() >= 1 && value.size() < sizeof(s32)) return static_cast<s32>(value[0]);
+  return take_option(value);
+}
+
+size_t give_number(std::span<std::byte> into, s32 value, bool short_too) {
+  if (short_too && into.size() >= 1 && into.size() < sizeof value && value >= 0 && value <= 255) {
+    into[0] = static_cast<std::byte>(value);
+    return 1;
+  }
+  return give_option(into, value);
+}
+
+Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, bool connected, int level,
+                             int name, std::span<std::byte> value) {
+  if (level == abi::kIPPROTO_IPV6 && family != abi::kAF_INET6) return Errno::NOTSUP;
+  bool mtu = (level == abi::kIPPROTO_IP && name == abi::kIP_MTU) ||
+             (level == abi::kIPPROTO_IPV6 && name == abi::kIPV6_MTU);
+  if (mtu) {
+    if (!connected) return Errno::NOTCONN;
+    return give_option(value, kMtu);
+  }
+  if (level == abi::kIPPROTO_IP) {
+    if (name == abi::kIP_OPTIONS) return size_t{0};
+    if (name == abi::kIP_MULTICAST_IF) {
+      std::array<u8, 4> from;
+      memcpy(from.data(), options.multicast_from.v4_bytes(), from.size());
+      return give_option(value, from);
+    }
+    bool multicast_only = name == abi::kIP_MULTICAST_TTL || name == abi::kIP_MULTICAST_LOOP;
+    if (multicast_only && stream) return give_option(value, s32{1});
+  }
+  return options.stored.give(level, name, value);
+}
+
+Result<void> set_ip_option(IpOptions& options, int family, bool stream, bool bound, int level, int name,
+                           std::span<const std::byte> value) {
+  if (level == abi::kIPPROTO_IPV6 && family != abi::kAF_INET6) return Errno::NOPROTOOPT;
+  if (level == abi::kIPPROTO_IP) {
+    if (name == abi::kIP_OPTIONS) return value.size() > 40 ? Result<void>(Errno::INVAL) : Result<void>{};
+    if (name == abi::kIP_TTL && option_number(value, true).ok() && option_number(value, true).value() == -1) {
+      s32 usual = 64;
+      return options.stored.set(level, name, std::as_bytes(std::span(&usual, 1)));
+    }
+    bool multicast =
+        name == abi::kIP_MULTICAST_TTL || name == abi::kIP_MULTICAST_LOOP || name == abi::kIP_MULTICAST_IF;
+    if (multicast && stream) return Errno::INVAL;
+    if (name == abi::kIP_MULTICAST_IF) {
+      // An address, an ip_mreq or an ip_mreqn: the address is the first or the second word.
+      if (value.size() < 4) return Errno::INVAL;
+      const u8* bytes = reinterpret_cast<const u8*>(value.data()) + (value.size() >= 8 ? 4 : 0);
+      IpAddress from = IpAddress::v4(bytes);
+      if (!from.is_any() && !is_own_address(from)) return Errno::ADDRNOTAVAIL;
+      options.multicast_from = from;
+      return {};
+    }
+  } else {
+    if (name == abi::kIPV6_V6ONLY && bound) return Errno::INVAL;
+    if (name == abi::kIPV6_MULTICAST_HOPS && stream) return Errno::NOPROTOOPT;
+  }
+  return options.stored.set(level, name, value);
+}
+
+}  // namespace teacup::net

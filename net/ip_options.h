@@ -1,0 +1,70 @@
+// The options of the levels IPPROTO_IP and IPPROTO_IPV6, for TCP, UDP and ICMP sockets alike.
+#pragma once
+
+#include "net/ip_address.h"
+#include "net/stored_options.h"
+
+namespace teacup::net {
+
+inline constexpr s32 kAnyNumber = 0x7fffffff;
+
+struct IpOptionTable {
+  static constexpr StoredOption entries[] = {
+      {abi::kIPPROTO_IP, abi::kIP_TOS, 0, 0, 255},
+      {abi::kIPPROTO_IP, abi::kIP_TTL, 64, 1, 255},
+      {abi::kIPPROTO_IP, abi::kIP_RECVTTL, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_RECVTOS, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_RECVOPTS, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_RETOPTS, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_PKTINFO, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_MTU_DISCOVER, 1, 0, 5},
+      {abi::kIPPROTO_IP, abi::kIP_RECVERR, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_FREEBIND, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_RECVORIGDSTADDR, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_MINTTL, 0, 0, 255},
+      {abi::kIPPROTO_IP, abi::kIP_BIND_ADDRESS_NO_PORT, 0, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_RECVFRAGSIZE, 0, 0, 1},
+      {abi::kIPPROTO_IP, abi::kIP_MULTICAST_TTL, 1, 0, 255},
+      {abi::kIPPROTO_IP, abi::kIP_MULTICAST_LOOP, 1, 0, 1, true},
+      {abi::kIPPROTO_IP, abi::kIP_MULTICAST_ALL, 1, 0, 1},
+      {abi::kIPPROTO_IP, abi::kIP_UNICAST_IF, 0, -kAnyNumber, kAnyNumber},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_UNICAST_HOPS, 64, -1, 255},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_IF, 0, 0, 1},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_HOPS, 1, -1, 255},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_LOOP, 1, 0, 1},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_ALL, 1, 0, 1},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_MTU_DISCOVER, 1, 0, 5},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_RECVERR, 0, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_V6ONLY, 0, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_RECVPKTINFO, 0, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_RECVHOPLIMIT, 0, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_RECVTCLASS, 0, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS, 0, -1, 255},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_DONTFRAG, 0, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_AUTOFLOWLABEL, 1, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_FREEBIND, 0, 0, 1, true},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_MINHOPCOUNT, 0, 0, 255},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_ADDR_PREFERENCES, 2, 0, kAnyNumber},
+  };
+};
+using IpStoredOptions = StoredOptions<IpOptionTable>;
+
+struct IpOptions {
+  IpStoredOptions stored;
+  // IP_MULTICAST_IF: the address it was set to.
+  IpAddress multicast_from = IpAddress::any(abi::kAF_INET);
+
+  bool v6_only() const { return stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_V6ONLY) != 0; }
+  bool may_bind_anywhere() const {
+    return stored.get(abi::kIPPROTO_IP, abi::kIP_FREEBIND) != 0 ||
+           stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_FREEBIND) != 0;
+  }
+};
+
+// For a socket of this family: IPPROTO_IPV6 is none of AF_INET's. `bound`: IPV6_V6ONLY can no longer change.
+Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, bool connected, int level,
+                             int name, std::span<std::byte> value);
+Result<void> set_ip_option(IpOptions& options, int family, bool stream, bool bound, int level, int name,
+                           std::span<const std::byte> value);
+
+}  // namespace teacup::net

@@ -1,0 +1,144 @@
+// A protocol's ports: which names are taken, by whom, and who gets what is sent to one. One table per
+// protocol and machine; IPv4 and IPv6 share it.
+//
+// A Binding is one socket's claim. It stays in the table until release(), or its last reference goes. Sockets
+// that were accepted have one too: they keep the port taken when the listener is gone (bind(2) after that
+// needs SO_REUSEADDR).
+// Differs from Linux: no TIME_WAIT, for no segment can be late: a port is free again at once.
+//
+// Locks: the table's own (kPorts).
+#pragma once
+
+#include "kernel/base/list.h"
+#include "kernel/sync/lock.h"
+#include "net/ip_address.h"
+
+namespace teacup::net {
+
+class PortTable;
+class PortUser;
+
+// What the rules of sharing a port ask of a socket.
+struct Claim {
+  IpName name;     // port 0: any that is free
+  int family = 0;  // AF_INET, AF_INET6
+  bool v6_only = false;
+  bool reuse_address = false, reuse_port = false;
+  u32 uid = 0;
+  // Names in the sense of bind(2) overlap; connections are told apart by both their names.
+  bool has_remote = false;
+  IpName remote;
+
+  bool takes_v4() const;
+  bool takes_v6() const;
+  // Would a packet to this address be this socket's?
+  bool covers(const IpAddress& to) const;
+  bool overlaps(const Claim& other) const;
+};
+
+class Binding : public RefCounted<Binding> {
+ public:
+  static void destroy(Binding* binding) { teacup::destroy(binding); }
+  explicit Binding(PortTable& table) : table_(table) {}
+  ~Binding() { release(); }
+
+  const Claim& claim() const { return claim_; }
+  const IpName& local() const { return claim_.name; }
+  u16 port() const { return claim_.name.port; }
+  PortTable& table() { return table_; }
+  // bind(2) chose it, not connect(2).
+  bool is_explicit() const { return explicit_; }
+  // Gives the name back. More than once is fine.
+  void release();
+
+ private:
+  friend class PortTable;
+  ListNode node_;
+  PortTable& table_;
+  Claim claim_;
+  bool explicit_ = false;
+  bool listening_ = false;
+  PortUser* user_ = nullptr;  // not counted: it releases the binding before it goes
+};
+
+// Whoever can be found by a name: a TCP listener, a UDP endpoint. Counted by its own class.
+class PortUser {
+ public:
+  virtual void ref_user() = 0;
+  virtual void unref_user() = 0;
+
+ protected:
+  ~PortUser() = default;
+};
+
+class PortTable {
+ public:
+  // TCP's rules or UDP's: two sockets with SO_REUSEADDR share a name unless one of them listens; UDP's share.
+  explicit PortTable(bool streams) : streams_(streams) {}
+
+  // bind(2). EADDRINUSE. `user`: who is found by it, null so far.
+  Result<Ref<Binding>> bind(const Claim& claim, PortUser* user);
+  // connect(2) of a socket that has no port yet. EADDRNOTAVAIL: all are taken.
+  Result<Ref<Binding>> bind_for_connection(const Claim& claim, PortUser* user);
+  // An accepted connection's, beside its listener's.
+  Result<Ref<Binding>> bind_accepted(const Claim& claim);
+  // listen(2): EADDRINUSE if another listens already.
+  Result<void> listen(Binding& binding, PortUser& user);
+  void stop_listening(Binding& binding);
+  // The binding's socket is connected now, from `local`. EADDRNOTAVAIL: there is such a connection.
+  Result<void> set_remote(Binding& binding, const IpName& local, const IpName& remote);
+  void clear_remote(Binding& binding, const IpName& local);
+  void set_user(Binding& binding, PortUser* user);
+
+  // Who gets what comes from `from` to `to`: the closest match; among equals that share the port with
+  // SO_REUSEPORT one is picked by both names. With a reference; null: nobody.
+  PortUser* find(const IpName& to, const IpName& from, bool listeners);
+  // Calls visit(user) for all that get a datagram to many; with the lock held.
+  template <typename Visit>
+  void visit_port(u16 port, Visit visit) {
+    LockGuard guard(lock_);
+    for (Binding& binding : bucket(port).bound) {
+      if (binding.port() == port && binding.user_ != nullptr) visit(binding.claim_, *binding.user_);
+    }
+  }
+  template <typename Visit>
+  void visit_all(Visit visit) {
+    LockGuard guard(lock_);
+    for (Bucket& bucket : buckets_) {
+      for (Binding& binding : bucket.bound) visit(binding.claim_, binding.user_);
+      for (Binding& binding : bucket.accepted) visit(binding.claim_, binding.user_);
+    }
+  }
+
+ private:
+  friend class Binding;
+  using Bindings = List<Binding, &Binding::node_>;
+  struct Bucket {
+    Bindings bound;
+    Bindings accepted;  // apart, for there may be thousands and nobody is found by them
+  };
+  static constexpr u32 kBuckets = 1024;
+
+  Bucket& bucket(u16 port) { return buckets_[port % kBuckets]; }
+  bool conflicts_locked(const Claim& claim, const Binding* self, bool relaxed);
+  bool tuple_taken_locked(const Claim& claim, const Binding* self);
+  int score(const Binding& binding, const IpName& to, const IpName& from) const;
+  Result<Ref<Binding>> insert(const Claim& claim, PortUser* user, bool is_explicit);
+  template <typename Free>
+  Result<u16> choose_locked(Free is_free);
+
+  const bool streams_;
+  Mutex lock_{LockRank::kPorts};
+  u32 next_ = 0;  // where the search for a free port goes on
+  Bucket buckets_[kBuckets];
+};
+
+// net.ipv4.ip_local_port_range
+inline constexpr u16 kFirstEphemeral = 32768, kLastEphemeral = 60999;
+
+PortTable& tcp_ports();
+PortTable& udp_ports();
+// Creates the tables. Once.
+void ports_start();
+
+}  // namespace teacup::net

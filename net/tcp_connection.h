@@ -1,0 +1,109 @@
+// A TCP connection (tcp(7)) inside the machine: two sides, each with the queue of bytes that come to it, and
+// the states that a program can see. There are no segments: what one side does happens to the other at once,
+// under the connection's lock.
+//
+// A side belongs to a socket, or to nobody (not accepted yet, or closed). What must outlive sockets, the wait
+// queue and the options that the other side looks at, is in a TcpHub.
+//
+// Locks: the connection's own (kConnection); queues' inside. Wake-ups are made after it is dropped.
+#pragma once
+
+#include "net/byte_queue.h"
+#include "net/ip_options.h"
+#include "net/ports.h"
+#include "net/tcp_options.h"
+
+namespace teacup::net {
+
+// The part of a TCP socket that others refer to.
+class TcpHub : public RefCounted<TcpHub> {
+ public:
+  static void destroy(TcpHub* hub) { teacup::destroy(hub); }
+  TcpHub() {
+    options.send_buffer = 16384;      // net.ipv4.tcp_wmem
+    options.receive_buffer = 131072;  // net.ipv4.tcp_rmem
+  }
+  WaitQueue queue;
+  SocketOptions options;
+  IpOptions ip;
+  TcpOptions tcp;
+};
+
+class TcpConnection : public RefCounted<TcpConnection> {
+ public:
+  enum SideIndex { kClient = 0, kServer = 1 };
+
+  // In SYN_SENT: establish() makes it live.
+  static Result<Ref<TcpConnection>> create(Ref<TcpHub> client, const IpName& from, Ref<TcpHub> server,
+                                           Ref<Binding> server_binding, const IpName& to);
+  static void destroy(TcpConnection* connection) { teacup::destroy(connection); }
+
+  // The listener has taken it. False: the client has gone meanwhile. The client is told by announce(), which
+  // is called without locks.
+  bool establish();
+  void announce() { wake_all(kClient); }
+  // Nobody took it: the client's connect fails.
+  void refuse(Errno error);
+
+  // --- By the socket of side `me`. Results as File's: EAGAIN where it would block.
+  Result<size_t> send(int me, IoSource& from, u32 flags);
+  Result<size_t> receive(int me, IoDest& to, u32 flags, u32* out_flags);
+  Result<void> shutdown(int me, bool reading, bool writing);
+  // The last descriptor is gone; `reset`: as SO_LINGER with 0 has it.
+  void close(int me, bool reset);
+  u32 poll(int me);
+
+  u8 state(int me) const { return sides_[me].state.load(std::memory_order_acquire); }
+  const IpName& local(int me) const { return sides_[me].name; }
+  const IpName& remote(int me) const { return sides_[1 - me].name; }
+  Errno take_error(int me) {
+    return static_cast<Errno>(sides_[me].error.exchange(0, std::memory_order_acq_rel));
+  }
+  u64 readable(int me) { return sides_[me].incoming.readable_to_mark(hub(me).options.out_of_band_inline); }
+  bool at_mark(int me) { return sides_[me].incoming.at_mark(); }
+  // Bytes on their way in the sense of SIOCOUTQ: beyond what the receiver's buffer takes.
+  u64 unacknowledged(int me);
+  u64 queued(int me) const { return sides_[me].incoming.used(); }
+  TcpHub& hub(int me) const { return *sides_[me].hub; }
+  const Ref<TcpHub>& hub_ref(int me) const { return sides_[me].hub; }
+  u32 uid(int me) const { return sides_[me].uid; }
+  void release_binding(int me) { sides_[me].binding = nullptr; }
+
+  TcpConnection* next = nullptr;  // in a listener's queue
+
+ private:
+  enum Flag : u32 { kReceiveShut = 1, kSendShut = 2, kFinCame = 4, kClosed = 8 };
+
+  struct Side {
+    Ref<TcpHub> hub;
+    Ref<Binding> binding;  // the server's; a client's is its socket's
+    IpName name;
+    u32 uid = 0;
+    std::atomic<u32> flags{0};
+    std::atomic<u32> error{0};
+    std::atomic<u8> state{abi::kTCP_CLOSE};
+    std::atomic<bool> wants_room{false};  // told when there is room again
+    ByteQueue incoming;
+    bool has(u32 wanted) const { return (flags.load(std::memory_order_acquire) & wanted) != 0; }
+    void add(u32 more) { flags.fetch_or(more, std::memory_order_seq_cst); }
+  };
+
+  u64 limit(int me) const;  // of what side `me` may have on its way
+  bool has_room(int me) const;
+  Result<void> check_send(int me);
+  Result<size_t> send_urgent(int me, IoSource& from);
+  void fin_locked(int me);
+  void reset_locked(int me);
+  void peer_gone(int me);
+  void made_room(int me);
+  void wake(int side, u32 events) {
+    WaitQueue& queue = sides_[side].hub->queue;
+    if (!queue.empty()) queue.wake(events);
+  }
+  void wake_all(int side) { sides_[side].hub->queue.wake_all(); }
+
+  Mutex lock_{LockRank::kConnection};
+  Side sides_[2];
+};
+
+}  // namespace teacup::net

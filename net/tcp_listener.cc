@@ -1,0 +1,105 @@
+#include "net/tcp_listener.h"
+
+namespace teacup::net {
+
+void TcpListener::Queue::push(TcpConnection* connection) {
+  connection->next = nullptr;
+  (last != nullptr ? last->next : first) = connection;
+  last = connection;
+  count++;
+}
+
+TcpConnection* TcpListener::Queue::pop() {
+  TcpConnection* connection = first;
+  if (connection == nullptr) return nullptr;
+  first = connection->next;
+  if (first == nullptr) last = nullptr;
+  count--;
+  return connection;
+}
+
+void TcpListener::set_backlog(u32 backlog) {
+  {
+    LockGuard guard(lock_);
+    backlog_ = backlog;
+  }
+  fill();
+}
+
+Result<void> TcpListener::offer(Ref<TcpConnection> connection) {
+  {
+    LockGuard guard(lock_);
+    if (closed_) return Errno::CONNREFUSED;
+    connection->ref();
+    if (full_locked()) {
+      waiting_.push(connection.get());
+      return {};
+    }
+    connection->establish();
+    ready_.push(connection.get());
+    ready_count_.store(ready_.count, std::memory_order_release);
+  }
+  connection->announce();
+  hub_->queue.wake(kReadEvents);
+  return {};
+}
+
+// Lets in those that wait, as far as there is room.
+void TcpListener::fill() {
+  for (;;) {
+    Ref<TcpConnection> connection;
+    bool established;
+    {
+      LockGuard guard(lock_);
+      if (full_locked()) return;
+      connection = Ref<TcpConnection>::adopt(waiting_.pop());
+      if (!connection) return;
+      established = connection->establish();
+      if (established) {
+        connection->ref();
+        ready_.push(connection.get());
+        ready_count_.store(ready_.count, std::memory_order_release);
+      }
+    }
+    if (!established) continue;
+    connection->announce();
+    hub_->queue.wake(kReadEvents);
+  }
+}
+
+Result<Ref<TcpConnection>> TcpListener::take() {
+  Ref<TcpConnection> taken;
+  bool others;
+  {
+    LockGuard guard(lock_);
+    if (closed_) return Errno::INVAL;
+    taken = Ref<TcpConnection>::adopt(ready_.pop());
+    others = waiting_.count > 0;
+    ready_count_.store(ready_.count, std::memory_order_release);
+  }
+  if (!taken) return Errno::AGAIN;
+  if (others) fill();
+  return taken;
+}
+
+void TcpListener::close() {
+  Queue ready, waiting;
+  {
+    LockGuard guard(lock_);
+    closed_ = true;
+    ready = std::exchange(ready_, {});
+    waiting = std::exchange(waiting_, {});
+    ready_count_.store(0, std::memory_order_release);
+  }
+  while (TcpConnection* connection = ready.pop()) {
+    connection->close(TcpConnection::kServer, true);
+    connection->unref();
+  }
+  while (TcpConnection* connection = waiting.pop()) {
+    connection->refuse(Errno::CONNREFUSED);
+    connection->close(TcpConnection::kServer, true);
+    connection->unref();
+  }
+}
+
+}  // namespace teacup::net

@@ -1,0 +1,50 @@
+// A listening TCP socket: connections that wait to be accepted, and those that wait for room among them.
+//
+// Locks: its own (kListener); connections' (kConnection) after it is dropped.
+#pragma once
+
+#include "net/tcp_connection.h"
+
+namespace teacup::net {
+
+class TcpListener final : public RefCounted<TcpListener>, public PortUser {
+ public:
+  static void destroy(TcpListener* listener) { teacup::destroy(listener); }
+  TcpListener(Ref<TcpHub> hub, u32 backlog) : hub_(std::move(hub)), backlog_(backlog) {}
+  void ref_user() override { ref(); }
+  void unref_user() override { unref(); }
+
+  TcpHub& hub() { return *hub_; }
+  void set_backlog(u32 backlog);
+  u32 backlog() const { return backlog_; }
+  u32 ready_count() const { return ready_count_.load(std::memory_order_acquire); }
+
+  // A connection comes. It is established, or waits until there is room (it stays in SYN_SENT).
+  // ECONNREFUSED: closed meanwhile.
+  Result<void> offer(Ref<TcpConnection> connection);
+  // EAGAIN: none; EINVAL: closed.
+  Result<Ref<TcpConnection>> take();
+  // All that wait are reset.
+  void close();
+
+ private:
+  // Linked by `next`; each counted.
+  struct Queue {
+    TcpConnection* first = nullptr;
+    TcpConnection* last = nullptr;
+    u32 count = 0;
+    void push(TcpConnection* connection);
+    TcpConnection* pop();
+  };
+  bool full_locked() const { return ready_.count > backlog_; }
+  void fill();
+
+  Mutex lock_{LockRank::kListener};
+  Ref<TcpHub> hub_;
+  u32 backlog_;
+  bool closed_ = false;
+  Queue ready_, waiting_;
+  std::atomic<u32> ready_count_{0};
+};
+
+}  // namespace teacup::net

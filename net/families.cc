@@ -2,6 +2,7 @@
 
 #include "net/ports.h"
 #include "net/tcp_socket.h"
+#include "net/udp_socket.h"
 #include "net/unix.h"
 
 namespace teacup::net {
@@ -19,6 +20,10 @@ Result<Ref<Socket>> make_internet_socket(int family, int type, int protocol, u32
   if (type == abi::kSOCK_STREAM) {
     if (protocol != 0 && protocol != abi::kIPPROTO_TCP) return Errno::PROTONOSUPPORT;
     return make_tcp_socket(family, flags);
+  }
+  if (type == abi::kSOCK_DGRAM) {
+    if (protocol != 0 && protocol != abi::kIPPROTO_UDP) return Errno::PROTONOSUPPORT;
+    return make_udp_socket(family, flags);
   }
   return Errno::SOCKTNOSUPPORT;
 }

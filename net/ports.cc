@@ -134,6 +134,7 @@ Result<Ref<Binding>> PortTable::bind(const Claim& claim, PortUser* user) {
   } else if (conflicts_locked(own, nullptr, true)) {
     return Errno::ADDRINUSE;
   }
+  binding->bound_ = own.name;
   bucket(own.name.port).bound.push_back(*binding);
   return binding;
 }
@@ -151,6 +152,7 @@ Result<Ref<Binding>> PortTable::bind_for_connection(const Claim& claim, PortUser
     return !tuple_taken_locked(own, nullptr);
   });
   if (!chosen.ok()) return streams_ ? Errno::ADDRNOTAVAIL : Errno::AGAIN;
+  binding->bound_ = own.name;
   bucket(own.name.port).bound.push_back(*binding);
   return binding;
 }

@@ -45,6 +45,8 @@ class Binding : public RefCounted<Binding> {
   const Claim& claim() const { return claim_; }
   const IpName& local() const { return claim_.name; }
   u16 port() const { return claim_.name.port; }
+  // As bind(2) gave it: connecting fixes the address.
+  const IpName& bound_name() const { return bound_; }
   PortTable& table() { return table_; }
   // bind(2) chose it, not connect(2).
   bool is_explicit() const { return explicit_; }
@@ -56,6 +58,7 @@ class Binding : public RefCounted<Binding> {
   ListNode node_;
   PortTable& table_;
   Claim claim_;
+  IpName bound_;
   bool explicit_ = false;
   bool listening_ = false;
   PortUser* user_ = nullptr;  // not counted: it releases the binding before it goes

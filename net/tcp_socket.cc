@@ -261,7 +261,8 @@ Result<void> TcpSocket::start_connecting_locked(const Caller& caller, const Addr
     if (!reached.ok()) error_.store(static_cast<u32>(reached.error()), std::memory_order_release);
     return {};
   }
-  local_.address = binding_ && binding_->is_explicit() ? binding_->local().address : IpAddress::any(family());
+  local_.address =
+      binding_ && binding_->is_explicit() ? binding_->bound_name().address : IpAddress::any(family());
   return reached;
 }
 
@@ -332,6 +333,7 @@ void TcpSocket::disconnect_locked() {
     binding_ = nullptr;
     local_ = {IpAddress::any(family()), 0, 0};
   } else if (binding_) {
+    local_ = binding_->bound_name();
     tcp_ports().clear_remote(*binding_, local_);
   } else {
     local_ = {IpAddress::any(family()), 0, 0};

@@ -1,0 +1,161 @@
+#include "net/udp_endpoint.h"
+
+#include <algorithm>
+
+#include "kernel/abi/time.h"
+
+namespace teacup::net {
+
+namespace {
+constexpr u64 kOverhead = 768;  // a small packet's true size on Linux
+constexpr s64 kSecond = 1'000'000'000;
+}  // namespace
+
+Result<Datagram*> Datagram::create(size_t size) {
+  void* block = heap_allocate(sizeof(Datagram) + size);
+  if (block == nullptr) return Errno::NOBUFS;
+  auto* datagram = new (block) Datagram{};
+  datagram->size = static_cast<u32>(size);
+  return datagram;
+}
+
+u64 Datagram::charge() const {
+  return kOverhead + align_up(u64{size}, u64{256});
+}
+
+UdpEndpoint::~UdpEndpoint() {
+  while (Datagram* datagram = datagrams_.pop_front()) Datagram::destroy(datagram);
+}
+
+void UdpEndpoint::deliver(Datagram* datagram) {
+  {
+    LockGuard guard(lock_);
+    if (charged_.load(std::memory_order_relaxed) <= options.receive_buffer) {
+      charged_.fetch_add(datagram->charge(), std::memory_order_relaxed);
+      count_.fetch_add(1, std::memory_order_release);
+      datagrams_.push_back(*datagram);
+      datagram = nullptr;
+    }
+  }
+  if (datagram != nullptr) return Datagram::destroy(datagram);
+  if (!queue.empty()) queue.wake(kReadEvents);
+}
+
+void UdpEndpoint::fail(Errno error) {
+  error_.store(static_cast<u32>(error), std::memory_order_release);
+  queue.wake_all();
+}
+
+u64 UdpEndpoint::first_size() {
+  LockGuard guard(lock_);
+  Datagram* first = datagrams_.front();
+  return first != nullptr ? first->size : 0;
+}
+
+void UdpEndpoint::shut(bool reading, bool writing) {
+  shut_.fetch_or((reading ? kReceiveShut : 0) | (writing ? kSendShut : 0), std::memory_order_acq_rel);
+  queue.wake_all();
+}
+
+u32 UdpEndpoint::poll() {
+  u32 shut = shut_.load(std::memory_order_seq_cst);
+  u32 events = kWriteEvents | abi::kPOLLWRBAND;
+  if (has_error()) events |= abi::kPOLLERR;
+  if ((shut & kReceiveShut) != 0) events |= abi::kPOLLRDHUP | kReadEvents;
+  if (shut == (kReceiveShut | kSendShut)) events |= abi::kPOLLHUP;
+  if (count_.load(std::memory_order_seq_cst) > 0) events |= kReadEvents;
+  return events;
+}
+
+// The control messages that were asked for (ip(7), ipv6(7), socket(7)).
+void UdpEndpoint::describe(Datagram& datagram, ReceiveRequest& request, int family) {
+  request.from = address_from(datagram.from, family);
+  ControlRecords& control = request.control;
+  if (s32 kind = options.timestamp; kind != 0) {
+    s64 seconds = static_cast<s64>(datagram.time) / kSecond, rest = static_cast<s64>(datagram.time) % kSecond;
+    bool fine = kind == abi::kSO_TIMESTAMPNS || kind == abi::kSO_TIMESTAMPNS_NEW;
+    s64 stamp[2] = {seconds, fine ? rest : rest / 1000};
+    control.add(abi::kSOL_SOCKET, kind, stamp, sizeof stamp);
+  }
+  auto wants = [&](int level, int name) { return ip.stored.get(level, name) != 0; };
+  s32 hops = datagram.hops, traffic_class = datagram.traffic_class;
+  if (datagram.to.address.is_v4()) {
+    if (wants(abi::kIPPROTO_IP, abi::kIP_PKTINFO)) {
+      abi::InPktInfo info{1, {}, {}};
+      memcpy(info.local, datagram.to.address.v4_bytes(), sizeof info.local);
+      memcpy(info.destination, datagram.to.address.v4_bytes(), sizeof info.destination);
+      control.add(abi::kIPPROTO_IP, abi::kIP_PKTINFO, &info, sizeof info);
+    }
+    if (wants(abi::kIPPROTO_IP, abi::kIP_RECVTTL))
+      control.add(abi::kIPPROTO_IP, abi::kIP_TTL, &hops, sizeof hops);
+    if (wants(abi::kIPPROTO_IP, abi::kIP_RECVTOS))
+      control.add(abi::kIPPROTO_IP, abi::kIP_TOS, &datagram.traffic_class, 1);
+    if (wants(abi::kIPPROTO_IP, abi::kIP_RECVORIGDSTADDR)) {
+      Address to = address_from(datagram.to, abi::kAF_INET);
+      control.add(abi::kIPPROTO_IP, abi::kIP_RECVORIGDSTADDR, to.bytes, to.length);
+    }
+  }
+  if (family != abi::kAF_INET6) return;
+  if (wants(abi::kIPPROTO_IPV6, abi::kIPV6_RECVPKTINFO)) {
+    abi::In6PktInfo info{{}, 1};
+    memcpy(info.address, datagram.to.address.bytes, sizeof info.address);
+    control.add(abi::kIPPROTO_IPV6, abi::kIPV6_PKTINFO, &info, sizeof info);
+  }
+  if (wants(abi::kIPPROTO_IPV6, abi::kIPV6_RECVHOPLIMIT))
+    control.add(abi::kIPPROTO_IPV6, abi::kIPV6_HOPLIMIT, &hops, sizeof hops);
+  if (wants(abi::kIPPROTO_IPV6, abi::kIPV6_RECVTCLASS))
+    control.add(abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS, &traffic_class, sizeof traffic_class);
+}
+
+Result<size_t> UdpEndpoint::receive(ReceiveRequest& request, int family) {
+  if ((request.flags & abi::kMSG_ERRQUEUE) != 0) return Errno::AGAIN;
+  if (Errno error = take_error(); error != Errno::OK) return error;
+  Datagram* done = nullptr;
+  Result<size_t> result = [&]() -> Result<size_t> {
+    LockGuard guard(lock_);
+    Datagram* first = datagrams_.front();
+    if (first == nullptr) {
+      if ((shut_.load(std::memory_order_relaxed) & kReceiveShut) != 0) return size_t{0};
+      return Errno::AGAIN;
+    }
+    size_t copied =
+        TRY(request.data->put(first->data(), std::min<size_t>(first->size, request.data->remaining())));
+    if (copied < first->size) request.out_flags |= abi::kMSG_TRUNC;
+    describe(*first, request, family);
+    size_t full = first->size;
+    if ((request.flags & abi::kMSG_PEEK) == 0) {
+      done = datagrams_.pop_front();
+      charged_.fetch_sub(done->charge(), std::memory_order_relaxed);
+      count_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    return (request.flags & abi::kMSG_TRUNC) != 0 ? full : copied;
+  }();
+  if (done != nullptr) Datagram::destroy(done);
+  return result;
+}
+
+// --- Multicast.
+
+bool UdpEndpoint::is_member(const IpAddress& group) {
+  LockGuard guard(lock_);
+  return std::find(groups_, groups_ + group_count_, group) != groups_ + group_count_;
+}
+
+Result<void> UdpEndpoint::join(const IpAddress& group) {
+  if (!group.is_multicast()) return Errno::INVAL;
+  LockGuard guard(lock_);
+  if (std::find(groups_, groups_ + group_count_, group) != groups_ + group_count_) return Errno::ADDRINUSE;
+  if (group_count_ == kMostGroups) return Errno::NOBUFS;
+  groups_[group_count_++] = group;
+  return {};
+}
+
+Result<void> UdpEndpoint::leave(const IpAddress& group) {
+  LockGuard guard(lock_);
+  IpAddress* found = std::find(groups_, groups_ + group_count_, group);
+  if (found == groups_ + group_count_) return Errno::ADDRNOTAVAIL;
+  *found = groups_[--group_count_];
+  return {};
+}
+
+}  // namespace teacup::net

@@ -1,0 +1,344 @@
+// Locks: the socket's own (kSocket) for its names; then the ports' (kPorts), then an endpoint's.
+#include "net/udp_socket.h"
+
+#include <algorithm>
+
+#include "kernel/abi/process.h"
+#include "net/udp_endpoint.h"
+
+namespace teacup::net {
+
+namespace {
+
+constexpr u16 kFirstFreePort = 1024;  // net.ipv4.ip_unprivileged_port_start
+constexpr size_t kLargestV4 = 65507, kLargestV6 = 65527;
+constexpr size_t kMostReceivers = 64;  // of one multicast or broadcast datagram
+
+class UdpSocket final : public Socket {
+ public:
+  UdpSocket(int family, Ref<UdpEndpoint> endpoint, u32 flags)
+      : Socket(family, abi::kSOCK_DGRAM, abi::kIPPROTO_UDP, endpoint->options, flags),
+        endpoint_(std::move(endpoint)) {
+    local_.address = IpAddress::any(family);
+  }
+  ~UdpSocket() override {
+    if (binding_) binding_->release();
+  }
+
+  u32 poll() override { return endpoint_->poll(); }
+  WaitQueue* wait_queue() override { return &endpoint_->queue; }
+  Result<size_t> write(IoSource& from, u64) override {
+    SendRequest request;
+    request.data = &from;
+    return transmit(nullptr, request);
+  }
+
+  Result<void> bind(const Caller& caller, const Address& address) override;
+  Result<void> listen(const Caller&, int) override { return Errno::NOTSUP; }
+  Result<void> connect(const Caller& caller, const Address& address, bool wait) override;
+  Result<Ref<Socket>> accept(u32) override { return Errno::NOTSUP; }
+  Result<void> shutdown(int how) override;
+  Result<size_t> send(const Caller& caller, SendRequest& request) override {
+    return transmit(&caller, request);
+  }
+  Result<size_t> receive(ReceiveRequest& request) override {
+    if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
+    return endpoint_->receive(request, family());
+  }
+  Result<Address> local_address() override {
+    LockGuard guard(lock_);
+    return address_from(local_, family());
+  }
+  Result<Address> peer_address() override {
+    LockGuard guard(lock_);
+    if (!connected_) return Errno::NOTCONN;
+    return address_from(remote_, family());
+  }
+
+ protected:
+  Errno take_error() override { return endpoint_->take_error(); }
+  Result<u64> waiting_bytes() override { return endpoint_->first_size(); }
+  Result<u64> outgoing_bytes() override { return u64{0}; }
+  Result<size_t> get_own_option(int level, int name, std::span<std::byte> value) override;
+  Result<void> set_own_option(const Caller& caller, int level, int name,
+                              std::span<const std::byte> value) override;
+
+ private:
+  Claim claim(const Caller* caller) const;
+  Result<void> bind_automatically_locked(const Caller* caller);
+  Result<IpName> target(const Address& address) const;
+  Result<size_t> transmit(const Caller* caller, SendRequest& request);
+  Result<void> send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram);
+  Result<void> send_many(const IpName& to, Datagram* datagram);
+  Result<IpAddress> source_of(const IpName& to) const;
+  void disconnect_locked();
+  Result<void> change_membership(int level, int name, std::span<const std::byte> value);
+
+  Ref<UdpEndpoint> endpoint_;
+  Mutex lock_{LockRank::kSocket};
+  IpName local_;  // as bound, or as connecting chose it
+  IpName remote_;
+  bool connected_ = false;
+  Ref<Binding> binding_;
+};
+
+// --- Names.
+
+Claim UdpSocket::claim(const Caller* caller) const {
+  Claim claim;
+  claim.name = local_;
+  claim.family = family();
+  claim.v6_only = endpoint_->ip.v6_only();
+  claim.reuse_address = options().reuse_address;
+  claim.reuse_port = options().reuse_port;
+  claim.uid = caller != nullptr ? caller->identity.uid : 0;
+  return claim;
+}
+
+Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
+  IpName name = TRY(ip_name_from(address, family()));
+  if (family() == abi::kAF_INET6 && name.address.is_v4() && endpoint_->ip.v6_only()) return Errno::INVAL;
+  bool usable = name.address.is_any() || is_own_address(name.address) || name.address.is_multicast() ||
+                name.address.is_broadcast() || endpoint_->ip.may_bind_anywhere();
+  if (!usable) return Errno::ADDRNOTAVAIL;
+  if (name.port != 0 && name.port < kFirstFreePort && !caller.has(abi::kCAP_NET_BIND_SERVICE))
+    return Errno::ACCES;
+  LockGuard guard(lock_);
+  if (binding_) return Errno::INVAL;
+  Claim wanted = claim(&caller);
+  wanted.name = name;
+  binding_ = TRY(udp_ports().bind(wanted, endpoint_.get()));
+  local_ = binding_->local();
+  local_.scope = name.scope;
+  return {};
+}
+
+Result<void> UdpSocket::bind_automatically_locked(const Caller* caller) {
+  if (binding_) return {};
+  binding_ = TRY(udp_ports().bind_for_connection(claim(caller), endpoint_.get()));
+  local_.port = binding_->port();
+  return {};
+}
+
+// Where a datagram goes. A socket of IPv6 takes an address of IPv4 too.
+Result<IpName> UdpSocket::target(const Address& address) const {
+  int as = family() == abi::kAF_INET6 && address.family() == abi::kAF_INET ? abi::kAF_INET : family();
+  // ip(7): an address without a family is one of IPv4.
+  Address plain = address;
+  if (as == abi::kAF_INET && address.family() == abi::kAF_UNSPEC) plain.bytes[0] = abi::kAF_INET;
+  IpName to = TRY(ip_name_from(plain, as));
+  if (to.port == 0) return Errno::INVAL;
+  if (family() == abi::kAF_INET6 && to.address.is_v4() && endpoint_->ip.v6_only()) return Errno::NETUNREACH;
+  if (to.address.is_any())
+    to.address = IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  return to;
+}
+
+Result<IpAddress> UdpSocket::source_of(const IpName& to) const {
+  if (to.address.is_multicast())
+    return IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  return source_for(to.address);
+}
+
+void UdpSocket::disconnect_locked() {
+  connected_ = false;
+  if (!binding_) return;
+  local_ = binding_->bound_name();
+  udp_ports().clear_remote(*binding_, local_);
+}
+
+Result<void> UdpSocket::connect(const Caller& caller, const Address& address, bool) {
+  if (address.length < sizeof(u16)) return Errno::INVAL;
+  LockGuard guard(lock_);
+  if (address.family() == abi::kAF_UNSPEC) {
+    disconnect_locked();
+    return {};
+  }
+  int as = family() == abi::kAF_INET6 && address.family() == abi::kAF_INET ? abi::kAF_INET : family();
+  IpName to = TRY(ip_name_from(address, as));
+  if (to.address.is_v4() && endpoint_->ip.v6_only())
+    return as == abi::kAF_INET ? Errno::AFNOSUPPORT : Errno::NETUNREACH;
+  if (to.address.is_any())
+    to.address = IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  IpAddress source = TRY(source_of(to));
+  if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
+  TRY(bind_automatically_locked(&caller));
+  if (local_.address.is_any()) local_.address = source;
+  remote_ = to;
+  connected_ = true;
+  return udp_ports().set_remote(*binding_, local_, remote_);
+}
+
+Result<void> UdpSocket::shutdown(int how) {
+  if (how < abi::kSHUT_RD || how > abi::kSHUT_RDWR) return Errno::INVAL;
+  endpoint_->shut(how != abi::kSHUT_WR, how != abi::kSHUT_RD);
+  LockGuard guard(lock_);
+  return connected_ ? Result<void>{} : Result<void>(Errno::NOTCONN);
+}
+
+// --- Sending.
+
+Result<size_t> UdpSocket::transmit(const Caller* caller, SendRequest& request) {
+  if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
+  IpName from, to;
+  bool connected;
+  {
+    LockGuard guard(lock_);
+    connected = connected_;
+    if (request.to != nullptr && request.to->length > 0) {
+      to = TRY(target(*request.to));
+      connected = connected && to == remote_;
+    } else if (connected) {
+      to = remote_;
+    } else {
+      return Errno::DESTADDRREQ;
+    }
+    IpAddress source = TRY(source_of(to));
+    if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
+    TRY(bind_automatically_locked(caller));
+    from = local_;
+    if (from.address.is_any() || from.address.is_multicast() || from.address.is_v4() != to.address.is_v4())
+      from.address = source;
+  }
+  size_t size = request.data->remaining();
+  if (size > (to.address.is_v4() ? kLargestV4 : kLargestV6)) return Errno::MSGSIZE;
+  if (Errno error = endpoint_->take_error(); error != Errno::OK) return error;
+  if (endpoint_->send_shut()) return Errno::PIPE;
+  Datagram* datagram = TRY(Datagram::create(size));
+  if (size > 0) {
+    auto copied = request.data->take(datagram->data(), size);
+    if (!copied.ok() || copied.value() < size) {
+      Datagram::destroy(datagram);
+      return Errno::FAULT;
+    }
+  }
+  datagram->from = from;
+  datagram->to = to;
+  datagram->time = gate::realtime_now();
+  bool v4 = to.address.is_v4();
+  datagram->hops =
+      static_cast<u8>(v4 ? endpoint_->ip.stored.get(abi::kIPPROTO_IP, abi::kIP_TTL)
+                         : endpoint_->ip.stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_UNICAST_HOPS));
+  datagram->traffic_class =
+      static_cast<u8>(v4 ? endpoint_->ip.stored.get(abi::kIPPROTO_IP, abi::kIP_TOS)
+                         : endpoint_->ip.stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS));
+  if (to.address.is_multicast() || to.address.is_broadcast()) {
+    TRY(send_many(to, datagram));
+  } else {
+    TRY(send_one(from, to, connected, datagram));
+  }
+  return size;
+}
+
+// Nobody there is what ICMP would say: a connected sender hears of it, at its next call.
+Result<void> UdpSocket::send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram) {
+  PortUser* user = udp_ports().find(to, from, false);
+  if (user == nullptr) {
+    Datagram::destroy(datagram);
+    bool asked = endpoint_->ip.stored.get(abi::kIPPROTO_IP, abi::kIP_RECVERR) != 0;
+    if (connected || asked) endpoint_->fail(Errno::CONNREFUSED);
+    return {};
+  }
+  auto receiver = Ref<UdpEndpoint>::adopt(static_cast<UdpEndpoint*>(user));
+  receiver->deliver(datagram);
+  return {};
+}
+
+// To a group or to all: everyone on the port who wants it has a copy.
+Result<void> UdpSocket::send_many(const IpName& to, Datagram* datagram) {
+  UdpEndpoint* receivers[kMostReceivers];
+  size_t count = 0;
+  bool group = to.address.is_multicast();
+  bool loops = !group || endpoint_->ip.stored.get(
+                             to.address.is_v4() ? abi::kIPPROTO_IP : abi::kIPPROTO_IPV6,
+                             to.address.is_v4() ? abi::kIP_MULTICAST_LOOP : abi::kIPV6_MULTICAST_LOOP) != 0;
+  udp_ports().visit_port(to.port, [&](const Claim& claim, PortUser& user) {
+    auto& endpoint = static_cast<UdpEndpoint&>(user);
+    bool wanted = claim.covers(to.address) && (!group || endpoint.is_member(to.address));
+    if (claim.has_remote && !(claim.remote == datagram->from)) wanted = false;
+    if (!wanted || !loops || count == kMostReceivers) return;
+    endpoint.ref();
+    receivers[count++] = &endpoint;
+  });
+  for (size_t i = 0; i < count; i++) {
+    auto receiver = Ref<UdpEndpoint>::adopt(receivers[i]);
+    auto copy = Datagram::create(datagram->size);
+    if (!copy.ok()) continue;  // lost, as it would be without buffers
+    copy.value()->from = datagram->from;
+    copy.value()->to = datagram->to;
+    copy.value()->time = datagram->time;
+    copy.value()->hops = 1;
+    memcpy(copy.value()->data(), datagram->data(), datagram->size);
+    receiver->deliver(copy.value());
+  }
+  Datagram::destroy(datagram);
+  return {};
+}
+
+// --- Options.
+
+Result<size_t> UdpSocket::get_own_option(int level, int name, std::span<std::byte> value) {
+  if (level == abi::kSOL_SOCKET) return Errno::NOPROTOOPT;
+  bool connected;
+  {
+    LockGuard guard(lock_);
+    connected = connected_;
+  }
+  if (level == abi::kIPPROTO_UDP) {
+    bool known = name == abi::kUDP_CORK || name == abi::kUDP_SEGMENT || name == abi::kUDP_GRO;
+    return known ? Result<size_t>(give_option(value, s32{0})) : Result<size_t>(Errno::NOPROTOOPT);
+  }
+  return get_ip_option(endpoint_->ip, family(), false, connected, level, name, value);
+}
+
+Result<void> UdpSocket::set_own_option(const Caller&, int level, int name, std::span<const std::byte> value) {
+  if (level == abi::kSOL_SOCKET) return name == abi::kSO_ZEROCOPY ? Errno::NOTSUP : Errno::NOPROTOOPT;
+  if (level == abi::kIPPROTO_UDP) {
+    // Batches (UDP_SEGMENT) and corking are not offered; that they are off can be said.
+    s32 number = TRY(take_option(value));
+    bool known = name == abi::kUDP_CORK || name == abi::kUDP_GRO;
+    return known && number == 0 ? Result<void>{} : Result<void>(Errno::NOPROTOOPT);
+  }
+  bool membership = level == abi::kIPPROTO_IP
+                        ? name == abi::kIP_ADD_MEMBERSHIP || name == abi::kIP_DROP_MEMBERSHIP
+                        : name == abi::kIPV6_ADD_MEMBERSHIP || name == abi::kIPV6_DROP_MEMBERSHIP;
+  membership = membership || name == abi::kMCAST_JOIN_GROUP || name == abi::kMCAST_LEAVE_GROUP;
+  if (membership) return change_membership(level, name, value);
+  bool bound;
+  {
+    LockGuard guard(lock_);
+    bound = bool(binding_);
+  }
+  return set_ip_option(endpoint_->ip, family(), false, bound, level, name, value);
+}
+
+// ip_mreq and ip_mreqn begin with the group, and so does ipv6_mreq; group_req has it after a word and its
+// padding, as a socket address.
+Result<void> UdpSocket::change_membership(int level, int name, std::span<const std::byte> value) {
+  constexpr size_t kGroupOffset = 8;
+  const u8* bytes = reinterpret_cast<const u8*>(value.data());
+  IpAddress group;
+  if (name == abi::kMCAST_JOIN_GROUP || name == abi::kMCAST_LEAVE_GROUP) {
+    if (value.size() < kGroupOffset + sizeof(Address::bytes)) return Errno::INVAL;
+    Address address;
+    address.length = sizeof address.bytes;
+    memcpy(address.bytes, bytes + kGroupOffset, sizeof address.bytes);
+    group = TRY(ip_name_from(address, level == abi::kIPPROTO_IP ? abi::kAF_INET : abi::kAF_INET6)).address;
+  } else {
+    size_t shortest = level == abi::kIPPROTO_IP ? 8 : 20;
+    if (value.size() < shortest) return Errno::INVAL;
+    group = level == abi::kIPPROTO_IP ? IpAddress::v4(bytes) : IpAddress::v6(bytes);
+  }
+  bool joins = name == abi::kMCAST_JOIN_GROUP ||
+               name == (level == abi::kIPPROTO_IP ? abi::kIP_ADD_MEMBERSHIP : abi::kIPV6_ADD_MEMBERSHIP);
+  return joins ? endpoint_->join(group) : endpoint_->leave(group);
+}
+
+}  // namespace
+
+Result<Ref<Socket>> make_udp_socket(int family, u32 flags) {
+  auto endpoint = TRY(make_ref<UdpEndpoint>());
+  return Ref<Socket>(TRY(make_ref<UdpSocket>(family, std::move(endpoint), flags)));
+}
+
+}  // namespace teacup::net

@@ -10,8 +10,8 @@
 // none follows a chain. What is wrong is UCLEAN for the file concerned; what is behind the end of a file that
 // has been cut off meanwhile is IO.
 //
-// Only what is stored uncompressed: plain, inline and chunk-based layouts. Images with other features are
-// refused by name at start.
+// Compressed files are erofs_compressed.cc's. Images with features that are not read are refused by name at
+// start.
 #include "fs/erofs.h"
 
 #include <algorithm>
@@ -31,12 +31,16 @@ struct Feature {
   const char* name;
 };
 constexpr Feature kRefused[] = {
-    {kIncompatCompressionConfigs, "compression (compr_cfgs)"},
-    {kIncompatDeviceTable, "extra devices (device_table)"},
-    {kIncompatTailPacking, "compressed tail packing (ztailpacking)"},
-    {kIncompatFragments, "fragments"},
-    {kIncompatXattrPrefixes, "long xattr prefixes (xattr_prefixes)"},
+    {kIncompatFragments,
+     "the EROFS image uses fragments or deduplication, which are not supported: make it without "
+     "(mkfs.erofs -Efragments, -Ededupe)"},
+    {kIncompatXattrPrefixes,
+     "the EROFS image uses long attribute prefixes (xattr_prefixes), which are not supported: make it "
+     "without "
+     "(mkfs.erofs --xattr-prefix)"},
 };
+constexpr u32 kRead = kIncompatZeroPadding | kIncompatCompressionConfigs | kIncompatChunkedFile |
+                      kIncompatDeviceTable | kIncompatTailPacking;
 
 }  // namespace
 
@@ -65,13 +69,31 @@ Result<Ref<ErofsImage>> ErofsImage::open(const ImageSlot& slot, const char*& fea
     feature = refused.name;
     return Errno::NOTSUP;
   }
-  if ((super.feature_incompat & ~(kIncompatZeroPadding | kIncompatChunkedFile)) != 0) {
-    feature = "an unknown feature (feature_incompat)";
+  if ((super.feature_incompat & ~kRead) != 0) {
+    feature =
+        "the EROFS image uses a feature that is unknown here (feature_incompat): it was made by a newer "
+        "mkfs.erofs than teacup reads";
     return Errno::NOTSUP;
   }
+  // The bit also stands for a second LZ4 cluster type, which is read.
+  if ((super.feature_incompat & kIncompatDeviceTable) != 0 && super.extra_devices != 0) {
+    feature =
+        "the EROFS image uses extra devices (device_table), which are not supported: make it in one file";
+    return Errno::NOTSUP;
+  }
+  image->has_map_headers_ =
+      (super.feature_incompat & (kIncompatCompressionConfigs | kIncompatTailPacking)) != 0;
+  if ((super.feature_incompat & kIncompatCompressionConfigs) != 0 &&
+      (super.compression_algorithms & ~kAlgorithmLz4) != 0) {
+    feature =
+        "the EROFS image is compressed with LZMA, DEFLATE or zstd, which are not supported: make it with "
+        "mkfs.erofs -zlz4hc";
+    return Errno::NOTSUP;
+  }
+  image->zero_padding_ = (super.feature_incompat & kIncompatZeroPadding) != 0;
   if (super.block_bits < 9 || super.block_bits > 16) return Errno::UCLEAN;
   if (super.directory_block_bits != 0) {
-    feature = "directory blocks of their own size";
+    feature = "the EROFS image has directory blocks of their own size (dirblkbits), which are not supported";
     return Errno::NOTSUP;
   }
   image->block_bits_ = super.block_bits;
@@ -135,7 +157,9 @@ Result<ErofsImage::Inode> ErofsImage::inode(u64 nid) const {
 }
 
 Result<ImageNode> ErofsImage::node(u64 id) {
-  return TRY(inode(id)).node;
+  Inode inode = TRY(this->inode(id));
+  if (is_compressed(inode) && !has_compressed_.load(std::memory_order_relaxed)) has_compressed_.store(true);
+  return inode.node;
 }
 
 ImageSpan ErofsImage::mapped(u64 offset, u64 length) const {
@@ -199,7 +223,11 @@ Result<ImageSpan> ErofsImage::span_at(const Inode& inode, u64 offset) const {
 
 Result<ImageSpan> ErofsImage::data(u64 node, u64 offset) {
   Inode inode = TRY(this->inode(node));
-  return span_at(inode, offset);
+  if (!is_compressed(inode) || offset >= inode.node.size) return span_at(inode, offset);
+  ImageSpan span;
+  span.kind = ImageSpan::kFetch;
+  span.length = inode.node.size - offset;
+  return span;
 }
 
 Result<size_t> ErofsImage::readlink(u64 node, std::span<char> into) {

@@ -1,6 +1,8 @@
 // EROFS images, read in place from where every process has them mapped. Essay in erofs.cc.
 #pragma once
 
+#include <atomic>
+
 #include "fs/image.h"
 #include "kernel/abi/erofs.h"
 #include "kernel/base/arena_header.h"
@@ -20,6 +22,9 @@ class ErofsImage final : public Image {
   Result<u64> lookup(u64 directory, std::string_view name) override;
   Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
   Result<ImageSpan> data(u64 node, u64 offset) override;
+  Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
+  u64 fetch_end(u64 node, u64 end) override;
+  bool needs_fetch() const override { return has_compressed_.load(std::memory_order_relaxed); }
   Result<size_t> readlink(u64 node, std::span<char> into) override;
   Result<size_t> get_xattr(u64 node, std::string_view name, std::span<std::byte> value) override;
   Result<size_t> list_xattrs(u64 node, std::span<char> names) override;
@@ -44,6 +49,55 @@ class ErofsImage final : public Image {
     std::string_view name;
     std::span<const std::byte> value;
   };
+
+  // Of a compressed file, as erofs_compressed.cc has them.
+  struct Index {
+    u64 size;   // of the file
+    u64 table;  // image offset of the entries
+    u64 count;
+    u32 cluster_bits;
+    u16 advise;
+    u8 algorithms[2];
+    bool compact;
+    bool has_tail;  // the last extent, which starts in cluster tail_start, is stored at tail_at
+    u16 tail_size;
+    u64 tail_at;
+    u64 tail_start;
+  };
+  struct Entry {
+    u64 number;
+    erofs::ClusterType type;
+    u32 start;     // byte of the cluster
+    u32 block;     // where the extent that starts here is stored
+    u64 back;      // clusters to the extent's start, or to an entry that says more
+    u32 blocks;    // that the extent has, 0: not said here
+    u64 pack_end;  // image offset behind this entry, or its pack
+  };
+  struct Pack {
+    u8 bytes[32];
+    u32 entry_bits;
+    u32 value_bits;
+  };
+  struct Extent {
+    u64 start;
+    u64 length;
+    u64 at;  // in the image
+    u64 stored;
+    bool plain;
+  };
+  static bool is_compressed(const Inode& inode) {
+    return inode.layout == erofs::Layout::kCompressedFull ||
+           inode.layout == erofs::Layout::kCompressedCompact;
+  }
+  Result<Index> index_of(const Inode& inode) const;
+  Result<Entry> index_entry(const Index& index, u64 number) const;
+  Result<Entry> full_entry(const Index& index, u64 number) const;
+  Result<Entry> compact_entry(const Index& index, u64 number) const;
+  static void unpack(const Pack& pack, u32 number, u32& value, erofs::ClusterType& type);
+  static Result<u32> blocks_before(const Pack& pack, u32 number, bool big);
+  Result<Entry> extent_head(const Index& index, u64 offset, Entry entry) const;
+  Result<Extent> extent_at(const Index& index, u64 offset) const;
+  Result<void> decode(const Extent& extent, u64 inside, std::span<std::byte> into) const;
 
   template <typename T>
   Result<T> load(u64 offset) const;
@@ -74,6 +128,9 @@ class ErofsImage final : public Image {
   u64 root_nid_ = 0;
   s64 build_time_ = 0;
   u32 build_time_nsec_ = 0;
+  bool zero_padding_ = false;
+  bool has_map_headers_ = false;
+  std::atomic<bool> has_compressed_{false};  // a compressed file was seen
 };
 
 template <typename T>

@@ -64,6 +64,9 @@ class Image : public RefCounted<Image> {
   // `offset` is below the node's size. `length` of the answer is > 0.
   virtual Result<ImageSpan> data(u64 node, u64 offset) = 0;
   virtual Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into);
+  // Up to where it costs little to fetch() when all before `end` is wanted: what is compressed together is
+  // best fetched together.
+  virtual u64 fetch_end(u64 /*node*/, u64 end) { return end; }
   // Whether data() may answer kFetch at all.
   virtual bool needs_fetch() const { return false; }
   virtual Result<size_t> readlink(u64 node, std::span<char> into) = 0;

@@ -16,7 +16,10 @@ namespace teacup::fs {
 
 namespace {
 constexpr u64 kMaxSize = 0x7fff'ffff'ffff'f000;
-constexpr u64 kFetchWindow = 256 * KiB;  // read ahead from images that have to be asked
+// What is fetched at once, from images that have to be asked or decoded: by who reads on, and by who reads
+// here and there.
+constexpr u64 kFetchWindow = 256 * KiB;
+constexpr u64 kFirstFetch = 64 * KiB;
 
 constexpr u64 page_of(u64 offset) {
   return offset >> kPageShift;
@@ -61,7 +64,9 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
       offset = align_up(offset + span.length, kPageSize);
       continue;
     }
-    u64 window = std::min(kFetchWindow, below_end() - offset);
+    bool reads_on = page == 0 || pages_.find(page - 1) != nullptr || end - offset > kFirstFetch;
+    u64 stop = std::min(offset + (reads_on ? kFetchWindow : kFirstFetch), below_end());
+    u64 window = std::min(image.fetch_end(below(), stop), below_end()) - offset;
     u64 count = pages_.stretch(page, pages_for(window)).pages;
     make_room(count);
     PageRun scratch = TRY(allocate_run(count));

@@ -123,10 +123,8 @@ Result<Ref<Image>> open_image(const abi::BootConfig& config) {
       const char* feature = nullptr;
       auto image = ErofsImage::open(arena().images[0], feature);
       if (!image.ok()) {
-        state.start_problem = feature != nullptr
-                                  ? "the EROFS image uses a feature that is not supported: make it without "
-                                    "compression, extra devices and long xattr prefixes"
-                                  : "the image is damaged: its EROFS superblock makes no sense";
+        state.start_problem =
+            feature != nullptr ? feature : "the image is damaged: its EROFS superblock makes no sense";
         return image.error();
       }
       return Ref<Image>(std::move(image).value());

@@ -21,6 +21,9 @@ inline constexpr u32 kIncompatTailPacking = 0x10;
 inline constexpr u32 kIncompatFragments = 0x20;
 inline constexpr u32 kIncompatXattrPrefixes = 0x40;
 
+inline constexpr u32 kAlgorithmLz4 =
+    1;  // of SuperBlock::compression_algorithms, where there are configurations
+
 struct SuperBlock {
   u32 magic;
   u32 checksum;  // crc32c of block 0 from here on, with this field zero
@@ -100,6 +103,30 @@ struct ChunkIndex {
   u32 block;
 };
 static_assert(sizeof(ChunkIndex) == 8);
+
+// Before the index of a compressed file.
+struct MapHeader {
+  u16 reserved;
+  u16 tail_size;  // bytes of the last extent, where it lies behind the index
+  u16 advise;
+  u8 algorithms;    // of the two types of start, 4 bits each; 0: LZ4
+  u8 cluster_bits;  // bits 0-2: above the block's; bit 7: the file is a fragment
+};
+static_assert(sizeof(MapHeader) == 8);
+
+inline constexpr u16 kAdviseCompacted2B = 1;
+inline constexpr u16 kAdviseBigCluster1 = 2;
+inline constexpr u16 kAdviseBigCluster2 = 4;
+inline constexpr u16 kAdviseInlineCluster = 8;
+
+enum class ClusterType : u8 { kPlain = 0, kHead = 1, kBelongs = 2, kHead2 = 3 };
+
+struct ClusterEntry {  // of a full index
+  u16 advise;          // bits 0-1: ClusterType
+  u16 start;
+  u32 block;  // or two u16, how far to the start of the extent and to that of the next
+};
+static_assert(sizeof(ClusterEntry) == 8);
 
 struct [[gnu::packed]] DirectoryEntry {
   u64 nid;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 #include <random>
 
 #include "kernel/abi/erofs.h"
@@ -52,10 +53,58 @@ TEST(ErofsTest, Chunks) {
   check_sizes(machine);
 }
 
-TEST(ErofsTest, RefusesCompressionByName) {
-  FsMachine machine(sample("-zlz4"));
-  if (machine.started) GTEST_SKIP() << "this mkfs.erofs made no compressed image";
-  EXPECT_NE(fs::fs_start_problem(), nullptr);
+// Each kind of index and cluster.
+constexpr const char* kCompressed[] = {
+    "-zlz4",
+    "-zlz4hc,9",
+    "-zlz4 -Elegacy-compress",
+    "-zlz4 -C65536",
+    "-zlz4hc -C1048576",
+    "-zlz4 -Eztailpacking",
+    "-zlz4 -C16384 -Eztailpacking",
+};
+
+class ErofsCompressed : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Options, ErofsCompressed, testing::ValuesIn(kCompressed));
+
+TEST_P(ErofsCompressed, ReadsAndWrites) {
+  HostDirectory tree;
+  ASSERT_EQ(system(tree_script(tree.path()).c_str()), 0);
+  std::string numbers;
+  for (int i = 0; i < 100000; i++) numbers += std::to_string(i) + "\n";
+  std::ofstream(tree.path() + "/numbers") << numbers;
+  FsMachine machine(make_erofs(tree.path(), GetParam()));
+  ASSERT_TRUE(machine.started);
+  check_sizes(machine);
+  // Here and there, then on, then over the end.
+  auto opened = machine.open("/numbers", abi::kO_RDWR);
+  ASSERT_TRUE(opened.ok());
+  fs::File& file = *opened.value();
+  for (u64 at : {u64{333333}, u64{4095}, u64{500001}, u64{0}, u64{numbers.size() - 3}}) {
+    EXPECT_EQ(read_all(file, at, 5000), numbers.substr(at, 5000)) << at;
+  }
+  EXPECT_EQ(checked(machine.read("/numbers")), numbers);
+  (void)write_all(file, 123456, "written");
+  numbers.replace(123456, 7, "written");
+  EXPECT_EQ(checked(machine.read("/numbers")), numbers);
+}
+
+TEST(ErofsTest, RefusesFeaturesByName) {
+  struct {
+    u32 feature;
+    const char* name;
+  } cases[] = {{erofs::kIncompatFragments, "fragments"},
+               {erofs::kIncompatXattrPrefixes, "xattr_prefixes"},
+               {1 << 20, "newer mkfs.erofs"}};
+  for (auto& [feature, name] : cases) {
+    std::vector<char> image = sample();
+    reinterpret_cast<erofs::SuperBlock*>(image.data() + erofs::kSuperOffset)->feature_incompat |= feature;
+    FsMachine machine(image);
+    EXPECT_FALSE(machine.started);
+    ASSERT_NE(fs::fs_start_problem(), nullptr);
+    EXPECT_NE(std::string_view(fs::fs_start_problem()).find(name), std::string_view::npos)
+        << fs::fs_start_problem();
+  }
 }
 
 // Goes everywhere and reads everything; whatever is found, it ends and does not crash.
@@ -90,10 +139,9 @@ void explore(FsMachine& machine, const std::string& path, int depth, int& budget
   }
 }
 
-TEST(ErofsTest, SurvivesDamage) {
-  std::vector<char> good = sample();
+void damage_and_explore(const std::vector<char>& good, int rounds) {
   std::mt19937 random(42);
-  for (int round = 0; round < 150; round++) {
+  for (int round = 0; round < rounds; round++) {
     std::vector<char> bad = good;
     int changes = 1 + static_cast<int>(random() % 30);
     for (int i = 0; i < changes; i++) {
@@ -105,7 +153,7 @@ TEST(ErofsTest, SurvivesDamage) {
     if (round % 10 == 9) bad.resize(bad.size() / 2);
     // The features stay what they were, or there is nothing to explore.
     auto* super = reinterpret_cast<erofs::SuperBlock*>(bad.data() + erofs::kSuperOffset);
-    auto* was = reinterpret_cast<erofs::SuperBlock*>(good.data() + erofs::kSuperOffset);
+    auto* was = reinterpret_cast<const erofs::SuperBlock*>(good.data() + erofs::kSuperOffset);
     super->magic = was->magic;
     super->feature_incompat = was->feature_incompat;
     super->block_bits = was->block_bits;
@@ -115,6 +163,32 @@ TEST(ErofsTest, SurvivesDamage) {
     int budget = 400;
     explore(machine, "", 0, budget);
   }
+}
+
+TEST(ErofsTest, SurvivesDamage) {
+  damage_and_explore(sample(), 150);
+}
+
+// Cut off after any block, what can be read is right.
+TEST_P(ErofsCompressed, SurvivesTruncation) {
+  std::vector<char> good = sample(GetParam());
+  for (size_t size = 4096; size < good.size(); size += 4096) {
+    FsMachine machine(std::vector<char>(good.begin(), good.begin() + static_cast<s64>(size)));
+    if (!machine.started) continue;
+    int budget = 400;
+    explore(machine, "", 0, budget);
+    for (size_t length : {1, 4096, 4097, 12289}) {
+      auto file = machine.open("/a/s" + std::to_string(length), abi::kO_RDONLY);
+      if (!file.ok()) continue;
+      std::string text = read_all(*file.value(), 0, length);
+      if (text.starts_with("error ")) continue;
+      EXPECT_EQ(text, std::string(text.size(), 'y')) << length << " bytes of an image cut to " << size;
+    }
+  }
+}
+
+TEST_P(ErofsCompressed, SurvivesDamage) {
+  damage_and_explore(sample(GetParam()), 60);
 }
 
 }  // namespace

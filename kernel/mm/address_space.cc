@@ -55,6 +55,15 @@ void AddressSpace::clear() {
   static_cast<void>(gate::unmap(kGuestHighStart, kGuestHighLength));
 }
 
+void AddressSpace::start_again() {
+  clear();
+  LockGuard guard(lock_);
+  peak_bytes_ = 0;
+  stale_.store(false, std::memory_order_seq_cst);
+  retried_address_ = 0;
+  retries_ = 0;
+}
+
 Result<Ref<AddressSpace>> AddressSpace::fork_copy_locked(u32 stack_slot) {
   Ref<AddressSpace> copy = TRY(create());
   AddressSpace& child = *copy;

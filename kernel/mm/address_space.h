@@ -115,6 +115,8 @@ class AddressSpace : public RefCounted<AddressSpace> {
   Result<Ref<AddressSpace>> fork_copy_locked(u32 stack_slot);
   // For exec in place: unmaps all guest memory and forgets it. Stack slots stay.
   void clear();
+  // For another program of another process: as clear(), and the accounts begin anew.
+  void start_again();
   // For the end of the host process: no guest code runs in it any more. Lets go of the files, without
   // unmapping anything: that is the host's.
   void forget();

@@ -8,7 +8,8 @@
 //   task is in guest code or just entering the kernel cannot be told without a fence at every entry
 //   (entry.S). A task that ends by itself (exit) leaves the list under the lock but may still be inside an
 //   unlock: it counts in `leaving` until its last instruction but one. Then the reaper does what the
-//   process's end does to the rest of the machine, and ends the host process.
+//   process's end does to the rest of the machine, and ends the host process, or leaves it to the next
+//   program (zygote.h).
 //
 //   If other guest processes live in the address space (borrowers, or their parent), there is no host
 //   exit_group: the last thread ends by itself.
@@ -313,7 +314,10 @@ void drop_program(Process& process) {
     self.leak()->unref();
   }
   task.mode.store(Mode::kDead, std::memory_order_seq_cst);
-  if (host.residents.load(std::memory_order_seq_cst) == 1) gate::exit_process(0);
+  if (host.residents.load(std::memory_order_seq_cst) == 1) {
+    become_zygote(task);
+    gate::exit_process(0);
+  }
   host.residents.fetch_sub(1, std::memory_order_seq_cst);
   gate::exit_thread();
 }

@@ -1,5 +1,8 @@
 // A zygote's life: the template clones it; it readies its first stack and queues itself; whoever takes it
-// writes its orders (HostProcess::program, assigned) and notifies its ghost; it becomes that task.
+// writes its orders (HostProcess::program, assigned) and notifies its ghost; it becomes that task. When the
+// program has ended, it unmaps all that was the guest's and queues itself again, in front: its page tables
+// for the arena are there already, which saves the next program as many faults, and the host a clone and an
+// exit.
 //
 // Lock order: kExec (the queue), alone.
 #include "kernel/task/zygote.h"
@@ -14,6 +17,7 @@ namespace teacup {
 namespace {
 
 constexpr u32 kWanted = 2;  // one is taken while the next is being made
+constexpr u32 kKept = 4;    // with those whose program has ended
 
 struct Zygotes {
   Mutex lock{LockRank::kExec};
@@ -35,10 +39,22 @@ void bump(std::atomic<u32>& word) {
   gate::futex_wake(word, ~u32{0} >> 1);
 }
 
+// Puts a zygote into the queue, where it is the next to be taken.
+void offer(Ref<HostProcess> zygote) {
+  Zygotes& queue = zygotes();
+  {
+    LockGuard guard(queue.lock);
+    queue.idle.push_front(*zygote.leak());
+    queue.idle_count++;
+  }
+  queue.arrivals.fetch_add(1, std::memory_order_seq_cst);
+  if (queue.takers.load(std::memory_order_seq_cst) != 0) gate::futex_wake(queue.arrivals, 1);
+}
+
 void wait_for_program(void* argument) {
   HostProcess& host = *static_cast<HostProcess*>(argument);
   HostThread& thread = *host.threads.front();
-  return_zygote(Ref<HostProcess>::share(&host));
+  offer(Ref<HostProcess>::share(&host));
   while (host.assigned.load(std::memory_order_acquire) == nullptr) park("a program", kNoDeadline, false);
   Task* task = host.assigned.load(std::memory_order_acquire);
   gate::set_task(task);
@@ -120,14 +136,34 @@ Result<void> spawn_zygote() {
 }
 
 void return_zygote(Ref<HostProcess> zygote) {
-  Zygotes& queue = zygotes();
+  offer(std::move(zygote));
+}
+
+void become_zygote(Task& dead) {
+  HostProcess& host = *dead.host;  // the list of hosts keeps it
+  HostThread& thread = *dead.host_thread;
   {
-    LockGuard guard(queue.lock);
-    queue.idle.push_back(*zygote.leak());
-    queue.idle_count++;
+    LockGuard guard(zygotes().lock);
+    if (zygotes().idle_count + zygotes().starting >= kKept) return;
   }
-  queue.arrivals.fetch_add(1, std::memory_order_seq_cst);
-  if (queue.takers.load(std::memory_order_seq_cst) != 0) gate::futex_wake(queue.arrivals, 1);
+  host.collect_gone();
+  {
+    // Other threads may not have left the host yet. And where the first one has ended, the process has no
+    // thread that its number names.
+    LockGuard guard(host.lock);
+    bool alone = host.threads.front() == &thread && host.threads.back() == &thread;
+    if (!alone || thread.tid.load(std::memory_order_relaxed) != host.host_pid.load(std::memory_order_relaxed))
+      return;
+  }
+  host.memory->set_slot_task(thread.stack_slot, nullptr);
+  host.residents.store(0, std::memory_order_seq_cst);
+  thread.ghost.host_pid.store(host.host_pid.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  thread.ghost.host_tid.store(host.host_pid.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  gate::set_task(&thread.ghost);
+  thread.task = nullptr;
+  host.assigned.store(nullptr, std::memory_order_relaxed);
+  host.memory->start_again();
+  continue_on_stack(mm::AddressSpace::stack_top(thread.stack_slot) - sizeof(Frame), &wait_for_program, &host);
 }
 
 void forget_zygote(HostProcess& host) {

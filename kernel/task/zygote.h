@@ -1,6 +1,7 @@
 // Zygotes: host processes that wait for a program: what a borrower's execve moves into (DESIGN 3), and the
-// first process of the machine starts in. The template makes them; each has an empty address space with its
-// first kernel stack ready, and sleeps without spinning.
+// first process of the machine starts in. The template makes them, and a host process whose program has ended
+// becomes one again; each has an empty address space with its first kernel stack ready, and sleeps without
+// spinning.
 //
 // Locks: the queue's own (kExec).
 #pragma once
@@ -29,6 +30,9 @@ Result<Ref<HostProcess>> take_zygote();
 // Starts `task` with `program` there. From then on the caller may not touch the task, which must not be
 // current; its own reference goes with it.
 void start_in_zygote(Ref<HostProcess> zygote, Ref<Task> task, Ref<ProgramRequest> program);
+// For the end of a process: its host process becomes a zygote, if that is good for something. Returns if not.
+// `dead` is the last task in it, done for and on its own thread's kernel stack, and holds no lock.
+void become_zygote(Task& dead);
 // A host process is gone: out of the queue with it if it is there.
 void forget_zygote(HostProcess& host);
 // Puts back one that was not needed after all.

@@ -106,6 +106,7 @@ def count_instructions(image):
         if machine.poll() is None:
             os.killpg(machine.pid, signal.SIGKILL)
         machine.wait()
+        machine.stdout.close()
     assert len(found) == len(CALLS) * TIMES, found
     return {call: min(found[i * TIMES:(i + 1) * TIMES]) for i, call in enumerate(CALLS)}
 

@@ -18,7 +18,7 @@ _teacup_run() {
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
         while [[ ${COMP_WORDS[i + 1]-} == [=:]* ]]; do i=$((i + 2)); done
         ;;
-      --trace | --stats) [[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 2)) ;;
+      --trace | --stats | --crash-report | --gdb) [[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 2)) ;;
       -*) ;;
       *) return ;;
     esac
@@ -27,7 +27,7 @@ _teacup_run() {
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --hostname -v --volume -m
-      --memory -i --interactive -t --tty --rm --mode --patch --trace --stats --print-host-surface -h --help' -- "$current")
+      --memory -i --interactive -t --tty --rm --mode --patch --trace --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"
   fi

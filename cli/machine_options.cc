@@ -25,6 +25,9 @@ host::MachineOptions machine_options(const RunOptions& options, bool terminal,
   machine.patch_rdtsc = options.patch_rdtsc;
   machine.trace = options.trace;
   machine.stats = options.stats;
+  machine.crash_report = options.crash_report;
+  machine.gdb_folder = options.gdb_folder;
+  machine.perf_map = options.perf_map;
   return machine;
 }
 

@@ -38,6 +38,8 @@ struct RawOptions {
   std::string patch = "cpuid";
   std::string trace;
   std::string stats;
+  std::string crash_report;
+  std::string gdb;
   bool print_host_surface = false;
 };
 
@@ -86,6 +88,13 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
       ->option_text("[=FILE]");
   app.add_flag("--stats{-}", raw.stats, "print counts as JSON at exit, on standard error or to FILE")
       ->option_text("[=FILE]");
+  app.add_flag("--crash-report{-}", raw.crash_report,
+               "when a guest process crashes, print where and why, on standard error or to FILE")
+      ->option_text("[=FILE]");
+  app.add_flag("--gdb{-}", raw.gdb,
+               "print how to attach gdb to each guest process; its scripts and symbols go to DIR")
+      ->option_text("[=DIR]");
+  app.add_flag("--perf-map", options.perf_map, "write /tmp/perf-PID.map for each guest process");
   app.add_flag("--print-host-surface", raw.print_host_surface,
                "print every host system call a guest process may make, and why");
 }
@@ -163,6 +172,8 @@ std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& optio
   if (auto problem = parse_patch_list(raw.patch, options.patch_cpuid, options.patch_rdtsc)) return problem;
   options.trace = optional_file(raw.trace);
   options.stats = optional_file(raw.stats);
+  options.crash_report = optional_file(raw.crash_report);
+  options.gdb_folder = optional_file(raw.gdb);
   return std::nullopt;
 }
 

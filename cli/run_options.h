@@ -50,10 +50,13 @@ struct RunOptions {
   bool remove = false;
 
   Mode mode = Mode::REWRITE;
-  bool patch_cpuid = true;           // what is patched besides system calls, in mode REWRITE
-  bool patch_rdtsc = false;          // and rdtscp
-  std::optional<std::string> trace;  // --trace[=FILE]: FILE, "" for standard error
-  std::optional<std::string> stats;  // --stats[=FILE]: FILE, "" for standard error
+  bool patch_cpuid = true;                  // what is patched besides system calls, in mode REWRITE
+  bool patch_rdtsc = false;                 // and rdtscp
+  std::optional<std::string> trace;         // --trace[=FILE]: FILE, "" for standard error
+  std::optional<std::string> stats;         // --stats[=FILE]: FILE, "" for standard error
+  std::optional<std::string> crash_report;  // --crash-report[=FILE]: the same
+  std::optional<std::string> gdb_folder;    // --gdb[=DIR]: DIR, "" for a new one
+  bool perf_map = false;
 };
 
 struct PrintHostSurface {};

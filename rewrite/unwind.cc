@@ -2,94 +2,10 @@
 
 #include <algorithm>
 
+#include "rewrite/dwarf_reader.h"
+
 namespace teacup::rewrite {
 namespace {
-
-// DWARF pointer encodings (LSB 5, 10.5).
-constexpr u8 kOmit = 0xff;
-constexpr u8 kFormatMask = 0x0f;
-constexpr u8 kApplicationMask = 0x70;
-constexpr u8 kPcRelative = 0x10;
-constexpr u8 kDataRelative = 0x30;
-constexpr u8 kIndirect = 0x80;
-
-// Reads on; after the end of the bytes, zeros and `failed`.
-class Reader {
- public:
-  Reader(Bytes bytes, u64 address) : bytes_(bytes), address_(address) {}
-
-  template <typename T>
-  T get() {
-    std::optional<T> value = load<T>(bytes_, at_);
-    if (!value) failed = true;
-    at_ += sizeof(T);
-    return value.value_or(T{});
-  }
-  u64 uleb() {
-    u64 value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-      u8 byte = get<u8>();
-      value |= u64{byte & 0x7fu} << shift;
-      if (!(byte & 0x80)) break;
-    }
-    return value;
-  }
-  void skip(u64 count) { at_ = count > bytes_.size() ? bytes_.size() + 1 : at_ + count; }
-  u64 address() const { return address_ + at_; }
-  u64 at() const { return at_; }
-
-  // A value in a pointer encoding; `data_base` is what data-relative ones count from. Indirect ones are not
-  // followed.
-  u64 pointer(u8 encoding, u64 data_base = 0) {
-    if (encoding == kOmit) return 0;
-    u64 here = address();
-    u64 value = 0;
-    switch (encoding & kFormatMask) {
-      case 0x00:
-      case 0x04:
-      case 0x0c:
-        value = get<u64>();
-        break;
-      case 0x01:
-        value = uleb();
-        break;
-      case 0x02:
-        value = get<u16>();
-        break;
-      case 0x03:
-        value = get<u32>();
-        break;
-      case 0x0a:
-        value = static_cast<u64>(s64{get<s16>()});
-        break;
-      case 0x0b:
-        value = static_cast<u64>(s64{get<s32>()});
-        break;
-      default:
-        failed = true;
-        return 0;
-    }
-    if (value == 0) return 0;
-    switch (encoding & kApplicationMask) {
-      case 0:
-        return value;
-      case kPcRelative:
-        return value + here;
-      case kDataRelative:
-        return value + data_base;
-      default:
-        failed = true;
-        return 0;
-    }
-  }
-
-  bool failed = false;
-
- private:
-  Bytes bytes_;
-  u64 address_;
-  u64 at_ = 0;
-};
 
 struct Cie {
   u8 pointer_encoding = 0;
@@ -99,7 +15,7 @@ struct Cie {
 };
 
 std::optional<Cie> parse_cie(const ElfObject& object, u64 address) {
-  Reader in(object.from(address), address);
+  DwarfReader in(object.from(address), address);
   in.get<u32>();
   if (in.get<u32>() != 0) return std::nullopt;
   u8 version = in.get<u8>();
@@ -160,7 +76,7 @@ bool UnwindTable::read_header() {
   Bytes bytes = object_.from(header);
   if (header == 0 || bytes.size() < 12) return false;
   constexpr u8 kTableEncoding = kDataRelative | 0x0b;
-  Reader in(bytes, header);
+  DwarfReader in(bytes, header);
   u8 version = in.get<u8>();
   u8 frame_encoding = in.get<u8>();
   u8 count_encoding = in.get<u8>();
@@ -191,14 +107,14 @@ void UnwindTable::read_all() {
 }
 
 std::optional<Frame> UnwindTable::parse(u64 fde) const {
-  Reader in(object_.from(fde), fde);
+  DwarfReader in(object_.from(fde), fde);
   u32 length = in.get<u32>();
   u64 here = in.address();
   u32 back = in.get<u32>();
   if (in.failed || length == 0 || length >= 0xfffffff0 || back == 0) return std::nullopt;
   std::optional<Cie> cie = parse_cie(object_, here - back);
   if (!cie) return std::nullopt;
-  Frame frame{.begin = 0, .end = 0, .lsda = 0, .signal_frame = cie->signal_frame};
+  Frame frame{.begin = 0, .end = 0, .lsda = 0, .fde = fde, .signal_frame = cie->signal_frame};
   frame.begin = in.pointer(cie->pointer_encoding);
   u64 size = in.pointer(cie->pointer_encoding & kFormatMask);
   frame.end = frame.begin + size;
@@ -245,7 +161,7 @@ u64 UnwindTable::begin_after(u64 address) const {
 std::vector<u64> UnwindTable::landing_pads(const Frame& frame) const {
   std::vector<u64> pads;
   if (frame.lsda == 0) return pads;
-  Reader in(object_.from(frame.lsda), frame.lsda);
+  DwarfReader in(object_.from(frame.lsda), frame.lsda);
   u8 start_encoding = in.get<u8>();
   u64 start = start_encoding == kOmit ? frame.begin : in.pointer(start_encoding);
   if (in.get<u8>() != kOmit) in.uleb();  // the type table

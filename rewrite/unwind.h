@@ -15,6 +15,7 @@ struct Frame {
   u64 begin = 0;
   u64 end = 0;
   u64 lsda = 0;               // language-specific data (landing pads), 0 without
+  u64 fde = 0;                // its address
   bool signal_frame = false;  // a signal trampoline: `begin` is one byte before the first instruction
 };
 

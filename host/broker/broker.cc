@@ -71,6 +71,8 @@ void Broker::prepare() {
   remember_arena();
   if (options_.trace) trace_fd_ = open_output(*options_.trace, "--trace");
   if (options_.stats) stats_fd_ = open_output(*options_.stats, "--stats");
+  if (options_.crash_report) crash_fd_ = open_output(*options_.crash_report, "--crash-report");
+  make_debugger();
   sigset_t set = taken_signals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);  // reported to the guest by its next write
@@ -212,6 +214,9 @@ void Broker::handle(u32 slot, const Request& request) {
     case abi::RingOp::kImporter:
       workers_.add([this, slot, request] { answer(slot, import(request.args)); });
       break;
+    case abi::RingOp::kDebug:
+      workers_.add([this, slot, request] { answer(slot, debug(request.args[0], request.args[1])); });
+      break;
     case abi::RingOp::kHostFile:
       workers_.add([this, slot, request] { answer(slot, host_files_.serve(request.args)); });
       break;
@@ -263,11 +268,48 @@ void Broker::kick(u64 pid, u64 tid) {
 void Broker::message(u64 offset, u64 length) {
   constexpr u64 kLongest = 64 * 1024;
   if (length > kLongest || !in_arena(offset, length)) return;
-  std::string line(&arena_at<char>(offset), length);
-  int fd = trace_fd_ >= 0 ? trace_fd_ : STDERR_FILENO;
+  print(trace_fd_ >= 0 ? trace_fd_ : STDERR_FILENO, std::string(&arena_at<char>(offset), length) + "\n");
+}
+
+// Whole lines.
+void Broker::print(int fd, std::string text) const {
   // A terminal in raw mode does not return its carriage by itself.
-  line += terminal_.taken() && isatty(fd) ? "\r\n" : "\n";
-  write_all(fd, line.data(), line.size());
+  if (terminal_.taken() && isatty(fd)) {
+    for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2) text.insert(at, "\r");
+  }
+  write_all(fd, text.data(), text.size());
+}
+
+// --- For people with debuggers.
+
+void Broker::make_debugger() {
+  u32 wanted = abi::boot_config().debug;
+  if (wanted == 0) return;
+  DebuggerOptions debugger{options_.gdb_folder, options_.perf_map, options_.crash_report.has_value(),
+                           abi::boot_config().prepare_flags};
+  auto read = [this](std::span<const abi::PreparePiece> pieces, std::span<std::byte> into) {
+    return read_pieces(image_, pieces, into) == 0;
+  };
+  try {
+    debugger_ = std::make_unique<Debugger>(
+        debugger, read, [this](const std::string& line) { print(STDERR_FILENO, line + "\n"); },
+        [this](const std::string& text) { print(crash_fd_, text); });
+  } catch (const std::exception& error) {
+    throw LaunchError(error.what());
+  }
+}
+
+s64 Broker::debug(u64 offset, u64 size) {
+  constexpr u64 kLongest = 16 * MiB;
+  if (debugger_ == nullptr) return -ENOSYS;
+  if (size > kLongest || !in_arena(offset, size)) return -EINVAL;
+  const std::byte* bytes = &arena_at<std::byte>(offset);
+  std::vector<std::byte> report(bytes, bytes + size);
+  try {
+    return debugger_->serve(report);
+  } catch (const std::exception&) {
+    return -ENOMEM;
+  }
 }
 
 // --- The end.
@@ -291,6 +333,7 @@ void Broker::finish() {
   terminal_.restore();
   workers_.stop();  // what a host file is being told is finished
   write_stats();
+  if (debugger_) debugger_->finish();
   int status = gave_up != 0 ? 128 + gave_up : exit_status();
   fflush(nullptr);
   _exit(status);

@@ -20,6 +20,7 @@
 #include "host/broker/streams.h"
 #include "host/broker/terminal.h"
 #include "host/broker/work_queue.h"
+#include "host/debug/debugger.h"
 #include "host/importer/importer.h"
 #include "host/launch/image.h"
 #include "host/launch/machine_options.h"
@@ -54,6 +55,9 @@ class Broker {
   s64 import(const u64 (&args)[6]);
   void kick(u64 pid, u64 tid);
   void message(u64 offset, u64 length);
+  void make_debugger();
+  s64 debug(u64 offset, u64 size);
+  void print(int fd, std::string text) const;
   void reap();
   void on_signal(int signal);
   void stand_still();
@@ -69,11 +73,13 @@ class Broker {
   pid_t machine_ = 0;
   int trace_fd_ = -1;
   int stats_fd_ = -1;
+  int crash_fd_ = -1;
   u64 started_at_ = 0;
   std::atomic<bool> machine_gone_{false};
   Terminal terminal_;
   Streams streams_;
-  WorkQueue workers_;  // requests that take long: planning patches, the importer
+  std::unique_ptr<Debugger> debugger_;  // null: nothing is wanted of it. The workers' alone
+  WorkQueue workers_;                   // requests that take long: planning patches, the importer
   std::thread ring_thread_;
 };
 

@@ -204,6 +204,12 @@ s64 serve_prepared(const Image& image, const u64 (&args)[6]) {
   }
 }
 
+s64 read_pieces(const Image& image, std::span<const abi::PreparePiece> pieces, std::span<std::byte> into) {
+  Request request;
+  request.pieces.assign(pieces.begin(), pieces.end());
+  return read_file(image, request, into);
+}
+
 s64 serve_prepare(const Image& image, const u64 (&args)[6]) {
   try {
     return prepare(image, args);

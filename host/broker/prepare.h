@@ -1,7 +1,11 @@
 // Preparing executables for the guest side: RingOp::kPrepare (kernel/abi/prepare.h).
 #pragma once
 
+#include <cstddef>
+#include <span>
+
 #include "host/launch/image.h"
+#include "kernel/abi/prepare.h"
 #include "kernel/base/types.h"
 
 namespace teacup::host {
@@ -12,5 +16,9 @@ namespace teacup::host {
 s64 serve_prepare(const Image& image, const u64 (&args)[6]);
 // The same from the cache alone, in microseconds; 0 if it is not there.
 s64 serve_prepared(const Image& image, const u64 (&args)[6]);
+
+// Reads a file of the guest's by its pieces. 0, EINVAL for pieces that are not of the arena or the image, or
+// EIO.
+s64 read_pieces(const Image& image, std::span<const abi::PreparePiece> pieces, std::span<std::byte> into);
 
 }  // namespace teacup::host

@@ -22,12 +22,15 @@ struct MachineOptions {
   std::string user;                      // UID[:GID] or names of the image's passwd and group
   std::string hostname;                  // empty: the default
   std::vector<MachineVolume> volumes;
-  std::uint64_t memory = 0;          // bytes; 0: the host's
-  bool trap = false;                 // patch nothing
-  bool patch_cpuid = true;           // if anything is patched: cpuid too
-  bool patch_rdtsc = false;          // and rdtsc and rdtscp
-  std::optional<std::string> trace;  // file, "" for stderr
-  std::optional<std::string> stats;  // file, "" for stderr
+  std::uint64_t memory = 0;                 // bytes; 0: the host's
+  bool trap = false;                        // patch nothing
+  bool patch_cpuid = true;                  // if anything is patched: cpuid too
+  bool patch_rdtsc = false;                 // and rdtsc and rdtscp
+  std::optional<std::string> trace;         // file, "" for stderr
+  std::optional<std::string> stats;         // file, "" for stderr
+  std::optional<std::string> crash_report;  // file, "" for stderr
+  std::optional<std::string> gdb_folder;    // "" for a new one
+  bool perf_map = false;
 };
 
 }  // namespace teacup::host

@@ -21,6 +21,7 @@
 #include "host/launch/host_check.h"
 #include "host/launch/image.h"
 #include "host/launch/template.h"
+#include "kernel/abi/debug.h"
 #include "kernel/abi/events.h"
 #include "kernel/abi/prepare.h"
 #include "kernel/abi/stats.h"
@@ -107,6 +108,9 @@ void write_config(Arena& arena, const MachineOptions& options, const Image& imag
                          (options.patch_rdtsc ? u32{abi::kPrepareClock} : 0);
   config.trace = options.trace.has_value();
   config.stats = options.stats.has_value();
+  config.debug = (options.gdb_folder || options.perf_map ? u32{abi::kDebugMaps} : 0) |
+                 (options.perf_map ? u32{abi::kDebugAnonymousText} : 0) |
+                 (options.crash_report ? u32{abi::kDebugCrashes} : 0);
   config.image_kind = static_cast<u32>(image.kind);
   if (getrandom(config.random_seed, sizeof config.random_seed, 0) != sizeof config.random_seed) {
     throw LaunchError("no random bytes from the host (getrandom)");

@@ -22,6 +22,7 @@ enum class RingOp : u32 {
   kHostFile,  // a: request offset, b: size, c: response offset, d: size (abi/host_file.h)
   kStream,    // a: StreamOp, b..: see abi/stream.h: stdin, stdout, stderr and the terminal
   kImporter,  // a: request offset, b: size, c: response offset, d: size (abi/importer.h)
+  kDebug,     // a: report offset, b: size (abi/debug.h)
 };
 
 enum SlotState : u32 { kSlotFree = 0, kSlotClaimed = 1, kSlotSubmitted = 2, kSlotTaken = 3, kSlotDone = 4 };

@@ -150,18 +150,18 @@ Result<WordKey> AddressSpace::word_key(u64 address, bool is_private) {
   return WordKey{object, mapping->offset + (address - mapping->start)};
 }
 
-Result<MappingInfo> AddressSpace::next_mapping(u64 address) const {
+Result<MappingInfo> AddressSpace::next_mapping(u64 address, bool with_trampolines) const {
   LockGuard guard(lock_);
   for (size_t i = mappings_.find(address); i < mappings_.size(); i++) {
     const Mapping& mapping = mappings_[i];
-    if (!mapping.is_guest()) continue;
+    if (!mapping.is_guest() && !with_trampolines) continue;
     const char* name = nullptr;
     if (mapping.kind == MappingKind::kStack) name = "[stack]";
     if (mapping.kind == MappingKind::kVdso) name = "[vdso]";
     bool in_heap = brk_ > brk_start_ && mapping.start < page_up(brk_) && mapping.end > brk_start_;
     if (name == nullptr && !mapping.file && in_heap) name = "[heap]";
-    return MappingInfo{mapping.start,  mapping.end,    mapping.prot, mapping.shared,
-                       mapping.locked, mapping.offset, mapping.file, name};
+    return MappingInfo{mapping.start,  mapping.end,  mapping.prot, mapping.shared,      mapping.locked,
+                       mapping.offset, mapping.file, name,         mapping.object_base, !mapping.is_guest()};
   }
   return Errno::NOENT;
 }

@@ -66,6 +66,8 @@ struct MappingInfo {
   u64 offset;
   Ref<fs::File> file;
   const char* name;  // "[heap]", "[stack]", "[vdso]"; null: the file's path, or nothing
+  u64 object_base;   // of patched text and of trampolines: where object offset 0 is; else 0
+  bool is_trampolines;
 };
 
 // What a fault that the host reported was, in the guest's terms.
@@ -154,8 +156,9 @@ class AddressSpace : public RefCounted<AddressSpace> {
   static u64 signal_stack(u32 slot);  // kSignalStackSize bytes from here
 
   // --- For /proc and accounting, from any process.
-  // The first mapping that ends above `address`. ENOENT: none.
-  Result<MappingInfo> next_mapping(u64 address) const;
+  // The first mapping that ends above `address`. ENOENT: none. `with_trampolines`: also those, which to the
+  // guest are free addresses.
+  Result<MappingInfo> next_mapping(u64 address, bool with_trampolines = false) const;
   Totals totals() const;
   ProgramLayout layout() const;
   void set_layout(const ProgramLayout& layout);
@@ -227,6 +230,8 @@ class AddressSpace : public RefCounted<AddressSpace> {
   // --- late_text.cc
   Ref<fs::File> find_late_text(u64 start, u64 end) const;
   void attach_late_text_locked(u64 start, u64 end, fs::File& file, const Ref<Text>& text);
+  // --- anonymous_text.cc
+  void make_anonymous_locked(const Mapping& mapping);
   // --- copied_text.cc
   void remember_text_locked(Text& text);
   void forget_texts_locked();

@@ -262,6 +262,7 @@ Result<void> AddressSpace::insert_file_locked(Mapping mapping, bool populate) {
       return mapped.error();
     }
   }
+  make_anonymous_locked(mapping);
   if (populate && mapping.backed_end > mapping.start) {
     bool writes = (mapping.prot & abi::kPROT_WRITE) != 0;
     static_cast<void>(gate::advise(mapping.start, mapping.backed_end - mapping.start,

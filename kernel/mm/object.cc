@@ -44,6 +44,7 @@ bool AddressSpace::attach_text_locked(Mapping& mapping) {
     trampolines.object_base = mapping.object_base;
     trampolines.prot = kReadExecute;
     trampolines.kind = MappingKind::kTrampolines;
+    make_anonymous_locked(trampolines);
     mappings_.insert(std::move(trampolines));
   }
   if (map_text_locked(mapping).ok()) {

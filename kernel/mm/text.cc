@@ -5,6 +5,7 @@
 
 #include "fs/inode.h"
 #include "kernel/abi/boot.h"
+#include "kernel/abi/debug.h"
 #include "kernel/abi/prepare.h"
 #include "kernel/abi/stats.h"
 #include "kernel/base/memory.h"
@@ -27,7 +28,8 @@ class Reader final : public fs::MapObserver {
 struct Memory {
   bool rewrite = false;
   u32 prepare_flags = 0;  // abi::PrepareFlags
-  WaitQueue prepared;     // some entry became ready
+  bool anonymous = false;
+  WaitQueue prepared;  // some entry became ready
 };
 
 // The cache entry of an inode: its Inode::text.
@@ -328,9 +330,16 @@ Result<void> text_cache_start(bool rewrite, u32 prepare_flags) {
   return {};
 }
 
+bool text_is_anonymous() {
+  auto* memory = root<Memory>(Root::kMemory);
+  return memory != nullptr && memory->anonymous;
+}
+
 Result<void> mm_start() {
   const abi::BootConfig& config = abi::boot_config();
-  return text_cache_start(config.mode == abi::InterceptMode::kRewrite, config.prepare_flags);
+  TRY(text_cache_start(config.mode == abi::InterceptMode::kRewrite, config.prepare_flags));
+  root<Memory>(Root::kMemory)->anonymous = (config.debug & abi::kDebugAnonymousText) != 0;
+  return {};
 }
 
 }  // namespace teacup::mm

@@ -83,6 +83,9 @@ class Text : public RefCounted<Text> {
 // there is no memory for it. Asks the broker the first time. No lock held.
 Ref<Text> text_of(fs::File& file);
 
+// Whether executable mappings are to be copies of their own, for profilers (anonymous_text.cc).
+bool text_is_anonymous();
+
 // Once, by the template. `rewrite` false (--mode trap): text_of() always gives null. `prepare_flags`:
 // abi::PrepareFlags.
 Result<void> text_cache_start(bool rewrite, u32 prepare_flags);

@@ -8,6 +8,7 @@
 #include "kernel/signal/frame.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/stop.h"
+#include "kernel/task/debug_report.h"
 #include "kernel/task/exit.h"
 #include "kernel/task/tracer.h"
 
@@ -79,7 +80,9 @@ void settle_call(Task& task, Frame& frame, const abi::SigAction* action) {
   frame.call_number = kNoCall;
 }
 
-[[noreturn]] void die_of(Task& task, int signal) {
+[[noreturn]] void die_of(Task& task, Frame& frame, const abi::SigInfo& info) {
+  int signal = info.signo;
+  if ((signal_bit(signal) & kCoreSignals) != 0) report_crash(task, info, context_of(task, frame));
   u32 status = static_cast<u32>(signal);
   bool core = (signal_bit(signal) & kCoreSignals) != 0 && task.process->limit(abi::kRLIMIT_CORE) > 0 &&
               task.process->dumpable;
@@ -90,7 +93,7 @@ void run_handler(Task& task, Frame& frame, const Taken& taken) {
   settle_call(task, frame, &taken.action);
   if (!push_signal_frame(task, frame, taken.action, taken.info).ok()) {
     // No stack to put it on. A handler for SIGSEGV has no better one.
-    if (taken.signal == abi::kSIGSEGV) die_of(task, abi::kSIGSEGV);
+    if (taken.signal == abi::kSIGSEGV) die_of(task, frame, taken.info);
     force_signal(task, kernel_signal(abi::kSIGSEGV));
     return;
   }
@@ -114,7 +117,8 @@ bool deliver(Task& task, Frame& frame, const Taken& taken) {
     begin_stop(task, taken.signal, taken.continue_count);
     return false;
   }
-  die_of(task, taken.signal);
+  settle_call(task, frame, nullptr);
+  die_of(task, frame, taken.info);
 }
 
 }  // namespace

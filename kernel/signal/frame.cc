@@ -95,6 +95,34 @@ Result<void> load_vector_state(u64 area) {
   return {};
 }
 
+void load_registers(Task& task, Frame& frame, const abi::SigContext& context) {
+  frame.r8 = context.r8;
+  frame.r9 = context.r9;
+  frame.r10 = context.r10;
+  frame.r11 = context.r11;
+  frame.r12 = context.r12;
+  frame.r13 = context.r13;
+  frame.r14 = context.r14;
+  frame.r15 = context.r15;
+  frame.rdi = context.rdi;
+  frame.rsi = context.rsi;
+  frame.rbp = context.rbp;
+  frame.rbx = context.rbx;
+  frame.rdx = context.rdx;
+  frame.rax = context.rax;
+  frame.rcx = context.rcx;
+  frame.rsp = context.rsp;
+  frame.rip = task.memory->kernel_pc(context.rip);
+  // The rest (NT, ID) stays as the handler left it, as on Linux.
+  frame.rflags = (context.rflags & kUserFlags) | (frame.rflags & ~kUserFlags) | 0x202;
+  frame.cs = kUserCs;
+  frame.ss = kUserSs;
+  frame.kind = FrameKind::kFull;
+  frame.call_number = kNoCall;
+}
+
+}  // namespace
+
 abi::SigContext context_of(Task& task, const Frame& frame) {
   abi::SigContext context{};
   context.r8 = frame.r8;
@@ -126,34 +154,6 @@ abi::SigContext context_of(Task& task, const Frame& frame) {
   }
   return context;
 }
-
-void load_registers(Task& task, Frame& frame, const abi::SigContext& context) {
-  frame.r8 = context.r8;
-  frame.r9 = context.r9;
-  frame.r10 = context.r10;
-  frame.r11 = context.r11;
-  frame.r12 = context.r12;
-  frame.r13 = context.r13;
-  frame.r14 = context.r14;
-  frame.r15 = context.r15;
-  frame.rdi = context.rdi;
-  frame.rsi = context.rsi;
-  frame.rbp = context.rbp;
-  frame.rbx = context.rbx;
-  frame.rdx = context.rdx;
-  frame.rax = context.rax;
-  frame.rcx = context.rcx;
-  frame.rsp = context.rsp;
-  frame.rip = task.memory->kernel_pc(context.rip);
-  // The rest (NT, ID) stays as the handler left it, as on Linux.
-  frame.rflags = (context.rflags & kUserFlags) | (frame.rflags & ~kUserFlags) | 0x202;
-  frame.cs = kUserCs;
-  frame.ss = kUserSs;
-  frame.kind = FrameKind::kFull;
-  frame.call_number = kNoCall;
-}
-
-}  // namespace
 
 bool on_alternate_stack(const Task& task, u64 rsp) {
   const abi::SigAltStack& stack = task.signals.alt_stack;

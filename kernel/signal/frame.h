@@ -10,6 +10,9 @@
 
 namespace teacup {
 
+// The registers as a handler sees them, but for fpstate.
+abi::SigContext context_of(Task& task, const Frame& frame);
+
 // Builds the frame for `action`'s handler and turns `frame` to it. EFAULT: no room for it.
 Result<void> push_signal_frame(Task& task, Frame& frame, const abi::SigAction& action,
                                const abi::SigInfo& info);

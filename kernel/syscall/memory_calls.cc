@@ -7,6 +7,7 @@
 #include "fs/path.h"
 #include "kernel/abi/mm.h"
 #include "kernel/abi/process.h"
+#include "kernel/task/debug_report.h"
 #include "kernel/task/process.h"
 #include "kernel/task/task.h"
 
@@ -37,8 +38,10 @@ Result<GuestAddress> sys_mmap(Task& task, GuestAddress address, size_t length, P
     bool no_exec = path != nullptr && *path && (path->mount().flags & fs::kMountNoExec) != 0;
     if (no_exec && (prot & abi::kPROT_EXEC) != 0) return Errno::PERM;
   }
+  bool is_text = file && (prot & abi::kPROT_EXEC) != 0;
   u64 mapped =
       TRY(task.memory->map(address.value, length, prot, flags, std::move(file), offset, limits_of(task)));
+  if (is_text) report_maps(task);
   return GuestAddress{mapped};
 }
 

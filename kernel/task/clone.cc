@@ -10,6 +10,7 @@
 
 #include "kernel/base/memory.h"
 #include "kernel/task/borrow.h"
+#include "kernel/task/debug_report.h"
 #include "kernel/task/enter.h"
 #include "kernel/task/exit.h"
 #include "kernel/task/frame.h"
@@ -263,6 +264,7 @@ Result<void> start_fork(Task& parent, Ref<Task>& child, const CloneArguments& ar
     self.host_tid.store(own, std::memory_order_seq_cst);
     // The host has copied the parent's frame with its stack. The parent itself may be gone already.
     answer_child(frame_of(self), arguments);
+    report_maps(self);
     child_main(self, arguments);
   }
   memory.unlock_for_fork();

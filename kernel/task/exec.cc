@@ -11,6 +11,7 @@
 //
 // Lock order: kProcessTree, then kSignal.
 #include "kernel/task/exec.h"
+#include "kernel/task/debug_report.h"
 
 #include "fs/vfs.h"
 #include "kernel/abi/stats.h"
@@ -159,6 +160,7 @@ void run_program(Task& task, Ref<ProgramRequest> program) {
     set_start_frame(task, loaded.value());
     program = nullptr;
   }
+  report_maps(task);
   if (Tracer* trace = tracer()) trace->call_succeeded(task);
   gate::set_fs_base(0);
   reset_vector_state();
@@ -211,6 +213,7 @@ Result<void> exec(Task& task, const ExecArguments& arguments) {
     end_process(task, abi::kSIGKILL);
   }
   set_start_frame(task, loaded.value());
+  report_maps(task);
   gate::set_fs_base(0);
   reset_vector_state();
   return {};

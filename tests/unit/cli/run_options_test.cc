@@ -190,6 +190,17 @@ TEST_F(RunOptionsTest, TraceAndStatsTakeAFileOnlyBehindEquals) {
   EXPECT_EQ(good({"--trace=a", "--trace=b"}).trace, "b");
 }
 
+TEST_F(RunOptionsTest, DebuggersOptions) {
+  const RunOptions none = good({});
+  EXPECT_FALSE(none.crash_report || none.gdb_folder || none.perf_map);
+  const RunOptions bare = run({"--crash-report", "--gdb", "--perf-map", image_, "true"});
+  EXPECT_EQ(bare.crash_report, "");
+  EXPECT_EQ(bare.gdb_folder, "");
+  EXPECT_TRUE(bare.perf_map);
+  EXPECT_EQ(good({"--gdb=/tmp/g"}).gdb_folder, "/tmp/g");
+  EXPECT_EQ(good({"--crash-report=c"}).crash_report, "c");
+}
+
 TEST_F(RunOptionsTest, ModeAndHostname) {
   EXPECT_EQ(good({"--mode", "trap"}).mode, Mode::TRAP);
   EXPECT_EQ(good({"--mode=rewrite"}).mode, Mode::REWRITE);

@@ -7,6 +7,8 @@
 // Lock order: kExec (the queue), alone.
 #include "kernel/task/zygote.h"
 
+#include "kernel/abi/boot.h"
+#include "kernel/abi/debug.h"
 #include "kernel/task/exec.h"
 #include "kernel/task/frame.h"
 #include "kernel/task/processes.h"
@@ -142,6 +144,9 @@ void return_zygote(Ref<HostProcess> zygote) {
 void become_zygote(Task& dead) {
   HostProcess& host = *dead.host;  // the list of hosts keeps it
   HostThread& thread = *dead.host_thread;
+  // What is known to a debugger or profiler by a host process's number is one program.
+  constexpr u32 kReports = abi::kDebugMaps | abi::kDebugAnonymousText;
+  if ((abi::boot_config().debug & kReports) != 0) return;
   {
     LockGuard guard(zygotes().lock);
     if (zygotes().idle_count + zygotes().starting >= kKept) return;

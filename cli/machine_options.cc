@@ -28,6 +28,7 @@ host::MachineOptions machine_options(const RunOptions& options, bool terminal,
   machine.crash_report = options.crash_report;
   machine.gdb_folder = options.gdb_folder;
   machine.perf_map = options.perf_map;
+  machine.cpu = options.cpu;
   return machine;
 }
 

@@ -36,6 +36,7 @@ struct RawOptions {
   std::optional<std::string> memory;
   std::string mode = "rewrite";
   std::string patch = "cpuid";
+  std::string cpu = "host";
   std::string trace;
   std::string stats;
   std::string crash_report;
@@ -84,6 +85,8 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
              "rewrite (default) patches system-call sites; trap patches none and is slower");
   add_single(app, "--patch", raw.patch, "LIST",
              "patch these instructions too: cpuid (default), rdtsc, none; several with commas");
+  add_single(app, "--cpu", raw.cpu, "MODEL",
+             "the processor that cpuid describes: host (default), x86-64, or x86-64-v2 to -v4");
   app.add_flag("--trace{-}", raw.trace, "print each system call, on standard error or to FILE")
       ->option_text("[=FILE]");
   app.add_flag("--stats{-}", raw.stats, "print counts as JSON at exit, on standard error or to FILE")
@@ -170,6 +173,11 @@ std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& optio
     return CliError{"--mode '" + raw.mode + "' is not known", "Give rewrite (the default) or trap."};
   }
   if (auto problem = parse_patch_list(raw.patch, options.patch_cpuid, options.patch_rdtsc)) return problem;
+  if (auto problem = parse_cpu(raw.cpu, options.cpu)) return problem;
+  if (options.cpu != abi::CpuModel::kHost && (options.mode == Mode::TRAP || !options.patch_cpuid)) {
+    return CliError{"--cpu " + raw.cpu + " needs cpuid to be patched",
+                    "Leave out --mode trap, and give --patch with cpuid or not at all."};
+  }
   options.trace = optional_file(raw.trace);
   options.stats = optional_file(raw.stats);
   options.crash_report = optional_file(raw.crash_report);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/error.h"
+#include "kernel/abi/cpu_model.h"
 
 namespace teacup::cli {
 
@@ -57,6 +58,7 @@ struct RunOptions {
   std::optional<std::string> crash_report;  // --crash-report[=FILE]: the same
   std::optional<std::string> gdb_folder;    // --gdb[=DIR]: DIR, "" for a new one
   bool perf_map = false;
+  abi::CpuModel cpu = abi::CpuModel::kHost;
 };
 
 struct PrintHostSurface {};

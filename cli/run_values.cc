@@ -196,4 +196,15 @@ std::optional<CliError> parse_patch_list(const std::string& list, bool& cpuid, b
   return std::nullopt;
 }
 
+std::optional<CliError> parse_cpu(const std::string& name, abi::CpuModel& model) {
+  using abi::CpuModel;
+  for (CpuModel known : {CpuModel::kHost, CpuModel::kV1, CpuModel::kV2, CpuModel::kV3, CpuModel::kV4}) {
+    if (name != abi::cpu_model_name(known) && !(known == CpuModel::kV1 && name == "x86-64-v1")) continue;
+    model = known;
+    return std::nullopt;
+  }
+  return CliError{"--cpu '" + name + "' is not known",
+                  "Give host (the default), x86-64, x86-64-v2, x86-64-v3 or x86-64-v4."};
+}
+
 }  // namespace teacup::cli

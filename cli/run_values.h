@@ -36,4 +36,7 @@ std::optional<CliError> image_problem(const std::string& image);
 // --patch: "cpuid", "rdtsc" or "none", several with commas between. What is not named is false.
 std::optional<CliError> parse_patch_list(const std::string& list, bool& cpuid, bool& rdtsc);
 
+// --cpu: "host" or a level of the x86-64 psABI.
+std::optional<CliError> parse_cpu(const std::string& name, abi::CpuModel& model);
+
 }  // namespace teacup::cli

@@ -7,6 +7,8 @@
 // request.
 #include <algorithm>
 
+#include "kernel/abi/boot.h"
+#include "kernel/abi/cpu_model.h"
 #include "kernel/abi/mm.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/base/memory.h"
@@ -173,6 +175,8 @@ Result<void> loader_start() {
   loader->vdso = TRY(allocate_run(page_up(kVdsoSize) / kPageSize));
   memcpy(reinterpret_cast<void*>(loader->vdso.address()), kVdsoImage, kVdsoSize);
   loader->hwcap = processor_features();
+  auto model = static_cast<abi::CpuModel>(abi::boot_config().cpu_model);
+  if (model != abi::CpuModel::kHost) loader->hwcap = abi::features_of(model).leaf1_edx;
   set_root(Root::kLoader, loader);
   return {};
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernel/abi/cpu_model.h"
+
 namespace teacup::host {
 
 struct MachineVolume {
@@ -31,6 +33,7 @@ struct MachineOptions {
   std::optional<std::string> crash_report;  // file, "" for stderr
   std::optional<std::string> gdb_folder;    // "" for a new one
   bool perf_map = false;
+  abi::CpuModel cpu = abi::CpuModel::kHost;
 };
 
 }  // namespace teacup::host

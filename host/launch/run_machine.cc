@@ -108,6 +108,7 @@ void write_config(Arena& arena, const MachineOptions& options, const Image& imag
                          (options.patch_rdtsc ? u32{abi::kPrepareClock} : 0);
   config.trace = options.trace.has_value();
   config.stats = options.stats.has_value();
+  config.cpu_model = static_cast<u32>(options.cpu);
   config.debug = (options.gdb_folder || options.perf_map ? u32{abi::kDebugMaps} : 0) |
                  (options.perf_map ? u32{abi::kDebugAnonymousText} : 0) |
                  (options.crash_report ? u32{abi::kDebugCrashes} : 0);
@@ -153,6 +154,7 @@ std::unique_ptr<importer::Importer> start_importer(const std::string& path, cons
 
 [[noreturn]] void run(const MachineOptions& options) {
   check_host();
+  check_cpu(options.cpu);
   Image image = open_image(options.image);
   std::unique_ptr<importer::Importer> importer = start_importer(options.image, image);
   Arena arena = Arena::create();

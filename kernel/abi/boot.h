@@ -55,6 +55,7 @@ struct BootConfig {
   u32 prepare_flags;  // abi::PrepareFlags: what is patched besides system calls
   u32 trace;          // 1: lines to the broker (RingOp::kMessage)
   u32 stats;
+  u32 cpu_model;   // abi::CpuModel
   u32 debug;       // abi::DebugFlags: reports for debuggers (abi/debug.h)
   u32 image_kind;  // ImageKind of images[0]; for kHostDirectory volumes[0] with guest_path "/" is the root
   u8 random_seed[32];  // for AT_RANDOM, /dev/urandom, getrandom

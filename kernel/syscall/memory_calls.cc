@@ -7,8 +7,10 @@
 #include "fs/path.h"
 #include "kernel/abi/mm.h"
 #include "kernel/abi/process.h"
+#include "kernel/frame/heap.h"
 #include "kernel/task/debug_report.h"
 #include "kernel/task/process.h"
+#include "kernel/task/processes.h"
 #include "kernel/task/task.h"
 
 namespace teacup {
@@ -142,6 +144,61 @@ Result<void> sys_mbind(Task& task, GuestAddress address, size_t, int mode, Guest
   if ((flags & kMoveAll) != 0 && !task.credentials.has(abi::kCAP_SYS_NICE)) return Errno::PERM;
   if ((mode & 0xff) >= kModes || mode < 0 || !is_aligned(address.value, kPageSize)) return Errno::INVAL;
   return {};
+}
+
+namespace {
+
+Result<HeapArray<abi::IoVec>> read_pieces(GuestIn<abi::IoVec> pieces, size_t count) {
+  constexpr size_t kMostPieces = 1024;  // UIO_MAXIOV
+  if (count > kMostPieces) return Errno::INVAL;
+  auto list = TRY(HeapArray<abi::IoVec>::create(count));
+  if (count > 0) TRY(copy_from_guest(list.data(), pieces.address(), count * sizeof(abi::IoVec)));
+  return list;
+}
+
+// What lies in `from`, to `to`, as far as both go; both are the caller's own memory.
+Result<size_t> copy_pieces(std::span<const abi::IoVec> from, std::span<const abi::IoVec> to) {
+  IoSource source(from.data(), from.size());
+  IoDest dest(to.data(), to.size());
+  while (source.remaining() > 0 && dest.remaining() > 0) {
+    char buffer[1024];
+    size_t wanted = std::min({sizeof buffer, source.remaining(), dest.remaining()});
+    auto got = source.take(buffer, wanted);
+    Result<size_t> put = got.ok() ? dest.put(buffer, got.value()) : Result<size_t>(got.error());
+    if (!put.ok() && dest.done() == 0) return put.error();
+    if (!put.ok() || put.value() < wanted) break;
+  }
+  return dest.done();
+}
+
+// The process whose memory is meant must be the caller.
+Result<void> check_own_memory(Task& task, s32 pid, u64 flags) {
+  if (flags != 0) return Errno::INVAL;
+  Ref<Task> other = processes().find_task(pid);
+  if (!other) return Errno::SRCH;
+  if (memory_of(*other) != task.memory) return Errno::PERM;
+  return {};
+}
+
+}  // namespace
+
+// process_vm_readv(2), process_vm_writev(2). Differs from Linux: of the caller's own memory only. Another
+// process's is in another host process, which nobody in the machine can reach; programs take EPERM for
+// whoever may not trace.
+Result<size_t> sys_process_vm_readv(Task& task, s32 pid, GuestIn<abi::IoVec> local, size_t local_count,
+                                    GuestIn<abi::IoVec> remote, size_t remote_count, u64 flags) {
+  auto to = TRY(read_pieces(local, local_count));
+  auto from = TRY(read_pieces(remote, remote_count));
+  TRY(check_own_memory(task, pid, flags));
+  return copy_pieces({from.data(), remote_count}, {to.data(), local_count});
+}
+
+Result<size_t> sys_process_vm_writev(Task& task, s32 pid, GuestIn<abi::IoVec> local, size_t local_count,
+                                     GuestIn<abi::IoVec> remote, size_t remote_count, u64 flags) {
+  auto from = TRY(read_pieces(local, local_count));
+  auto to = TRY(read_pieces(remote, remote_count));
+  TRY(check_own_memory(task, pid, flags));
+  return copy_pieces({from.data(), local_count}, {to.data(), remote_count});
 }
 
 }  // namespace teacup

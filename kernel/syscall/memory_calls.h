@@ -30,5 +30,9 @@ Result<void> sys_get_mempolicy(Task& task, GuestOut<s32> mode, GuestOut<u64> nod
 Result<void> sys_set_mempolicy(Task& task, int mode, GuestIn<u64> nodes, u64 node_count);
 Result<void> sys_mbind(Task& task, GuestAddress address, size_t length, int mode, GuestIn<u64> nodes,
                        u64 node_count, u32 flags);
+Result<size_t> sys_process_vm_readv(Task& task, s32 pid, GuestIn<abi::IoVec> local, size_t local_count,
+                                    GuestIn<abi::IoVec> remote, size_t remote_count, u64 flags);
+Result<size_t> sys_process_vm_writev(Task& task, s32 pid, GuestIn<abi::IoVec> local, size_t local_count,
+                                     GuestIn<abi::IoVec> remote, size_t remote_count, u64 flags);
 
 }  // namespace teacup

@@ -57,7 +57,10 @@ void processes_start() {
   describe_xstate(*processes);
   set_root(Root::kProcesses, processes);
   random_start(config.random_seed);
-  processor_start();
+  // Unit tests have no configuration.
+  auto model = arena().config_offset != 0 ? static_cast<abi::CpuModel>(abi::boot_config().cpu_model)
+                                          : abi::CpuModel::kHost;
+  processor_start(model);
   futexes_start();
   zygotes_start();
 }

@@ -8,6 +8,7 @@
 #include "kernel/base/arena_header.h"
 #include "kernel/base/panic.h"
 #include "kernel/frame/heap.h"
+#include "kernel/task/cpu_model.h"
 
 namespace teacup {
 
@@ -26,6 +27,7 @@ constexpr u32 kSlots = 256;
 constexpr u32 kProbes = 16;
 
 struct Processor {
+  abi::CpuModel model = abi::CpuModel::kHost;
   Slot slots[kSlots];
 };
 
@@ -33,6 +35,11 @@ CpuidResult ask(u32 leaf, u32 subleaf) {
   CpuidResult r{};
   asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
   return r;
+}
+
+CpuidResult answer(abi::CpuModel model, u32 leaf, u32 subleaf) {
+  CpuidResult host = ask(leaf, subleaf);
+  return model == abi::CpuModel::kHost ? host : model_cpuid(model, leaf, subleaf, host);
 }
 
 // Leaves whose answer does not depend on ecx, among those that programs ask for: they often leave it as it
@@ -57,11 +64,11 @@ CpuidResult look_up(u32 leaf, u32 subleaf) {
     if (state != kEmpty || !slot.state.compare_exchange_strong(state, kFilling)) continue;
     slot.leaf = leaf;
     slot.subleaf = subleaf;
-    slot.result = ask(leaf, subleaf);
+    slot.result = answer(processor->model, leaf, subleaf);
     slot.state.store(kReady, std::memory_order_release);
     return slot.result;
   }
-  return ask(leaf, subleaf);
+  return answer(processor->model, leaf, subleaf);
 }
 
 void put_apic_id(CpuidResult& r, u32 leaf, u32 apic_id) {
@@ -92,9 +99,10 @@ void put_apic_id(CpuidResult& r, u32 leaf, u32 apic_id) {
 
 }  // namespace
 
-void processor_start() {
+void processor_start(abi::CpuModel model) {
   auto* processor = make<Processor>().value_or(nullptr);
   if (processor == nullptr) panic("no memory for the processor's description");
+  processor->model = model;
   set_root(Root::kProcessor, processor);
 }
 

@@ -10,6 +10,7 @@
 // all.
 #pragma once
 
+#include "kernel/abi/cpu_model.h"
 #include "kernel/base/types.h"
 
 namespace teacup {
@@ -19,7 +20,7 @@ struct CpuidResult {
 };
 
 // By the template, once.
-void processor_start();
+void processor_start(abi::CpuModel model = abi::CpuModel::kHost);
 
 // What a thread sees whose APIC id is `apic_id`. A subleaf matters only where the leaf has any. No locks.
 CpuidResult cpuid(u32 leaf, u32 subleaf = 0, u32 apic_id = 0);

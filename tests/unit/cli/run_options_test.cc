@@ -190,6 +190,16 @@ TEST_F(RunOptionsTest, TraceAndStatsTakeAFileOnlyBehindEquals) {
   EXPECT_EQ(good({"--trace=a", "--trace=b"}).trace, "b");
 }
 
+TEST_F(RunOptionsTest, CpuModels) {
+  EXPECT_EQ(good({}).cpu, abi::CpuModel::kHost);
+  EXPECT_EQ(good({"--cpu", "x86-64"}).cpu, abi::CpuModel::kV1);
+  EXPECT_EQ(good({"--cpu=x86-64-v3"}).cpu, abi::CpuModel::kV3);
+  EXPECT_THAT(refusal({"--cpu", "pentium"}), HasSubstr("not known"));
+  EXPECT_THAT(refusal({"--cpu", "x86-64", "--mode", "trap"}), HasSubstr("cpuid"));
+  EXPECT_THAT(refusal({"--cpu", "x86-64", "--patch", "none"}), HasSubstr("cpuid"));
+  EXPECT_EQ(good({"--cpu", "host", "--patch", "none"}).cpu, abi::CpuModel::kHost);
+}
+
 TEST_F(RunOptionsTest, DebuggersOptions) {
   const RunOptions none = good({});
   EXPECT_FALSE(none.crash_report || none.gdb_folder || none.perf_map);

@@ -345,4 +345,9 @@ struct OpenHow {
   u64 resolve;
 };
 
+// linux/random.h: of /dev/random and /dev/urandom.
+inline constexpr u32 kRNDGETENTCNT = 0x80045200, kRNDADDTOENTCNT = 0x40045201;
+inline constexpr u32 kRNDADDENTROPY = 0x40085203, kRNDZAPENTCNT = 0x5204, kRNDCLEARPOOL = 0x5206;
+inline constexpr u32 kRNDRESEEDCRNG = 0x5207;
+
 }  // namespace teacup::abi

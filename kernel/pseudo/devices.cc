@@ -56,6 +56,25 @@ class RandomFile final : public NullFile {
     }
     return done;
   }
+  // random(4). What is asked for is always there; adding to it is for CAP_SYS_ADMIN, which no guest has.
+  Result<s64> ioctl(u32 command, GuestAddress argument) override {
+    switch (command) {
+      case abi::kRNDGETENTCNT:
+        TRY(GuestOut<s32>(argument.value).write(kEntropyBits));
+        return 0;
+      case abi::kRNDADDTOENTCNT:
+      case abi::kRNDADDENTROPY:
+      case abi::kRNDZAPENTCNT:
+      case abi::kRNDCLEARPOOL:
+      case abi::kRNDRESEEDCRNG:
+        return Errno::PERM;
+      default:
+        return Errno::INVAL;
+    }
+  }
+
+ private:
+  static constexpr s32 kEntropyBits = 256;  // as /proc/sys/kernel/random/entropy_avail says
 };
 
 template <typename T, typename... Args>

@@ -1,4 +1,5 @@
 // /proc, /dev, /sys and what they hold.
+#include <linux/random.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -344,6 +345,11 @@ TEST(random_devices) {
     CHECK_EQ(read(fd, b, 32), 32);
     CHECK(memcmp(a, b, 32) != 0);
     CHECK_EQ(write(fd, a, 32), 32);
+    int bits = 0;
+    CHECK_OK(ioctl(fd, RNDGETENTCNT, &bits));
+    CHECK(bits > 0 && bits <= 4096);
+    CHECK_ERR(ioctl(fd, RNDGETENTCNT, nullptr), EFAULT);
+    CHECK_ERR(ioctl(fd, _IO('R', 0x7f), 0), EINVAL);
     std::string big(1 << 20, 0);
     CHECK_EQ(read(fd, big.data(), big.size()), ssize_t(big.size()));
   }

@@ -44,8 +44,9 @@ class Parsing(unittest.TestCase):
                          {"op/a": ("ok", "12 tests"), "op/b": ("skipped", ""), "op/c": ("failed", "")})
 
     def test_ruby(self):
-        text = ("@@ begin ruby/test_a\n[1/3] TestA#test_one = 0.01 s = .\n[2/3] TestA#test_two = 0.00 s = S\n"
-                "[3/3] TestA#test_x = 0.10 s = F\n\n  1) Failure:\nTestA#test_x [/t.rb:3]:\nbad\n\n"
+        text = ("@@ begin ruby/test_a\n[1/3] TestA#test_one = 0.01 s\n[2/3] TestA#test_two = warning\n0.00 s\n"
+                "[3/3] TestA#test_x = 0.10 s\n\n  1) Failure:\nTestA#test_x [/t.rb:3]:\nbad\n\n"
+                "  2) Skipped:\nTestA#test_two [/t.rb:5]:\nnot here\n\n"
                 "3 tests, 4 assertions, 1 failures\n\n@@ end ruby/test_a 1\n@@ begin ruby/test_b\ncrash\n\n@@ end ruby/test_b 134\n")
         cases = languages.ruby_tests(text)
         self.assertEqual({name: case[0] for name, case in cases.items()},
@@ -56,7 +57,8 @@ class Parsing(unittest.TestCase):
 class Writing(unittest.TestCase):
     def test_net_table(self):
         with tempfile.TemporaryDirectory() as logs:
-            for label, rewritten, trapped in [("test_a", 900, 0), ("test_b", 1100, 0), ("go-std", 1990, 10), ("node", 10, 10)]:
+            for label, rewritten, trapped in [("test_a", 900, 0), ("test_b", 1100, 0), ("go-std", 990, 10), ("go-runtime", 1000, 0),
+                                              ("go-time", 0, 0), ("node", 10, 10)]:
                 with open(os.path.join(logs, label + ".stats"), "w") as f:
                     json.dump({"rewritten": rewritten, "trapped": trapped}, f)
             lines = conformance.net_table(logs, ["test_a", "test_b"])

@@ -130,7 +130,7 @@ run jshell sh -c 'printf "System.out.println(6 * 7)\n/exit\n" > j && $(dirname $
 
 # The packages net and above want AF_INET. The runtime's tests are the short ones, as Go's own all.bash runs them.
 GO_PACKAGES = "os os/exec os/signal os/user sync syscall context bufio io io/fs path/filepath internal/poll runtime/debug"
-GO_RUNTIME = "-short runtime runtime/pprof sync/atomic"
+GO_RUNTIME = "-short runtime sync/atomic"
 GO = r"""
 export GOCACHE=/tmp/gocache
 cd /usr/lib/go-1.19/src
@@ -191,6 +191,7 @@ SUITES = {
     "go": [Run("go-program", GO_PROGRAM, programs),
            Run("go-std", GO % GO_PACKAGES, go_tests, limit=600, whole=1800, user=NOBODY),
            Run("go-time", GO % "-tags=timetzdata time", go_tests, limit=200, user=NOBODY),  # Debian leaves Go's own copy out
+           Run("go-pprof", GO % "-short runtime/pprof", go_tests, limit=90, user=NOBODY),
            Run("go-runtime", GO % GO_RUNTIME, go_tests, limit=900, whole=2400, user=NOBODY)],
     "rust": [Run("rust", RUST, programs, limit=120, whole=900)],
     "perl": [Run(f"perl-{part}", PERL % files, perl_files, limit=200, whole=1800, user=NOBODY, sources=("perl",))
@@ -215,7 +216,7 @@ WORKLOADS = [
     ("perl: its core tests", [run.label for run in SUITES["perl"]]),
     ("ruby: its core tests", [run.label for run in SUITES["ruby"]]),
     ("Go: a program built and run", ["go-program"]),
-    ("Go: its standard library's tests", ["go-std", "go-time", "go-runtime"]),
+    ("Go: its standard library's tests", ["go-std", "go-time", "go-pprof", "go-runtime"]),
     ("Rust: cargo build and test", ["rust"]),
     ("node", ["node"]),
     ("Java", ["java"]),

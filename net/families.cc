@@ -1,5 +1,6 @@
 #include "net/families.h"
 
+#include "net/netlink.h"
 #include "net/ports.h"
 #include "net/tcp_socket.h"
 #include "net/udp_socket.h"
@@ -22,18 +23,20 @@ Result<Ref<Socket>> make_internet_socket(int family, int type, int protocol, u32
     return make_tcp_socket(family, flags);
   }
   if (type == abi::kSOCK_DGRAM) {
-    if (protocol != 0 && protocol != abi::kIPPROTO_UDP) return Errno::PROTONOSUPPORT;
-    return make_udp_socket(family, flags);
+    if (protocol == 0) protocol = abi::kIPPROTO_UDP;
+    if (protocol != abi::kIPPROTO_UDP && protocol != abi::kIPPROTO_UDPLITE) return Errno::PROTONOSUPPORT;
+    return make_udp_socket(family, protocol, flags);
   }
   return Errno::SOCKTNOSUPPORT;
 }
 
 }  // namespace
 
-Result<Ref<Socket>> make_socket(const Caller&, int family, int type, int protocol, u32 flags) {
+Result<Ref<Socket>> make_socket(const Caller& caller, int family, int type, int protocol, u32 flags) {
   if (family == abi::kAF_UNIX) return make_unix_socket(type, protocol, flags);
   if (family == abi::kAF_INET || family == abi::kAF_INET6)
     return make_internet_socket(family, type, protocol, flags);
+  if (family == abi::kAF_NETLINK) return make_netlink_socket(caller, type, protocol, flags);
   return Errno::AFNOSUPPORT;
 }
 

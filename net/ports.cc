@@ -14,6 +14,7 @@ constexpr u32 kEphemeral = kLastEphemeral - kFirstEphemeral + 1;
 struct InternetState {
   PortTable tcp{true};
   PortTable udp{false};
+  PortTable udplite{false};
 };
 
 InternetState& internet() {
@@ -46,6 +47,9 @@ PortTable& tcp_ports() {
 }
 PortTable& udp_ports() {
   return internet().udp;
+}
+PortTable& udplite_ports() {
+  return internet().udplite;
 }
 
 // --- Names.

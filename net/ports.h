@@ -141,6 +141,7 @@ inline constexpr u16 kFirstEphemeral = 32768, kLastEphemeral = 60999;
 
 PortTable& tcp_ports();
 PortTable& udp_ports();
+PortTable& udplite_ports();
 // Creates the tables. Once.
 void ports_start();
 

@@ -7,6 +7,7 @@
 #include "kernel/abi/time.h"
 #include "kernel/abi/tty.h"
 #include "kernel/base/memory.h"
+#include "net/interfaces.h"
 
 namespace teacup::net {
 
@@ -94,7 +95,7 @@ Result<s64> Socket::ioctl(u32 command, GuestAddress argument) {
   } else if (command == abi::kTIOCOUTQ) {
     count = TRY(outgoing_bytes());
   } else {
-    return Errno::NOTTY;
+    return interface_ioctl(command, argument, family_);
   }
   TRY(GuestOut<s32>(argument.value).write(static_cast<s32>(count)));
   return 0;

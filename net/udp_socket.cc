@@ -16,9 +16,10 @@ constexpr size_t kMostReceivers = 64;  // of one multicast or broadcast datagram
 
 class UdpSocket final : public Socket {
  public:
-  UdpSocket(int family, Ref<UdpEndpoint> endpoint, u32 flags)
-      : Socket(family, abi::kSOCK_DGRAM, abi::kIPPROTO_UDP, endpoint->options, flags),
-        endpoint_(std::move(endpoint)) {
+  UdpSocket(int family, int protocol, Ref<UdpEndpoint> endpoint, u32 flags)
+      : Socket(family, abi::kSOCK_DGRAM, protocol, endpoint->options, flags),
+        endpoint_(std::move(endpoint)),
+        ports_(protocol == abi::kIPPROTO_UDPLITE ? udplite_ports() : udp_ports()) {
     local_.address = IpAddress::any(family);
   }
   ~UdpSocket() override {
@@ -64,6 +65,12 @@ class UdpSocket final : public Socket {
                               std::span<const std::byte> value) override;
 
  private:
+  // What a datagram is sent with.
+  struct Marks {
+    u8 hops = 0, traffic_class = 0;
+    IpAddress source;
+  };
+  Result<Marks> marks_of(const ControlRecords& control) const;
   Claim claim(const Caller* caller) const;
   Result<void> bind_automatically_locked(const Caller* caller);
   Result<IpName> target(const Address& address) const;
@@ -75,6 +82,9 @@ class UdpSocket final : public Socket {
   Result<void> change_membership(int level, int name, std::span<const std::byte> value);
 
   Ref<UdpEndpoint> endpoint_;
+  PortTable& ports_;
+  // UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV: how much a checksum would cover.
+  Setting<s32> coverage_[2];
   Mutex lock_{LockRank::kSocket};
   IpName local_;  // as bound, or as connecting chose it
   IpName remote_;
@@ -107,7 +117,7 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
   if (binding_) return Errno::INVAL;
   Claim wanted = claim(&caller);
   wanted.name = name;
-  binding_ = TRY(udp_ports().bind(wanted, endpoint_.get()));
+  binding_ = TRY(ports_.bind(wanted, endpoint_.get()));
   local_ = binding_->local();
   local_.scope = name.scope;
   return {};
@@ -115,7 +125,7 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
 
 Result<void> UdpSocket::bind_automatically_locked(const Caller* caller) {
   if (binding_) return {};
-  binding_ = TRY(udp_ports().bind_for_connection(claim(caller), endpoint_.get()));
+  binding_ = TRY(ports_.bind_for_connection(claim(caller), endpoint_.get()));
   local_.port = binding_->port();
   return {};
 }
@@ -144,7 +154,7 @@ void UdpSocket::disconnect_locked() {
   connected_ = false;
   if (!binding_) return;
   local_ = binding_->bound_name();
-  udp_ports().clear_remote(*binding_, local_);
+  ports_.clear_remote(*binding_, local_);
 }
 
 Result<void> UdpSocket::connect(const Caller& caller, const Address& address, bool) {
@@ -166,7 +176,7 @@ Result<void> UdpSocket::connect(const Caller& caller, const Address& address, bo
   if (local_.address.is_any()) local_.address = source;
   remote_ = to;
   connected_ = true;
-  return udp_ports().set_remote(*binding_, local_, remote_);
+  return ports_.set_remote(*binding_, local_, remote_);
 }
 
 Result<void> UdpSocket::shutdown(int how) {
@@ -178,10 +188,49 @@ Result<void> UdpSocket::shutdown(int how) {
 
 // --- Sending.
 
+// What the options say, and control messages for this one datagram (ip(7), ipv6(7)).
+Result<UdpSocket::Marks> UdpSocket::marks_of(const ControlRecords& control) const {
+  bool v4 = family() == abi::kAF_INET;
+  const auto& stored = endpoint_->ip.stored;
+  s32 hops = v4 ? stored.get(abi::kIPPROTO_IP, abi::kIP_TTL)
+                : stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_UNICAST_HOPS);
+  s32 traffic_class =
+      v4 ? stored.get(abi::kIPPROTO_IP, abi::kIP_TOS) : stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS);
+  Marks marks;
+  for (const auto& record : control.records()) {
+    if (record.level == abi::kIPPROTO_UDP) return Errno::INVAL;
+    if (record.level != (v4 ? abi::kIPPROTO_IP : abi::kIPPROTO_IPV6)) continue;
+    bool is_hops = record.type == (v4 ? abi::kIP_TTL : abi::kIPV6_HOPLIMIT);
+    bool is_class = record.type == (v4 ? abi::kIP_TOS : abi::kIPV6_TCLASS);
+    std::span<const std::byte> value(record.data, record.size);
+    if (is_hops || is_class) {
+      if (record.size != sizeof(s32) && !(v4 && is_class && record.size == 1)) return Errno::INVAL;
+      s32 number = TRY(option_number(value, v4));
+      if (number < -1 || number > 255 || (v4 && is_hops && number < 1)) return Errno::INVAL;
+      (is_hops ? hops : traffic_class) = number == -1 ? (is_hops ? 64 : 0) : number;
+    } else if (v4 && record.type == abi::kIP_PKTINFO && record.size == sizeof(abi::InPktInfo)) {
+      abi::InPktInfo info;
+      memcpy(&info, record.data, sizeof info);
+      marks.source = IpAddress::v4(info.local);
+    } else if (!v4 && record.type == abi::kIPV6_PKTINFO && record.size >= sizeof(abi::In6PktInfo)) {
+      abi::In6PktInfo info;
+      memcpy(&info, record.data, sizeof info);
+      marks.source = IpAddress::v6(info.address);
+    } else {
+      return Errno::INVAL;
+    }
+  }
+  if (!marks.source.is_any() && !is_own_address(marks.source)) return Errno::INVAL;
+  marks.hops = static_cast<u8>(hops == -1 ? 64 : hops);
+  marks.traffic_class = static_cast<u8>(traffic_class == -1 ? 0 : traffic_class);
+  return marks;
+}
+
 Result<size_t> UdpSocket::transmit(const Caller* caller, SendRequest& request) {
   if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
   IpName from, to;
   bool connected;
+  Marks marks = TRY(marks_of(request.control));
   {
     LockGuard guard(lock_);
     connected = connected_;
@@ -199,6 +248,7 @@ Result<size_t> UdpSocket::transmit(const Caller* caller, SendRequest& request) {
     from = local_;
     if (from.address.is_any() || from.address.is_multicast() || from.address.is_v4() != to.address.is_v4())
       from.address = source;
+    if (!marks.source.is_any() && marks.source.is_v4() == to.address.is_v4()) from.address = marks.source;
   }
   size_t size = request.data->remaining();
   if (size > (to.address.is_v4() ? kLargestV4 : kLargestV6)) return Errno::MSGSIZE;
@@ -215,13 +265,8 @@ Result<size_t> UdpSocket::transmit(const Caller* caller, SendRequest& request) {
   datagram->from = from;
   datagram->to = to;
   datagram->time = gate::realtime_now();
-  bool v4 = to.address.is_v4();
-  datagram->hops =
-      static_cast<u8>(v4 ? endpoint_->ip.stored.get(abi::kIPPROTO_IP, abi::kIP_TTL)
-                         : endpoint_->ip.stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_UNICAST_HOPS));
-  datagram->traffic_class =
-      static_cast<u8>(v4 ? endpoint_->ip.stored.get(abi::kIPPROTO_IP, abi::kIP_TOS)
-                         : endpoint_->ip.stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS));
+  datagram->hops = marks.hops;
+  datagram->traffic_class = marks.traffic_class;
   if (to.address.is_multicast() || to.address.is_broadcast()) {
     TRY(send_many(to, datagram));
   } else {
@@ -232,7 +277,7 @@ Result<size_t> UdpSocket::transmit(const Caller* caller, SendRequest& request) {
 
 // Nobody there is what ICMP would say: a connected sender hears of it, at its next call.
 Result<void> UdpSocket::send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram) {
-  PortUser* user = udp_ports().find(to, from, false);
+  PortUser* user = ports_.find(to, from, false);
   if (user == nullptr) {
     Datagram::destroy(datagram);
     bool asked = endpoint_->ip.stored.get(abi::kIPPROTO_IP, abi::kIP_RECVERR) != 0;
@@ -252,7 +297,7 @@ Result<void> UdpSocket::send_many(const IpName& to, Datagram* datagram) {
   bool loops = !group || endpoint_->ip.stored.get(
                              to.address.is_v4() ? abi::kIPPROTO_IP : abi::kIPPROTO_IPV6,
                              to.address.is_v4() ? abi::kIP_MULTICAST_LOOP : abi::kIPV6_MULTICAST_LOOP) != 0;
-  udp_ports().visit_port(to.port, [&](const Claim& claim, PortUser& user) {
+  ports_.visit_port(to.port, [&](const Claim& claim, PortUser& user) {
     auto& endpoint = static_cast<UdpEndpoint&>(user);
     bool wanted = claim.covers(to.address) && (!group || endpoint.is_member(to.address));
     if (claim.has_remote && !(claim.remote == datagram->from)) wanted = false;
@@ -284,6 +329,10 @@ Result<size_t> UdpSocket::get_own_option(int level, int name, std::span<std::byt
     LockGuard guard(lock_);
     connected = connected_;
   }
+  if (level == abi::kIPPROTO_UDPLITE) {
+    if (name != abi::kUDPLITE_SEND_CSCOV && name != abi::kUDPLITE_RECV_CSCOV) return Errno::NOPROTOOPT;
+    return give_option(value, coverage_[name == abi::kUDPLITE_RECV_CSCOV].get());
+  }
   if (level == abi::kIPPROTO_UDP) {
     bool known = name == abi::kUDP_CORK || name == abi::kUDP_SEGMENT || name == abi::kUDP_GRO;
     return known ? Result<size_t>(give_option(value, s32{0})) : Result<size_t>(Errno::NOPROTOOPT);
@@ -293,6 +342,14 @@ Result<size_t> UdpSocket::get_own_option(int level, int name, std::span<std::byt
 
 Result<void> UdpSocket::set_own_option(const Caller&, int level, int name, std::span<const std::byte> value) {
   if (level == abi::kSOL_SOCKET) return name == abi::kSO_ZEROCOPY ? Errno::NOTSUP : Errno::NOPROTOOPT;
+  if (level == abi::kIPPROTO_UDPLITE) {
+    if (name != abi::kUDPLITE_SEND_CSCOV && name != abi::kUDPLITE_RECV_CSCOV) return Errno::NOPROTOOPT;
+    if (protocol() != abi::kIPPROTO_UDPLITE) return Errno::NOPROTOOPT;
+    s32 number = TRY(take_option(value));
+    // No less than the header, unless it is all.
+    coverage_[name == abi::kUDPLITE_RECV_CSCOV] = number == 0 ? 0 : std::clamp(number, 8, 0xffff);
+    return {};
+  }
   if (level == abi::kIPPROTO_UDP) {
     // Batches (UDP_SEGMENT) and corking are not offered; that they are off can be said.
     s32 number = TRY(take_option(value));
@@ -336,9 +393,9 @@ Result<void> UdpSocket::change_membership(int level, int name, std::span<const s
 
 }  // namespace
 
-Result<Ref<Socket>> make_udp_socket(int family, u32 flags) {
+Result<Ref<Socket>> make_udp_socket(int family, int protocol, u32 flags) {
   auto endpoint = TRY(make_ref<UdpEndpoint>());
-  return Ref<Socket>(TRY(make_ref<UdpSocket>(family, std::move(endpoint), flags)));
+  return Ref<Socket>(TRY(make_ref<UdpSocket>(family, protocol, std::move(endpoint), flags)));
 }
 
 }  // namespace teacup::net

@@ -29,7 +29,7 @@ inline constexpr int kSO_ZEROCOPY = 60, kSO_RCVTIMEO_NEW = 66, kSO_SNDTIMEO_NEW 
 inline constexpr int kSO_TIMESTAMP_NEW = 63, kSO_TIMESTAMPNS_NEW = 64;
 
 inline constexpr int kIPPROTO_IP = 0, kIPPROTO_ICMP = 1, kIPPROTO_TCP = 6, kIPPROTO_UDP = 17;
-inline constexpr int kIPPROTO_IPV6 = 41, kIPPROTO_ICMPV6 = 58, kIPPROTO_RAW = 255;
+inline constexpr int kIPPROTO_IPV6 = 41, kIPPROTO_ICMPV6 = 58, kIPPROTO_UDPLITE = 136, kIPPROTO_RAW = 255;
 
 inline constexpr int kIP_TOS = 1, kIP_TTL = 2, kIP_HDRINCL = 3, kIP_OPTIONS = 4, kIP_RECVOPTS = 6;
 inline constexpr int kIP_RETOPTS = 7, kIP_PKTINFO = 8, kIP_MTU_DISCOVER = 10, kIP_RECVERR = 11;
@@ -55,13 +55,21 @@ inline constexpr int kTCP_THIN_LINEAR_TIMEOUTS = 16, kTCP_THIN_DUPACK = 17, kTCP
 inline constexpr int kTCP_FASTOPEN = 23, kTCP_TIMESTAMP = 24, kTCP_NOTSENT_LOWAT = 25;
 inline constexpr int kTCP_FASTOPEN_CONNECT = 30, kTCP_INQ = 36, kTCP_TX_DELAY = 37;
 inline constexpr int kUDP_CORK = 1, kUDP_SEGMENT = 103, kUDP_GRO = 104;
+inline constexpr int kUDPLITE_SEND_CSCOV = 10, kUDPLITE_RECV_CSCOV = 11;
 
 // tcp_info's and /proc/net/tcp's states (net/tcp_states.h).
 inline constexpr u8 kTCP_ESTABLISHED = 1, kTCP_SYN_SENT = 2, kTCP_SYN_RECV = 3, kTCP_FIN_WAIT1 = 4;
 inline constexpr u8 kTCP_FIN_WAIT2 = 5, kTCP_TIME_WAIT = 6, kTCP_CLOSE = 7, kTCP_CLOSE_WAIT = 8;
 inline constexpr u8 kTCP_LAST_ACK = 9, kTCP_LISTEN = 10, kTCP_CLOSING = 11;
 
-inline constexpr int kSIOCATMARK = 0x8905, kSIOCINQ = 0x541b;
+inline constexpr u32 kSIOCATMARK = 0x8905;
+inline constexpr u32 kSIOCGIFNAME = 0x8910, kSIOCGIFCONF = 0x8912, kSIOCGIFFLAGS = 0x8913;
+inline constexpr u32 kSIOCGIFADDR = 0x8915, kSIOCGIFDSTADDR = 0x8917, kSIOCGIFBRDADDR = 0x8919;
+inline constexpr u32 kSIOCGIFNETMASK = 0x891b, kSIOCGIFMETRIC = 0x891d, kSIOCGIFMTU = 0x8921;
+inline constexpr u32 kSIOCGIFHWADDR = 0x8927, kSIOCGIFINDEX = 0x8933, kSIOCGIFTXQLEN = 0x8942;
+inline constexpr u32 kSIOCETHTOOL = 0x8946, kSIOCGIFMAP = 0x8970;
+inline constexpr u32 kIFF_UP = 1, kIFF_LOOPBACK = 8, kIFF_RUNNING = 0x40, kIFF_LOWER_UP = 0x10000;
+inline constexpr u16 kARPHRD_LOOPBACK = 772;
 
 inline constexpr int kSCM_RIGHTS = 1, kSCM_CREDENTIALS = 2;
 inline constexpr u32 kSCM_MAX_FD = 253;

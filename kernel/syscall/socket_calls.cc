@@ -198,6 +198,22 @@ Result<size_t> send_all(Task& task, OpenSocket& socket, net::SendRequest& reques
   }
 }
 
+// Descriptors that go along, beside those of an earlier control message.
+Result<void> add_rights(Task& task, u64 descriptors, u64 count, net::SendRequest& request) {
+  u64 before = request.ancillary ? request.ancillary->files.size() : 0;
+  if (count > abi::kSCM_MAX_FD - before) return Errno::INVAL;
+  if (count == 0) return {};
+  auto ancillary = TRY(make_ref<net::Ancillary>());
+  ancillary->files = TRY(HeapArray<fs::File*>::create(before + count));
+  for (u64 i = 0; i < before; i++) ancillary->files[i] = std::exchange(request.ancillary->files[i], nullptr);
+  request.ancillary = ancillary;
+  for (u64 i = 0; i < count; i++) {
+    s32 fd = TRY(GuestIn<s32>(descriptors).at(i));
+    ancillary->files[before + i] = TRY(task.files->get(Fd{fd})).leak();
+  }
+  return {};
+}
+
 // Descriptors and credentials that go along.
 Result<void> read_control(Task& task, const abi::MsgHdr& header, net::SendRequest& request) {
   if (header.control == 0 || header.control_length < sizeof(abi::CMsgHdr)) return {};
@@ -232,15 +248,7 @@ Result<void> read_control(Task& task, const abi::MsgHdr& header, net::SendReques
       continue;
     }
     if (part.type != abi::kSCM_RIGHTS) return Errno::INVAL;
-    u64 count = size / sizeof(s32);
-    if (count > abi::kSCM_MAX_FD || request.ancillary) return Errno::INVAL;
-    if (count == 0) continue;
-    request.ancillary = TRY(make_ref<net::Ancillary>());
-    request.ancillary->files = TRY(HeapArray<fs::File*>::create(count));
-    for (u64 i = 0; i < count; i++) {
-      s32 fd = TRY(GuestIn<s32>(data).at(i));
-      request.ancillary->files[i] = TRY(task.files->get(Fd{fd})).leak();
-    }
+    TRY(add_rights(task, data, size / sizeof(s32), request));
   }
   return {};
 }

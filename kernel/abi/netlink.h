@@ -1,0 +1,60 @@
+// Netlink and interfaces (linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/if.h).
+#pragma once
+
+#include "kernel/base/types.h"
+
+namespace teacup::abi {
+
+inline constexpr int kNETLINK_ROUTE = 0, kNETLINK_KOBJECT_UEVENT = 15, kSOL_NETLINK = 270;
+inline constexpr u16 kNLM_F_MULTI = 2, kNLM_F_ACK = 4, kNLM_F_DUMP = 0x300;
+inline constexpr u16 kNLMSG_ERROR = 2, kNLMSG_DONE = 3;
+inline constexpr u16 kRTM_NEWLINK = 16, kRTM_GETLINK = 18, kRTM_NEWADDR = 20, kRTM_GETADDR = 22;
+inline constexpr u16 kRTM_NEWROUTE = 24, kRTM_GETROUTE = 26;
+inline constexpr u16 kIFLA_ADDRESS = 1, kIFLA_BROADCAST = 2, kIFLA_IFNAME = 3, kIFLA_MTU = 4, kIFLA_QDISC = 6;
+inline constexpr u16 kIFLA_TXQLEN = 13, kIFLA_OPERSTATE = 16, kIFLA_LINKMODE = 17, kIFLA_STATS64 = 23;
+inline constexpr u16 kIFLA_GROUP = 27, kIFLA_PROMISCUITY = 30, kIFLA_NUM_TX_QUEUES = 31;
+inline constexpr u16 kIFLA_NUM_RX_QUEUES = 32;
+inline constexpr u16 kIFA_ADDRESS = 1, kIFA_LOCAL = 2, kIFA_LABEL = 3, kIFA_CACHEINFO = 6, kIFA_FLAGS = 8;
+inline constexpr u16 kRTA_DST = 1, kRTA_OIF = 4, kRTA_PREFSRC = 7, kRTA_TABLE = 15;
+inline constexpr u8 kRT_TABLE_LOCAL = 255;
+
+struct SockAddrNl {
+  u16 family;
+  u16 pad_;
+  u32 pid;
+  u32 groups;
+};
+struct NlMsgHdr {
+  u32 length;
+  u16 type;
+  u16 flags;
+  u32 sequence;
+  u32 pid;
+};
+struct NlMsgErr {
+  s32 error;
+  NlMsgHdr message;
+};
+struct RtAttr {
+  u16 length;
+  u16 type;
+};
+struct IfInfoMsg {
+  u8 family;
+  u8 pad_;
+  u16 type;
+  s32 index;
+  u32 flags;
+  u32 change;
+};
+struct IfAddrMsg {
+  u8 family, prefix_length, flags, scope;
+  u32 index;
+};
+struct RtMsg {
+  u8 family, destination_length, source_length, tos;
+  u8 table, protocol, scope, type;
+  u32 flags;
+};
+
+}  // namespace teacup::abi

@@ -1,0 +1,322 @@
+// A request is answered while it is sent: the answer lies in the socket's queue when send returns. There is
+// one interface, lo, which nobody can change, so there is nothing to announce to groups.
+//
+// Locks: the socket's own (kSocket).
+#include "net/netlink.h"
+
+#include <algorithm>
+
+#include "kernel/abi/netlink.h"
+#include "net/interfaces.h"
+
+namespace teacup::net {
+
+namespace {
+
+constexpr size_t kAnswer = 2048;          // bytes of one answer; the longest has some 700
+constexpr size_t kLargestRequest = 4096;  // the rest of a longer one is not looked at
+constexpr u32 kMostAnswers = 256;
+
+struct Answer {
+  ListNode node;
+  u32 size = 0;
+  alignas(8) std::byte bytes[kAnswer];
+};
+
+// Messages with attributes, one behind the other.
+class Writer {
+ public:
+  Writer(Answer& answer, u32 sequence, u32 port) : answer_(answer), sequence_(sequence), port_(port) {}
+  template <typename Header>
+  void begin(u16 type, u16 flags, const Header& header) {
+    start_ = answer_.size;
+    abi::NlMsgHdr message{0, type, flags, sequence_, port_};
+    put(&message, sizeof message);
+    put(&header, sizeof header);
+  }
+  void attribute(u16 type, const void* data, size_t size) {
+    abi::RtAttr header{static_cast<u16>(sizeof(abi::RtAttr) + size), type};
+    put(&header, sizeof header);
+    put(data, size);
+  }
+  void number(u16 type, u32 value) { attribute(type, &value, sizeof value); }
+  void text(u16 type, std::string_view value) {
+    char buffer[32] = {};
+    memcpy(buffer, value.data(), std::min(value.size(), sizeof buffer - 1));
+    attribute(type, buffer, value.size() + 1);
+  }
+  void end() {
+    u32 length = answer_.size - start_;
+    memcpy(answer_.bytes + start_, &length, sizeof length);
+  }
+
+ private:
+  void put(const void* data, size_t size) {
+    size_t room = std::min(size, kAnswer - answer_.size);
+    memcpy(answer_.bytes + answer_.size, data, room);
+    answer_.size = static_cast<u32>(std::min<u64>(align_up(u64{answer_.size} + size, u64{4}), kAnswer));
+  }
+
+  Answer& answer_;
+  u32 sequence_, port_;
+  u32 start_ = 0;
+};
+
+void write_link(Writer& out, u16 flags) {
+  const Interface& lo = loopback_interface();
+  constexpr u8 kNoAddress[6] = {};
+  constexpr u64 kNoStatistics[24] = {};
+  out.begin(abi::kRTM_NEWLINK, flags,
+            abi::IfInfoMsg{0, 0, lo.type, lo.index, lo.flags | abi::kIFF_LOWER_UP, 0});
+  out.text(abi::kIFLA_IFNAME, lo.name);
+  out.number(abi::kIFLA_TXQLEN, lo.queue_length);
+  u8 unknown = 0;
+  out.attribute(abi::kIFLA_OPERSTATE, &unknown, 1);
+  out.attribute(abi::kIFLA_LINKMODE, &unknown, 1);
+  out.number(abi::kIFLA_MTU, lo.mtu);
+  out.number(abi::kIFLA_GROUP, 0);
+  out.number(abi::kIFLA_PROMISCUITY, 0);
+  out.number(abi::kIFLA_NUM_TX_QUEUES, 1);
+  out.number(abi::kIFLA_NUM_RX_QUEUES, 1);
+  out.attribute(abi::kIFLA_ADDRESS, kNoAddress, sizeof kNoAddress);
+  out.attribute(abi::kIFLA_BROADCAST, kNoAddress, sizeof kNoAddress);
+  out.text(abi::kIFLA_QDISC, "noqueue");
+  out.attribute(abi::kIFLA_STATS64, kNoStatistics, sizeof kNoStatistics);
+  out.end();
+}
+
+void write_addresses(Writer& out, u8 family, u16 flags) {
+  const Interface& lo = loopback_interface();
+  constexpr u8 kPermanent = 0x80, kHostScope = 254;
+  constexpr u32 kForever[4] = {~u32{0}, ~u32{0}, 0, 0};
+  auto index = static_cast<u32>(lo.index);
+  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET) {
+    out.begin(abi::kRTM_NEWADDR, flags,
+              abi::IfAddrMsg{abi::kAF_INET, lo.v4_bits, kPermanent, kHostScope, index});
+    out.attribute(abi::kIFA_ADDRESS, lo.v4, sizeof lo.v4);
+    out.attribute(abi::kIFA_LOCAL, lo.v4, sizeof lo.v4);
+    out.text(abi::kIFA_LABEL, lo.name);
+    out.number(abi::kIFA_FLAGS, kPermanent);
+    out.attribute(abi::kIFA_CACHEINFO, kForever, sizeof kForever);
+    out.end();
+  }
+  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET6) {
+    IpAddress own = IpAddress::loopback(abi::kAF_INET6);
+    out.begin(abi::kRTM_NEWADDR, flags, abi::IfAddrMsg{abi::kAF_INET6, 128, kPermanent, kHostScope, index});
+    out.attribute(abi::kIFA_ADDRESS, own.bytes, sizeof own.bytes);
+    out.attribute(abi::kIFA_CACHEINFO, kForever, sizeof kForever);
+    out.number(abi::kIFA_FLAGS, kPermanent);
+    out.end();
+  }
+}
+
+// All in the table "local": there is no way out of the machine.
+void write_routes(Writer& out, u8 family, u16 flags) {
+  const Interface& lo = loopback_interface();
+  constexpr u8 kByKernel = 2, kHostScope = 254, kLocal = 2;
+  auto route = [&](u8 of, u8 bits, const u8* to, size_t size) {
+    out.begin(abi::kRTM_NEWROUTE, flags,
+              abi::RtMsg{of, bits, 0, 0, abi::kRT_TABLE_LOCAL, kByKernel, kHostScope, kLocal, 0});
+    out.number(abi::kRTA_TABLE, abi::kRT_TABLE_LOCAL);
+    out.attribute(abi::kRTA_DST, to, size);
+    if (of == abi::kAF_INET) out.attribute(abi::kRTA_PREFSRC, lo.v4, sizeof lo.v4);
+    out.number(abi::kRTA_OIF, static_cast<u32>(lo.index));
+    out.end();
+  };
+  constexpr u8 kNet[4] = {127, 0, 0, 0};
+  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET) {
+    route(abi::kAF_INET, 8, kNet, sizeof kNet);
+    route(abi::kAF_INET, 32, lo.v4, sizeof lo.v4);
+  }
+  IpAddress own = IpAddress::loopback(abi::kAF_INET6);
+  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET6)
+    route(abi::kAF_INET6, 128, own.bytes, sizeof own.bytes);
+}
+
+class NetlinkSocket final : public Socket {
+ public:
+  NetlinkSocket(int type, int protocol, u32 pid, u32 flags)
+      : Socket(abi::kAF_NETLINK, type, protocol, own_options_, flags), pid_(pid) {}
+  ~NetlinkSocket() override {
+    while (Answer* answer = answers_.pop_front()) destroy_answer(answer);
+  }
+
+  u32 poll() override {
+    return kWriteEvents | (count_.load(std::memory_order_seq_cst) > 0 ? kReadEvents : 0);
+  }
+  WaitQueue* wait_queue() override { return &queue_; }
+  Result<size_t> write(IoSource& from, u64) override { return request(from); }
+  Result<void> bind(const Caller& caller, const Address& address) override;
+  Result<void> listen(const Caller&, int) override { return Errno::NOTSUP; }
+  Result<void> connect(const Caller&, const Address& address, bool) override {
+    if (address.length < sizeof(u16)) return Errno::INVAL;
+    return address.family() == abi::kAF_NETLINK || address.family() == abi::kAF_UNSPEC ? Errno::OK
+                                                                                       : Errno::INVAL;
+  }
+  Result<Ref<Socket>> accept(u32) override { return Errno::NOTSUP; }
+  Result<void> shutdown(int) override { return Errno::NOTSUP; }
+  Result<size_t> send(const Caller&, SendRequest& request) override { return this->request(*request.data); }
+  Result<size_t> receive(ReceiveRequest& request) override;
+  Result<Address> local_address() override { return address_of(port_, groups_); }
+  Result<Address> peer_address() override { return address_of(0, 0); }
+
+ protected:
+  Errno take_error() override { return Errno::OK; }
+  Result<size_t> get_own_option(int level, int name, std::span<std::byte> value) override {
+    if (level != abi::kSOL_NETLINK || name < 0) return Errno::NOPROTOOPT;
+    return give_option(value, s32{0});
+  }
+  // NETLINK_EXT_ACK and the like are wishes.
+  Result<void> set_own_option(const Caller&, int level, int, std::span<const std::byte>) override {
+    return level == abi::kSOL_NETLINK ? Errno::OK : Errno::NOPROTOOPT;
+  }
+
+ private:
+  static void destroy_answer(Answer* answer) { teacup::destroy(answer); }
+  static Address address_of(u32 port, u32 groups) {
+    abi::SockAddrNl name{abi::kAF_NETLINK, 0, port, groups};
+    Address address;
+    address.length = sizeof name;
+    memcpy(address.bytes, &name, sizeof name);
+    return address;
+  }
+  void bind_automatically() {
+    if (port_ == 0) port_ = pid_ != 0 ? pid_ : 1;
+  }
+  Result<size_t> request(IoSource& from);
+  Result<void> handle(const abi::NlMsgHdr& header, std::span<const std::byte> body);
+  Result<Answer*> new_answer();
+  void push(Answer* answer);
+
+  SocketOptions own_options_;
+  const u32 pid_;
+  u32 port_ = 0, groups_ = 0;
+  WaitQueue queue_;
+  Mutex lock_{LockRank::kSocket};
+  List<Answer, &Answer::node> answers_;
+  std::atomic<u32> count_{0};
+};
+
+Result<void> NetlinkSocket::bind(const Caller&, const Address& address) {
+  abi::SockAddrNl name;
+  if (address.length < sizeof name || address.family() != abi::kAF_NETLINK) return Errno::INVAL;
+  memcpy(&name, address.bytes, sizeof name);
+  if (port_ != 0 && name.pid != 0 && name.pid != port_) return Errno::INVAL;
+  if (name.pid != 0) port_ = name.pid;
+  groups_ = name.groups;
+  bind_automatically();
+  return {};
+}
+
+Result<Answer*> NetlinkSocket::new_answer() {
+  if (count_.load(std::memory_order_relaxed) >= kMostAnswers) return Errno::NOBUFS;
+  return make<Answer>();
+}
+
+void NetlinkSocket::push(Answer* answer) {
+  {
+    LockGuard guard(lock_);
+    answers_.push_back(*answer);
+    count_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  queue_.wake(kReadEvents);
+}
+
+Result<size_t> NetlinkSocket::request(IoSource& from) {
+  bind_automatically();
+  alignas(8) std::byte bytes[kLargestRequest];
+  size_t whole = from.remaining();
+  size_t size = TRY(from.take(bytes, std::min(whole, sizeof bytes)));
+  size_t at = 0;
+  while (at + sizeof(abi::NlMsgHdr) <= size) {
+    abi::NlMsgHdr header;
+    memcpy(&header, bytes + at, sizeof header);
+    if (header.length < sizeof header || header.length > size - at) break;
+    TRY(handle(header, {bytes + at + sizeof header, header.length - sizeof header}));
+    at += align_up(u64{header.length}, u64{4});
+  }
+  return whole;
+}
+
+// Each dump is two datagrams, as on Linux: what there is, and that this was all.
+Result<void> NetlinkSocket::handle(const abi::NlMsgHdr& header, std::span<const std::byte> body) {
+  bool dump = (header.flags & abi::kNLM_F_DUMP) == abi::kNLM_F_DUMP;
+  bool is_get = header.type >= abi::kRTM_NEWLINK && (header.type & 3) == 2;
+  u8 family = body.empty() ? u8{0} : static_cast<u8>(body[0]);
+  Answer* answer = TRY(new_answer());
+  Writer out(*answer, header.sequence, port_);
+  s32 error = 0;
+  bool answered = false;
+  u16 flags = dump ? abi::kNLM_F_MULTI : u16{0};
+  if (header.type < abi::kRTM_NEWLINK) {
+    if ((header.flags & abi::kNLM_F_ACK) == 0) {
+      destroy_answer(answer);
+      return {};
+    }
+  } else if (!is_get) {
+    error = -static_cast<s32>(Errno::PERM);
+  } else if (header.type == abi::kRTM_GETLINK) {
+    s32 index = 0;
+    if (body.size() >= sizeof(abi::IfInfoMsg)) memcpy(&index, body.data() + 4, sizeof index);
+    if (!dump && index != 0 && index != loopback_interface().index) {
+      error = -static_cast<s32>(Errno::NODEV);
+    } else {
+      write_link(out, flags);
+      answered = true;
+    }
+  } else if (dump) {
+    if (header.type == abi::kRTM_GETADDR) write_addresses(out, family, flags);
+    if (header.type == abi::kRTM_GETROUTE) write_routes(out, family, flags);
+    answered = true;
+  } else {
+    error = header.type == abi::kRTM_GETROUTE ? -static_cast<s32>(Errno::NETUNREACH)
+                                              : -static_cast<s32>(Errno::NOTSUP);
+  }
+  if (answered && answer->size > 0) {
+    push(answer);
+    if (!dump) return {};
+    answer = TRY(new_answer());
+  }
+  Writer last(*answer, header.sequence, port_);
+  if (answered) {
+    last.begin(abi::kNLMSG_DONE, abi::kNLM_F_MULTI, s32{0});
+  } else {
+    last.begin(abi::kNLMSG_ERROR, 0, abi::NlMsgErr{error, header});
+  }
+  last.end();
+  push(answer);
+  return {};
+}
+
+Result<size_t> NetlinkSocket::receive(ReceiveRequest& request) {
+  Answer* done = nullptr;
+  Result<size_t> result = [&]() -> Result<size_t> {
+    LockGuard guard(lock_);
+    Answer* first = answers_.front();
+    if (first == nullptr) return Errno::AGAIN;
+    size_t copied =
+        TRY(request.data->put(first->bytes, std::min<size_t>(first->size, request.data->remaining())));
+    if (copied < first->size) request.out_flags |= abi::kMSG_TRUNC;
+    request.from = address_of(0, 0);
+    size_t full = first->size;
+    if ((request.flags & abi::kMSG_PEEK) == 0) {
+      done = answers_.pop_front();
+      count_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    return (request.flags & abi::kMSG_TRUNC) != 0 ? full : copied;
+  }();
+  if (done != nullptr) destroy_answer(done);
+  return result;
+}
+
+}  // namespace
+
+Result<Ref<Socket>> make_netlink_socket(const Caller& caller, int type, int protocol, u32 flags) {
+  if (type != abi::kSOCK_RAW && type != abi::kSOCK_DGRAM) return Errno::SOCKTNOSUPPORT;
+  if (protocol != abi::kNETLINK_ROUTE && protocol != abi::kNETLINK_KOBJECT_UEVENT)
+    return Errno::PROTONOSUPPORT;
+  auto pid = static_cast<u32>(caller.identity.pid);
+  return Ref<Socket>(TRY(make_ref<NetlinkSocket>(type, protocol, pid, flags)));
+}
+
+}  // namespace teacup::net

@@ -18,6 +18,9 @@ MICRO = """
     create+write+unlink
     pipe round trip
     futex handoff
+    tcp round trip
+    tcp stream
+    unix stream
     fork+wait
     posix_spawn+wait
     mmap+touch+munmap

@@ -16,16 +16,17 @@ void net_start() {
 namespace {
 
 // socket(7): what SOCK_STREAM is depends on the protocol; 0 is the usual one.
-Result<Ref<Socket>> make_internet_socket(int family, int type, int protocol, u32 flags) {
+Result<Ref<Socket>> make_internet_socket(const Caller& caller, int family, int type, int protocol,
+                                         u32 flags) {
   if (protocol < 0 || protocol > abi::kIPPROTO_RAW) return Errno::INVAL;
   if (type == abi::kSOCK_STREAM) {
     if (protocol != 0 && protocol != abi::kIPPROTO_TCP) return Errno::PROTONOSUPPORT;
-    return make_tcp_socket(family, flags);
+    return make_tcp_socket(caller, family, flags);
   }
   if (type == abi::kSOCK_DGRAM) {
     if (protocol == 0) protocol = abi::kIPPROTO_UDP;
     if (protocol != abi::kIPPROTO_UDP && protocol != abi::kIPPROTO_UDPLITE) return Errno::PROTONOSUPPORT;
-    return make_udp_socket(family, protocol, flags);
+    return make_udp_socket(caller, family, protocol, flags);
   }
   return Errno::SOCKTNOSUPPORT;
 }
@@ -35,7 +36,7 @@ Result<Ref<Socket>> make_internet_socket(int family, int type, int protocol, u32
 Result<Ref<Socket>> make_socket(const Caller& caller, int family, int type, int protocol, u32 flags) {
   if (family == abi::kAF_UNIX) return make_unix_socket(type, protocol, flags);
   if (family == abi::kAF_INET || family == abi::kAF_INET6)
-    return make_internet_socket(family, type, protocol, flags);
+    return make_internet_socket(caller, family, type, protocol, flags);
   if (family == abi::kAF_NETLINK) return make_netlink_socket(caller, type, protocol, flags);
   return Errno::AFNOSUPPORT;
 }

@@ -79,6 +79,7 @@ void Binding::release() {
   LockGuard guard(table_.lock_);
   if (node_.linked()) PortTable::Bindings::remove(*this);
   user_ = nullptr;
+  owner_ = nullptr;
 }
 
 // --- Taking names.
@@ -199,9 +200,9 @@ void PortTable::clear_remote(Binding& binding, const IpName& local) {
   binding.claim_.has_remote = false;
 }
 
-void PortTable::set_user(Binding& binding, PortUser* user) {
+void PortTable::set_owner(Binding& binding, PortOwner* owner) {
   LockGuard guard(lock_);
-  binding.user_ = user;
+  binding.owner_ = owner;
 }
 
 // --- Finding.

@@ -18,6 +18,22 @@ namespace teacup::net {
 class PortTable;
 class PortUser;
 
+// A socket as /proc/net shows it.
+struct PortInfo {
+  u8 state = 0;                   // kTCP_*
+  u64 outgoing = 0, waiting = 0;  // bytes
+  u32 uid = 0;
+  u64 inode = 0;
+};
+// The socket that a binding belongs to. Asked with the table's lock held.
+class PortOwner {
+ public:
+  virtual PortInfo port_info() = 0;
+
+ protected:
+  ~PortOwner() = default;
+};
+
 // What the rules of sharing a port ask of a socket.
 struct Claim {
   IpName name;     // port 0: any that is free
@@ -61,7 +77,9 @@ class Binding : public RefCounted<Binding> {
   IpName bound_;
   bool explicit_ = false;
   bool listening_ = false;
-  PortUser* user_ = nullptr;  // not counted: it releases the binding before it goes
+  // Not counted: they release the binding before they go.
+  PortUser* user_ = nullptr;
+  PortOwner* owner_ = nullptr;
 };
 
 // Whoever can be found by a name: a TCP listener, a UDP endpoint. Counted by its own class.
@@ -91,7 +109,7 @@ class PortTable {
   // The binding's socket is connected now, from `local`. EADDRNOTAVAIL: there is such a connection.
   Result<void> set_remote(Binding& binding, const IpName& local, const IpName& remote);
   void clear_remote(Binding& binding, const IpName& local);
-  void set_user(Binding& binding, PortUser* user);
+  void set_owner(Binding& binding, PortOwner* owner);
 
   // Who gets what comes from `from` to `to`: the closest match; among equals that share the port with
   // SO_REUSEPORT one is picked by both names. With a reference; null: nobody.
@@ -104,12 +122,16 @@ class PortTable {
       if (binding.port() == port && binding.user_ != nullptr) visit(binding.claim_, *binding.user_);
     }
   }
+  // Calls visit(claim, info) for all that belong to a socket; with the lock held.
   template <typename Visit>
-  void visit_all(Visit visit) {
+  void visit_owners(Visit visit) {
     LockGuard guard(lock_);
     for (Bucket& bucket : buckets_) {
-      for (Binding& binding : bucket.bound) visit(binding.claim_, binding.user_);
-      for (Binding& binding : bucket.accepted) visit(binding.claim_, binding.user_);
+      for (Bindings* bindings : {&bucket.bound, &bucket.accepted}) {
+        for (Binding& binding : *bindings) {
+          if (binding.owner_ != nullptr) visit(binding.claim_, binding.owner_->port_info());
+        }
+      }
     }
   }
 

@@ -66,8 +66,8 @@ class TcpConnection : public RefCounted<TcpConnection> {
   u64 queued(int me) const { return sides_[me].incoming.used(); }
   TcpHub& hub(int me) const { return *sides_[me].hub; }
   const Ref<TcpHub>& hub_ref(int me) const { return sides_[me].hub; }
-  u32 uid(int me) const { return sides_[me].uid; }
-  void release_binding(int me) { sides_[me].binding = nullptr; }
+  // Of the server's side, until it is closed.
+  const Ref<Binding>& server_binding() const { return sides_[kServer].binding; }
 
   TcpConnection* next = nullptr;  // in a listener's queue
 
@@ -78,7 +78,6 @@ class TcpConnection : public RefCounted<TcpConnection> {
     Ref<TcpHub> hub;
     Ref<Binding> binding;  // the server's; a client's is its socket's
     IpName name;
-    u32 uid = 0;
     std::atomic<u32> flags{0};
     std::atomic<u32> error{0};
     std::atomic<u8> state{abi::kTCP_CLOSE};

@@ -10,11 +10,13 @@ namespace teacup::net {
 class TcpListener final : public RefCounted<TcpListener>, public PortUser {
  public:
   static void destroy(TcpListener* listener) { teacup::destroy(listener); }
-  TcpListener(Ref<TcpHub> hub, u32 backlog) : hub_(std::move(hub)), backlog_(backlog) {}
+  TcpListener(Ref<TcpHub> hub, int family, u32 backlog)
+      : family_(family), hub_(std::move(hub)), backlog_(backlog) {}
   void ref_user() override { ref(); }
   void unref_user() override { unref(); }
 
   TcpHub& hub() { return *hub_; }
+  int family() const { return family_; }
   void set_backlog(u32 backlog);
   u32 backlog() const { return backlog_; }
   u32 ready_count() const { return ready_count_.load(std::memory_order_acquire); }
@@ -39,6 +41,7 @@ class TcpListener final : public RefCounted<TcpListener>, public PortUser {
   bool full_locked() const { return ready_.count > backlog_; }
   void fill();
 
+  const int family_;  // AF_INET6 ones serve clients of both
   Mutex lock_{LockRank::kListener};
   Ref<TcpHub> hub_;
   u32 backlog_;

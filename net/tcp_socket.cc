@@ -17,10 +17,12 @@ namespace {
 
 constexpr u16 kFirstFreePort = 1024;  // net.ipv4.ip_unprivileged_port_start
 
-class TcpSocket final : public Socket {
+class TcpSocket final : public Socket, public PortOwner {
  public:
-  TcpSocket(int family, Ref<TcpHub> hub, u32 flags)
-      : Socket(family, abi::kSOCK_STREAM, abi::kIPPROTO_TCP, hub->options, flags), hub_(std::move(hub)) {
+  TcpSocket(int family, u32 uid, Ref<TcpHub> hub, u32 flags)
+      : Socket(family, abi::kSOCK_STREAM, abi::kIPPROTO_TCP, hub->options, flags),
+        hub_(std::move(hub)),
+        uid_(uid) {
     local_.address = IpAddress::any(family);
   }
   ~TcpSocket() override;
@@ -31,7 +33,9 @@ class TcpSocket final : public Socket {
     side_ = TcpConnection::kServer;
     connection_.store(connection.leak(), std::memory_order_release);
     life_ = Life::kConnected;
+    tcp_ports().set_owner(*this->connection()->server_binding(), this);
   }
+  PortInfo port_info() override;
 
   u32 poll() override;
   WaitQueue* wait_queue() override { return &hub_->queue; }
@@ -64,16 +68,17 @@ class TcpSocket final : public Socket {
 
   TcpConnection* connection() const { return connection_.load(std::memory_order_acquire); }
   u8 state() const;
-  Claim claim(const Caller& caller) const;
+  Claim claim() const;
   Result<size_t> send_bytes(IoSource& from, u32 flags);
-  Result<void> start_connecting_locked(const Caller& caller, const Address& address);
-  Result<void> reach_locked(const Caller& caller, const IpName& to);
+  Result<void> start_connecting_locked(const Address& address);
+  Result<void> reach_locked(const IpName& to);
   Result<void> finish_connecting_locked(bool wait);
   Result<void> stop_listening_locked();
   void disconnect_locked();
   void forget_connection_locked();
 
   Ref<TcpHub> hub_;
+  const u32 uid_;  // who made it
   Mutex lock_{LockRank::kSocket};
   Life life_ = Life::kFresh;
   u8 side_ = TcpConnection::kClient;
@@ -90,8 +95,10 @@ class TcpSocket final : public Socket {
 };
 
 TcpSocket::~TcpSocket() {
+  if (binding_ && !is_listening()) binding_->release();
   if (TcpListener* listener = listener_.load(); listener != nullptr) {
     tcp_ports().stop_listening(*binding_);
+    binding_->release();
     listener->close();
     listener->unref();
   }
@@ -99,6 +106,21 @@ TcpSocket::~TcpSocket() {
     connection->close(side_, options().linger && options().linger_seconds == 0);
     connection->unref();
   }
+}
+
+PortInfo TcpSocket::port_info() {
+  PortInfo info;
+  info.state = state();
+  info.inode = number();
+  info.uid = uid_;
+  if (TcpListener* listener = listener_.load(std::memory_order_acquire); listener != nullptr) {
+    info.waiting = listener->ready_count();
+    info.outgoing = listener->backlog();
+  } else if (TcpConnection* connection = this->connection(); connection != nullptr) {
+    info.waiting = connection->queued(side_);
+    info.outgoing = connection->unacknowledged(side_);
+  }
+  return info;
 }
 
 u8 TcpSocket::state() const {
@@ -126,14 +148,14 @@ u32 TcpSocket::poll() {
 
 // --- Names.
 
-Claim TcpSocket::claim(const Caller& caller) const {
+Claim TcpSocket::claim() const {
   Claim claim;
   claim.name = local_;
   claim.family = family();
   claim.v6_only = hub_->ip.v6_only();
   claim.reuse_address = options().reuse_address;
   claim.reuse_port = options().reuse_port;
-  claim.uid = caller.identity.uid;
+  claim.uid = uid_;
   return claim;
 }
 
@@ -146,9 +168,10 @@ Result<void> TcpSocket::bind(const Caller& caller, const Address& address) {
     return Errno::ACCES;
   LockGuard guard(lock_);
   if (life_ != Life::kFresh || binding_) return Errno::INVAL;
-  Claim wanted = claim(caller);
+  Claim wanted = claim();
   wanted.name = name;
   binding_ = TRY(tcp_ports().bind(wanted, nullptr));
+  tcp_ports().set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
   return {};
@@ -169,7 +192,7 @@ Result<Address> TcpSocket::peer_address() {
 
 // --- Listening.
 
-Result<void> TcpSocket::listen(const Caller& caller, int backlog) {
+Result<void> TcpSocket::listen(const Caller&, int backlog) {
   u32 most = static_cast<u32>(std::min<u32>(static_cast<u32>(backlog), abi::kSOMAXCONN));
   LockGuard guard(lock_);
   if (TcpListener* listener = listener_.load(); listener != nullptr) {
@@ -179,10 +202,11 @@ Result<void> TcpSocket::listen(const Caller& caller, int backlog) {
   if (life_ == Life::kConnected && state() == abi::kTCP_CLOSE) disconnect_locked();
   if (life_ != Life::kFresh) return Errno::INVAL;
   if (!binding_) {
-    binding_ = TRY(tcp_ports().bind(claim(caller), nullptr));
+    binding_ = TRY(tcp_ports().bind(claim(), nullptr));
+    tcp_ports().set_owner(*binding_, this);
     local_ = binding_->local();
   }
-  auto listener = TRY(make_ref<TcpListener>(hub_, most));
+  auto listener = TRY(make_ref<TcpListener>(hub_, family(), most));
   TRY(tcp_ports().listen(*binding_, *listener));
   earlier_listener_ = nullptr;
   listener_.store(listener.leak(), std::memory_order_release);
@@ -204,7 +228,7 @@ Result<Ref<Socket>> TcpSocket::accept(u32 flags) {
   TcpListener* listener = listener_.load(std::memory_order_acquire);
   if (listener == nullptr) return Errno::INVAL;
   Ref<TcpConnection> connection = TRY(listener->take());
-  auto made = make_ref<TcpSocket>(family(), connection->hub_ref(TcpConnection::kServer), flags);
+  auto made = make_ref<TcpSocket>(family(), uid_, connection->hub_ref(TcpConnection::kServer), flags);
   if (!made.ok()) {
     connection->close(TcpConnection::kServer, true);
     return made.error();
@@ -215,7 +239,7 @@ Result<Ref<Socket>> TcpSocket::accept(u32 flags) {
 
 // --- Connecting.
 
-Result<void> TcpSocket::connect(const Caller& caller, const Address& address, bool wait) {
+Result<void> TcpSocket::connect(const Caller&, const Address& address, bool wait) {
   if (address.length < sizeof(u16)) return Errno::INVAL;
   Result<void> result = [&]() -> Result<void> {
     LockGuard guard(lock_);
@@ -233,7 +257,7 @@ Result<void> TcpSocket::connect(const Caller& caller, const Address& address, bo
       case Life::kFresh:
         break;
     }
-    TRY(start_connecting_locked(caller, address));
+    TRY(start_connecting_locked(address));
     if (!wait) return Errno::INPROGRESS;
     return finish_connecting_locked(true);
   }();
@@ -241,7 +265,7 @@ Result<void> TcpSocket::connect(const Caller& caller, const Address& address, bo
   return result;
 }
 
-Result<void> TcpSocket::start_connecting_locked(const Caller& caller, const Address& address) {
+Result<void> TcpSocket::start_connecting_locked(const Address& address) {
   IpName to = TRY(ip_name_from(address, family()));
   if (to.address.is_v4() && hub_->ip.v6_only()) return Errno::NETUNREACH;
   if (to.address.is_any())
@@ -254,7 +278,7 @@ Result<void> TcpSocket::start_connecting_locked(const Caller& caller, const Addr
   } else if (local_.address.is_v4() != to.address.is_v4()) {
     return Errno::NETUNREACH;
   }
-  auto reached = reach_locked(caller, to);
+  auto reached = reach_locked(to);
   if (reached.ok() || reached.is(Errno::CONNREFUSED)) {
     life_ = Life::kConnecting;
     refused_.store(!reached.ok(), std::memory_order_release);
@@ -266,12 +290,13 @@ Result<void> TcpSocket::start_connecting_locked(const Caller& caller, const Addr
   return reached;
 }
 
-Result<void> TcpSocket::reach_locked(const Caller& caller, const IpName& to) {
+Result<void> TcpSocket::reach_locked(const IpName& to) {
   if (!binding_) {
-    Claim wanted = claim(caller);
+    Claim wanted = claim();
     wanted.remote = to;
     wanted.has_remote = true;
     binding_ = TRY(tcp_ports().bind_for_connection(wanted, nullptr));
+    tcp_ports().set_owner(*binding_, this);
     local_.port = binding_->port();
   } else {
     TRY(tcp_ports().set_remote(*binding_, local_, to));
@@ -285,7 +310,7 @@ Result<void> TcpSocket::reach_locked(const Caller& caller, const IpName& to) {
   hub->tcp = listener->hub().tcp;
   Claim theirs;
   theirs.name = to;
-  theirs.family = to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6;
+  theirs.family = listener->family();
   theirs.reuse_address = hub->options.reuse_address;
   theirs.reuse_port = hub->options.reuse_port;
   theirs.remote = local_;
@@ -330,6 +355,7 @@ void TcpSocket::disconnect_locked() {
   life_ = Life::kFresh;
   refused_.store(false, std::memory_order_release);
   if (binding_ && !binding_->is_explicit()) {
+    binding_->release();
     binding_ = nullptr;
     local_ = {IpAddress::any(family()), 0, 0};
   } else if (binding_) {
@@ -420,9 +446,9 @@ Result<void> TcpSocket::set_own_option(const Caller&, int level, int name, std::
 
 }  // namespace
 
-Result<Ref<Socket>> make_tcp_socket(int family, u32 flags) {
+Result<Ref<Socket>> make_tcp_socket(const Caller& caller, int family, u32 flags) {
   auto hub = TRY(make_ref<TcpHub>());
-  return Ref<Socket>(TRY(make_ref<TcpSocket>(family, std::move(hub), flags)));
+  return Ref<Socket>(TRY(make_ref<TcpSocket>(family, caller.identity.uid, std::move(hub), flags)));
 }
 
 }  // namespace teacup::net

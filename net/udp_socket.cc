@@ -14,11 +14,12 @@ constexpr u16 kFirstFreePort = 1024;  // net.ipv4.ip_unprivileged_port_start
 constexpr size_t kLargestV4 = 65507, kLargestV6 = 65527;
 constexpr size_t kMostReceivers = 64;  // of one multicast or broadcast datagram
 
-class UdpSocket final : public Socket {
+class UdpSocket final : public Socket, public PortOwner {
  public:
-  UdpSocket(int family, int protocol, Ref<UdpEndpoint> endpoint, u32 flags)
+  UdpSocket(int family, int protocol, u32 uid, Ref<UdpEndpoint> endpoint, u32 flags)
       : Socket(family, abi::kSOCK_DGRAM, protocol, endpoint->options, flags),
         endpoint_(std::move(endpoint)),
+        uid_(uid),
         ports_(protocol == abi::kIPPROTO_UDPLITE ? udplite_ports() : udp_ports()) {
     local_.address = IpAddress::any(family);
   }
@@ -26,12 +27,17 @@ class UdpSocket final : public Socket {
     if (binding_) binding_->release();
   }
 
+  PortInfo port_info() override {
+    bool connected = connected_.load(std::memory_order_relaxed);
+    return {connected ? abi::kTCP_ESTABLISHED : abi::kTCP_CLOSE, 0, endpoint_->queued(), uid_, number()};
+  }
+
   u32 poll() override { return endpoint_->poll(); }
   WaitQueue* wait_queue() override { return &endpoint_->queue; }
   Result<size_t> write(IoSource& from, u64) override {
     SendRequest request;
     request.data = &from;
-    return transmit(nullptr, request);
+    return transmit(request);
   }
 
   Result<void> bind(const Caller& caller, const Address& address) override;
@@ -39,9 +45,7 @@ class UdpSocket final : public Socket {
   Result<void> connect(const Caller& caller, const Address& address, bool wait) override;
   Result<Ref<Socket>> accept(u32) override { return Errno::NOTSUP; }
   Result<void> shutdown(int how) override;
-  Result<size_t> send(const Caller& caller, SendRequest& request) override {
-    return transmit(&caller, request);
-  }
+  Result<size_t> send(const Caller&, SendRequest& request) override { return transmit(request); }
   Result<size_t> receive(ReceiveRequest& request) override {
     if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
     return endpoint_->receive(request, family());
@@ -71,10 +75,10 @@ class UdpSocket final : public Socket {
     IpAddress source;
   };
   Result<Marks> marks_of(const ControlRecords& control) const;
-  Claim claim(const Caller* caller) const;
-  Result<void> bind_automatically_locked(const Caller* caller);
+  Claim claim() const;
+  Result<void> bind_automatically_locked();
   Result<IpName> target(const Address& address) const;
-  Result<size_t> transmit(const Caller* caller, SendRequest& request);
+  Result<size_t> transmit(SendRequest& request);
   Result<void> send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram);
   Result<void> send_many(const IpName& to, Datagram* datagram);
   Result<IpAddress> source_of(const IpName& to) const;
@@ -82,26 +86,27 @@ class UdpSocket final : public Socket {
   Result<void> change_membership(int level, int name, std::span<const std::byte> value);
 
   Ref<UdpEndpoint> endpoint_;
+  const u32 uid_;  // who made it
   PortTable& ports_;
   // UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV: how much a checksum would cover.
   Setting<s32> coverage_[2];
   Mutex lock_{LockRank::kSocket};
   IpName local_;  // as bound, or as connecting chose it
   IpName remote_;
-  bool connected_ = false;
+  std::atomic<bool> connected_{false};
   Ref<Binding> binding_;
 };
 
 // --- Names.
 
-Claim UdpSocket::claim(const Caller* caller) const {
+Claim UdpSocket::claim() const {
   Claim claim;
   claim.name = local_;
   claim.family = family();
   claim.v6_only = endpoint_->ip.v6_only();
   claim.reuse_address = options().reuse_address;
   claim.reuse_port = options().reuse_port;
-  claim.uid = caller != nullptr ? caller->identity.uid : 0;
+  claim.uid = uid_;
   return claim;
 }
 
@@ -115,17 +120,19 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
     return Errno::ACCES;
   LockGuard guard(lock_);
   if (binding_) return Errno::INVAL;
-  Claim wanted = claim(&caller);
+  Claim wanted = claim();
   wanted.name = name;
   binding_ = TRY(ports_.bind(wanted, endpoint_.get()));
+  ports_.set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
   return {};
 }
 
-Result<void> UdpSocket::bind_automatically_locked(const Caller* caller) {
+Result<void> UdpSocket::bind_automatically_locked() {
   if (binding_) return {};
-  binding_ = TRY(ports_.bind_for_connection(claim(caller), endpoint_.get()));
+  binding_ = TRY(ports_.bind_for_connection(claim(), endpoint_.get()));
+  ports_.set_owner(*binding_, this);
   local_.port = binding_->port();
   return {};
 }
@@ -157,7 +164,7 @@ void UdpSocket::disconnect_locked() {
   ports_.clear_remote(*binding_, local_);
 }
 
-Result<void> UdpSocket::connect(const Caller& caller, const Address& address, bool) {
+Result<void> UdpSocket::connect(const Caller&, const Address& address, bool) {
   if (address.length < sizeof(u16)) return Errno::INVAL;
   LockGuard guard(lock_);
   if (address.family() == abi::kAF_UNSPEC) {
@@ -172,7 +179,7 @@ Result<void> UdpSocket::connect(const Caller& caller, const Address& address, bo
     to.address = IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
   IpAddress source = TRY(source_of(to));
   if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
-  TRY(bind_automatically_locked(&caller));
+  TRY(bind_automatically_locked());
   if (local_.address.is_any()) local_.address = source;
   remote_ = to;
   connected_ = true;
@@ -226,7 +233,7 @@ Result<UdpSocket::Marks> UdpSocket::marks_of(const ControlRecords& control) cons
   return marks;
 }
 
-Result<size_t> UdpSocket::transmit(const Caller* caller, SendRequest& request) {
+Result<size_t> UdpSocket::transmit(SendRequest& request) {
   if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
   IpName from, to;
   bool connected;
@@ -244,7 +251,7 @@ Result<size_t> UdpSocket::transmit(const Caller* caller, SendRequest& request) {
     }
     IpAddress source = TRY(source_of(to));
     if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
-    TRY(bind_automatically_locked(caller));
+    TRY(bind_automatically_locked());
     from = local_;
     if (from.address.is_any() || from.address.is_multicast() || from.address.is_v4() != to.address.is_v4())
       from.address = source;
@@ -393,9 +400,10 @@ Result<void> UdpSocket::change_membership(int level, int name, std::span<const s
 
 }  // namespace
 
-Result<Ref<Socket>> make_udp_socket(int family, int protocol, u32 flags) {
+Result<Ref<Socket>> make_udp_socket(const Caller& caller, int family, int protocol, u32 flags) {
   auto endpoint = TRY(make_ref<UdpEndpoint>());
-  return Ref<Socket>(TRY(make_ref<UdpSocket>(family, protocol, std::move(endpoint), flags)));
+  return Ref<Socket>(
+      TRY(make_ref<UdpSocket>(family, protocol, caller.identity.uid, std::move(endpoint), flags)));
 }
 
 }  // namespace teacup::net

@@ -7,6 +7,6 @@
 namespace teacup::net {
 
 // family: AF_INET or AF_INET6; protocol: IPPROTO_UDP or IPPROTO_UDPLITE. flags: O_NONBLOCK.
-Result<Ref<Socket>> make_udp_socket(int family, int protocol, u32 flags);
+Result<Ref<Socket>> make_udp_socket(const Caller& caller, int family, int protocol, u32 flags);
 
 }  // namespace teacup::net

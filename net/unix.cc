@@ -22,8 +22,19 @@ struct AbstractName {
   Ref<Endpoint> endpoint;
 };
 
+// Every socket, for /proc/net/unix.
+class Listed {
+ public:
+  virtual UnixInfo info() = 0;
+  ListNode all_node;
+
+ protected:
+  ~Listed() = default;
+};
+
 struct NetState {
   Mutex lock{LockRank::kSocketNames};
+  List<Listed, &Listed::all_node> sockets;
   List<AbstractName, &AbstractName::node> names;
   u32 next_automatic = 0;
 };
@@ -108,17 +119,31 @@ Result<Ref<Endpoint>> find_endpoint(const Caller& caller, const Address& address
 
 // --- The file.
 
-class UnixSocket final : public Socket {
+class UnixSocket final : public Socket, public Listed {
  public:
   UnixSocket(Ref<Endpoint> endpoint, u32 flags)
-      : Socket(abi::kAF_UNIX, endpoint->type, 0, endpoint->options, flags), endpoint_(std::move(endpoint)) {}
+      : Socket(abi::kAF_UNIX, endpoint->type, 0, endpoint->options, flags), endpoint_(std::move(endpoint)) {
+    LockGuard guard(net().lock);
+    net().sockets.push_back(*this);
+  }
   ~UnixSocket() override {
+    {
+      LockGuard guard(net().lock);
+      List<Listed, &Listed::all_node>::remove(*this);
+    }
     Ref<Name> name = endpoint_->name();
     endpoint_->close();
     if (name && is_abstract(name->address)) forget_abstract(name->address);
   }
 
   Endpoint& endpoint() { return *endpoint_; }
+  UnixInfo info() override {
+    UnixInfo info{type(), is_listening(), endpoint_->state() == Endpoint::State::kConnected, number(), {}, 0};
+    Address name = endpoint_->address();
+    info.name_length = name.length > kPathOffset ? name.length - kPathOffset : 0;
+    memcpy(info.name, name.bytes + kPathOffset, info.name_length);
+    return info;
+  }
 
   u32 poll() override { return endpoint_->poll(); }
   WaitQueue* wait_queue() override { return &endpoint_->queue; }
@@ -292,6 +317,11 @@ Result<void> check_kind(int type, int protocol) {
 }
 
 }  // namespace
+
+void visit_unix_sockets(void (*visit)(void* context, const UnixInfo& info), void* context) {
+  LockGuard guard(net().lock);
+  for (Listed& socket : net().sockets) visit(context, socket.info());
+}
 
 Result<Ref<Socket>> make_unix_socket(int type, int protocol, u32 flags) {
   if (type == abi::kSOCK_RAW) type = abi::kSOCK_DGRAM;  // as unix(7) has it

@@ -63,6 +63,11 @@ Ref<Name> Endpoint::name() {
   return name_;
 }
 
+Address Endpoint::address() {
+  LockGuard guard(lock_);
+  return name_ ? name_->address : Address{};
+}
+
 Errno Endpoint::take_error() {
   LockGuard guard(lock_);
   return std::exchange(error_, Errno::OK);

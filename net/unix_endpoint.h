@@ -72,6 +72,7 @@ class Endpoint : public RefCounted<Endpoint> {
 
   Ref<Endpoint> peer();
   Ref<Name> name();
+  Address address();     // its name's; length 0: none
   u64 queued_bytes();    // FIONREAD
   u64 outgoing_bytes();  // SIOCOUTQ
   Errno take_error();

@@ -6,6 +6,7 @@
 #include "host/gate/gate.h"
 #include "kernel/abi/boot.h"
 #include "kernel/pseudo/cpu_info.h"
+#include "kernel/pseudo/proc_net.h"
 #include "kernel/pseudo/proc_process.h"
 #include "kernel/pseudo/proc_settings.h"
 #include "kernel/pseudo/state.h"
@@ -140,18 +141,6 @@ constexpr char kDevices[] =
 constexpr char kNothing[] = "";
 constexpr char kCommandLine[] = "teacup\n";
 constexpr char kSwaps[] = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
-constexpr char kNetDev[] =
-    "Inter-|   Receive                                                |  Transmit\n"
-    " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
-    "carrier compressed\n"
-    "    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0 "
-    " "
-    "     0          0\n";
-constexpr char kNetUnix[] = "Num       RefCount Protocol Flags    Type St Inode Path\n";
-constexpr char kNetTcp[] =
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
-constexpr char kNetRoute[] =
-    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
 
 Result<void> show_self(TextBuffer& out, const Subject&) {
   out.dec(current_task().pid());
@@ -169,12 +158,6 @@ Result<void> show_mounts_link(TextBuffer& out, const Subject&) {
 constexpr u32 kFile = abi::kS_IFREG | 0444;
 constexpr u32 kLink = abi::kS_IFLNK | 0777;
 constexpr u32 kDirectory = abi::kS_IFDIR | 0555;
-
-constexpr Node kNetNodes[] = {
-    {"dev", kFile, &show_constant<kNetDev>},   {"route", kFile, &show_constant<kNetRoute>},
-    {"tcp", kFile, &show_constant<kNetTcp>},   {"tcp6", kFile, &show_constant<kNetTcp>},
-    {"udp", kFile, &show_constant<kNetTcp>},   {"udp6", kFile, &show_constant<kNetTcp>},
-    {"unix", kFile, &show_constant<kNetUnix>}, {nullptr, 0}};
 
 constexpr Node kRootNodes[] = {{"cmdline", kFile, &show_constant<kCommandLine>},
                                {"cpuinfo", kFile, &show_cpuinfo},

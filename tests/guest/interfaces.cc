@@ -148,3 +148,54 @@ TEST(netlink_errors) {
   CHECK_EQ(message->nlmsg_type, NLMSG_ERROR);
   CHECK_EQ(static_cast<nlmsgerr*>(NLMSG_DATA(message))->error, -ENODEV);
 }
+
+TEST(proc_shows_sockets) {
+  int fd = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof name;
+  NEED_OK(bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof name));
+  NEED_OK(listen(fd, 5));
+  NEED_OK(getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length));
+  struct stat info;
+  NEED_OK(fstat(fd, &info));
+  char wanted[64];
+  snprintf(wanted, sizeof wanted, "0100007F:%04X 00000000:0000 0A", ntohs(name.sin_port));
+  std::string text = check::read_file("/proc/net/tcp");
+  size_t at = text.find(wanted);
+  NEED(at != std::string::npos);
+  std::string line = text.substr(at, text.find('\n', at) - at);
+  CHECK(line.find(" " + std::to_string(info.st_ino) + " ") != std::string::npos);
+  close(fd);
+  CHECK(check::read_file("/proc/net/tcp").find(wanted) == std::string::npos);
+  int udp = NEED_OK(socket(AF_INET6, SOCK_DGRAM, 0));
+  sockaddr_in6 six{};
+  six.sin6_family = AF_INET6;
+  six.sin6_addr = in6addr_loopback;
+  NEED_OK(bind(udp, reinterpret_cast<sockaddr*>(&six), sizeof six));
+  length = sizeof six;
+  NEED_OK(getsockname(udp, reinterpret_cast<sockaddr*>(&six), &length));
+  snprintf(wanted, sizeof wanted, "00000000000000000000000001000000:%04X ", ntohs(six.sin6_port));
+  CHECK(check::read_file("/proc/net/udp6").find(wanted) != std::string::npos);
+  CHECK(check::read_file("/proc/net/if_inet6").find("00000000000000000000000000000001 01 80") !=
+        std::string::npos);
+  CHECK(check::read_file("/proc/net/dev").find("    lo:") != std::string::npos);
+}
+
+TEST(proc_shows_unix_sockets) {
+  int fd = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
+  struct {
+    sa_family_t family = AF_UNIX;
+    char path[108] = "shown.socket";
+  } name;
+  NEED_OK(bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof(sa_family_t) + strlen(name.path) + 1));
+  NEED_OK(listen(fd, 5));
+  struct stat info;
+  NEED_OK(fstat(fd, &info));
+  std::string text = check::read_file("/proc/net/unix");
+  size_t at = text.find(std::to_string(info.st_ino) + " shown.socket\n");
+  NEED(at != std::string::npos);
+  std::string line = text.substr(text.rfind('\n', at) + 1, at - text.rfind('\n', at) - 1);
+  CHECK(line.find("00010000 0001 01") != std::string::npos);
+}

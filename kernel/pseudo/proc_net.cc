@@ -1,0 +1,134 @@
+// /proc/net: the machine's sockets and its one interface (proc_net(5)), for whoever does not ask by netlink.
+#include "kernel/pseudo/proc_net.h"
+
+#include "net/ports.h"
+#include "net/unix.h"
+
+namespace teacup::pseudo {
+
+namespace {
+
+constexpr u32 kFile = abi::kS_IFREG | 0444;
+
+template <const char* text>
+Result<void> show_constant(TextBuffer& out, const Subject&) {
+  out.add(text);
+  return {};
+}
+
+constexpr char kDevices[] =
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
+    "carrier compressed\n"
+    "    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0 "
+    "      0          0\n";
+constexpr char kRoutes[] =
+    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+constexpr char kAddresses6[] = "00000000000000000000000000000001 01 80 10 80       lo\n";
+constexpr char kNeighbours[] =
+    "IP address       HW type     Flags       HW address            Mask     Device\n";
+constexpr char kNothing[] = "";
+constexpr char kTcpHead[] =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+constexpr char kTcp6Head[] =
+    "  sl  local_address                         remote_address                        st tx_queue rx_queue "
+    "tr "
+    "tm->when retrnsmt   uid  timeout inode\n";
+constexpr char kUdpHead[] =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
+    "pointer drops\n";
+constexpr char kUdp6Head[] =
+    "  sl  local_address                         remote_address                        st tx_queue rx_queue "
+    "tr "
+    "tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
+
+// Words of four bytes in network order, shown as the processor reads them.
+void show_name(TextBuffer& out, const net::IpName& name, bool v6) {
+  const u8* bytes = v6 ? name.address.bytes : name.address.v4_bytes();
+  for (u32 word = 0; word < (v6 ? 4u : 1u); word++) {
+    for (u32 i = 4; i-- > 0;) out.hex(bytes[4 * word + i] >> 4).hex(bytes[4 * word + i] & 15);
+  }
+  out.add(':').hex(name.port, 4);
+}
+
+// Hexadecimal digits are capitals in these files.
+class Capitals {
+ public:
+  explicit Capitals(TextBuffer& out) : out_(out) {}
+  void add(std::string_view text) {
+    for (char c : text) out_.add(c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c);
+  }
+
+ private:
+  TextBuffer& out_;
+};
+
+void show_internet(TextBuffer& out, net::PortTable& ports, bool v6, bool streams) {
+  u32 line = 0;
+  ports.visit_owners([&](const net::Claim& claim, const net::PortInfo& info) {
+    if ((claim.family == abi::kAF_INET6) != v6) return;
+    char storage[160];
+    TextBuffer names(storage);
+    net::IpName nobody{net::IpAddress::any(claim.family), 0, 0};
+    show_name(names, claim.name, v6);
+    names.add(' ');
+    show_name(names, claim.has_remote ? claim.remote : nobody, v6);
+    names.add(' ').hex(info.state, 2).add(' ').hex(info.outgoing, 8).add(':').hex(info.waiting, 8);
+    out.udec(line++, streams ? 4 : 5).add(": ");
+    Capitals(out).add(names.text());
+    out.add(" 00:00000000 00000000 ").udec(info.uid, 5).add("        0 ").udec(info.inode);
+    out.add(streams ? " 1 0000000000000000 20 4 30 10 -1\n" : " 2 0000000000000000 0\n");
+  });
+}
+
+template <bool v6>
+Result<void> show_tcp(TextBuffer& out, const Subject&) {
+  out.add(v6 ? kTcp6Head : kTcpHead);
+  show_internet(out, net::tcp_ports(), v6, true);
+  return {};
+}
+template <bool v6>
+Result<void> show_udp(TextBuffer& out, const Subject&) {
+  out.add(v6 ? kUdp6Head : kUdpHead);
+  show_internet(out, net::udp_ports(), v6, false);
+  return {};
+}
+template <bool v6>
+Result<void> show_udplite(TextBuffer& out, const Subject&) {
+  out.add(v6 ? kUdp6Head : kUdpHead);
+  show_internet(out, net::udplite_ports(), v6, false);
+  return {};
+}
+
+Result<void> show_unix(TextBuffer& out, const Subject&) {
+  out.add("Num       RefCount Protocol Flags    Type St Inode Path\n");
+  net::visit_unix_sockets([&](const net::UnixInfo& info) {
+    out.add("0000000000000000: 00000002 00000000 ").add(info.listening ? "00010000 " : "00000000 ");
+    out.hex(static_cast<u32>(info.type), 4).add(info.connected ? " 03 " : " 01 ").udec(info.inode, 5);
+    std::string_view name(info.name, info.name_length);
+    // A path ends at its NUL; an abstract name begins with one, and may hold more.
+    if (!name.empty() && name[0] != '\0') name = name.substr(0, name.find('\0'));
+    if (!name.empty()) out.add(' ');
+    for (char c : name) out.add(c == '\0' ? '@' : c);
+    out.add('\n');
+  });
+  return {};
+}
+
+}  // namespace
+
+constinit const Node kNetNodes[] = {{"arp", kFile, &show_constant<kNeighbours>},
+                                    {"dev", kFile, &show_constant<kDevices>},
+                                    {"if_inet6", kFile, &show_constant<kAddresses6>},
+                                    {"igmp", kFile, &show_constant<kNothing>},
+                                    {"route", kFile, &show_constant<kRoutes>},
+                                    {"tcp", kFile, &show_tcp<false>},
+                                    {"tcp6", kFile, &show_tcp<true>},
+                                    {"udp", kFile, &show_udp<false>},
+                                    {"udp6", kFile, &show_udp<true>},
+                                    {"udplite", kFile, &show_udplite<false>},
+                                    {"udplite6", kFile, &show_udplite<true>},
+                                    {"unix", kFile, &show_unix},
+                                    {nullptr, 0}};
+
+}  // namespace teacup::pseudo

@@ -42,6 +42,8 @@ class ElfObject {
   bool relocatable() const { return relocatable_; }  // ET_DYN: absolute addresses have relocations
   // Is it a program, not a library whose code others call? (A static PIE counts as a library.)
   bool is_program() const { return !relocatable_ || interpreted_; }
+  // Is it a program that is linked with all it needs and loaded where it was linked?
+  bool is_static() const { return !relocatable_ && !interpreted_; }
   u64 base() const { return page_down(segments_.front().vaddr); }
   u64 end() const { return page_up(segments_.back().end()); }
   u64 entry() const { return entry_; }

@@ -124,6 +124,8 @@ void enter_kernel(abi::PreparedSiteKind kind, std::vector<u8>& out);
 inline constexpr u8 kTrapByte = 0xcc;
 // The instruction that ends right before a site may say which call it is: rt_sigreturn?
 bool is_signal_return(Bytes before);
+// Does code compare others with the bytes of a signal return, as unwinders do? `text` is all there is of it.
+bool knows_signal_returns(Bytes text);
 // One that does not come back: rt_sigreturn, exit, exit_group?
 bool never_returns(Bytes before);
 // Do these bytes hold a site's encoding, aligned to an instruction or not?

@@ -126,8 +126,9 @@ class Preparation {
   }
 
   // Where no unwind table covers a return address, unwinders (libgcc's, gdb's) know a signal frame by the
-  // bytes that it points at: `mov $15, %eax ; syscall` must stay. Nobody unwinds so through Go, which has its
-  // own ways, nor through a program (whose signal trampoline is its own) that has next to no unwind tables.
+  // bytes that it points at: `mov $15, %rax ; syscall` must stay. Nobody unwinds so through Go, which has its
+  // own ways, nor through a program (whose signal trampoline is its own) that has next to no unwind tables,
+  // or that is static and holds no unwinder (valgrind's tools).
   bool unwinders_know(const Region& region, u64 site) const {
     constexpr u64 kSparse = 16 * KiB;  // bytes of text for each entry
     if (region.function.origin == Origin::kUnwind) return false;
@@ -135,6 +136,7 @@ class Preparation {
     u64 begin = std::max(text.vaddr, site - std::min<u64>(site, 7));
     if (!isa::is_signal_return(object_.at(begin, site - begin))) return false;
     if (object_.is_program() && functions_->unwind().size() <= text.file_size / kSparse) return false;
+    if (object_.is_static() && !isa::knows_signal_returns(object_.from(text.vaddr))) return false;
     const std::vector<u64>& go = functions_->go_functions();
     return go.empty() || site < go.front() || site >= go.back();
   }

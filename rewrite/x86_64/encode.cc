@@ -104,6 +104,19 @@ bool is_signal_return(Bytes before) {
   return number_loaded(before) == abi::kNR_rt_sigreturn;
 }
 
+bool knows_signal_returns(Bytes text) {
+  // 48 c7 c0 0f 00 00 00 0f 05: an immediate operand has the first or the last eight of these bytes.
+  constexpr u8 kCommon[] = {0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f};
+  auto at = text.begin();
+  while ((at = std::search(at, text.end(), std::begin(kCommon), std::end(kCommon))) != text.end()) {
+    auto behind = at + std::size(kCommon);
+    bool is_one = at != text.begin() && *(at - 1) == 0x48 && behind != text.end() && *behind == 0x05;
+    if (!is_one) return true;
+    at = behind;
+  }
+  return false;
+}
+
 bool never_returns(Bytes before) {
   std::optional<u32> number = number_loaded(before);
   return number == abi::kNR_rt_sigreturn || number == abi::kNR_exit || number == abi::kNR_exit_group;

@@ -375,6 +375,24 @@ TEST(Hazards, SignalTrampolineIsKnownByItsBytes) {
   EXPECT_EQ(prepared.sites[0].window_begin, kText + 1);
 }
 
+TEST(Hazards, SignalTrampolineWithoutAnUnwinder) {
+  // A static program: whoever unwinds in it is in it, and compares with these bytes (movabs, as in libgcc).
+  for (bool unwinder : {false, true}) {
+    ElfBuilder elf;
+    elf.type = ET_EXEC;
+    for (int i = 0; i < 40; i++) elf.add({0x48, 0x89, 0xca, 0x4d, 0x89, 0xc8});
+    u64 begin = elf.here();
+    elf.add({0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, SYSCALL, 0x0f, 0x1f, 0, 0xc3});
+    elf.function("restore", begin, elf.here());
+    if (unwinder) elf.add({0x48, 0xb8, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05, 0xc3});
+    elf.pad(0x200);
+    elf.frame(kText, kText + 6);
+    Prepared prepared = prepare(elf.build());
+    ASSERT_GE(prepared.sites.size(), 1u);
+    EXPECT_EQ(prepared.sites[0].reason, unwinder ? NetReason::kSignalReturn : NetReason::kNone);
+  }
+}
+
 TEST(Hazards, FunctionThatEndsBeforeItsCall) {
   // glibc's clone: its FDE ends before the syscall, so that unwinding stops there.
   ElfBuilder elf;

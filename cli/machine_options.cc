@@ -2,19 +2,34 @@
 
 namespace teacup::cli {
 
-host::MachineOptions machine_options(const RunOptions& options, bool terminal,
-                                     const EnvironmentLookup& caller) {
+host::MachineOptions machine_options(const RunOptions& options, const images::RunConfig& config,
+                                     bool terminal, const EnvironmentLookup& caller) {
   host::MachineOptions machine;
   machine.image = options.image;
-  machine.command = options.command;
+  // As docker has it: CMD, given or the image's, is the entry point's arguments; an entry point that is given
+  // leaves the image's CMD alone.
+  if (options.entrypoint) {
+    if (!options.entrypoint->empty()) machine.command.push_back(*options.entrypoint);
+  } else {
+    machine.command = config.entrypoint;
+  }
+  const bool own = options.command.empty() && !options.entrypoint;
+  const std::vector<std::string>& words = own ? config.command : options.command;
+  machine.command.insert(machine.command.end(), words.begin(), words.end());
   if (const char* term = caller("TERM"); terminal && term != nullptr) {
     machine.environment.push_back(std::string("TERM=") + term);
   }
+  machine.environment.insert(machine.environment.end(), config.environment.begin(), config.environment.end());
   for (const EnvironmentChange& change : options.environment) {
     machine.environment.push_back(change.value ? change.name + "=" + *change.value : change.name);
   }
-  machine.working_directory = options.workdir;
-  machine.user = options.group.empty() ? options.user : options.user + ":" + options.group;
+  const bool has_directory = config.working_directory.starts_with('/');
+  machine.working_directory = options.workdir.value_or(has_directory ? config.working_directory : "/");
+  if (options.user) {
+    machine.user = options.group.empty() ? *options.user : *options.user + ":" + options.group;
+  } else {
+    machine.user = config.user.empty() ? "0" : config.user;
+  }
   machine.hostname = options.hostname;
   for (const Volume& volume : options.volumes) {
     machine.volumes.push_back({volume.host, volume.guest, volume.writable});

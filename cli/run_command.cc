@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 #include <variant>
 
 #include "cli/commands.h"
@@ -11,6 +12,8 @@
 #include "cli/run_options.h"
 #include "host/filter/filter.h"
 #include "host/launch/run_machine.h"
+#include "images/error.h"
+#include "images/image_cache.h"
 
 namespace teacup::cli {
 
@@ -27,7 +30,20 @@ int run_command(const Arguments& arguments) {
     return 0;
   }
   bool terminal = isatty(STDIN_FILENO) || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
-  return host::run_machine(machine_options(std::get<RunOptions>(request), terminal, lookup));
+  RunOptions options = std::get<RunOptions>(request);
+  images::PreparedImage prepared;
+  try {
+    prepared = images::prepare_image(options.image, options.digest);
+  } catch (const images::Error& error) {
+    return fail("run", {error.what()});
+  }
+  const std::string named = std::exchange(options.image, prepared.path);
+  const host::MachineOptions machine = machine_options(options, prepared.config, terminal, lookup);
+  if (machine.command.empty()) {
+    return fail("run", {"no command given, and " + named + " does not say what to run",
+                        "Write: teacup run " + named + " CMD [ARG...]."});
+  }
+  return host::run_machine(machine);
 }
 
 }  // namespace teacup::cli

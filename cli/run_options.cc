@@ -14,8 +14,12 @@ namespace {
 const char* const kSeeHelp = "See 'teacup run --help'.";
 
 const char* const kFooter =
-    "IMAGE is an EROFS, squashfs or ext2/3/4 file, or a directory. It is never written to: changes go to\n"
-    "memory and end with the machine. Options stand before IMAGE; all that follows it belongs to CMD.\n"
+    "IMAGE is an EROFS, squashfs or ext2/3/4 file, a directory, a tar archive or an OCI image layout; the "
+    "last\n"
+    "two are converted when they are first used. IMAGE@sha256:DIGEST runs no other. It is never written to:\n"
+    "changes go to memory and end with the machine. Options stand before IMAGE; all that follows it belongs "
+    "to\n"
+    "CMD. An OCI image may say itself what to run, where, and as whom.\n"
     "\n"
     "The exit status is CMD's, 128+N if signal N ended it, 127 if there is no CMD, 126 if it cannot be "
     "executed,\n"
@@ -71,9 +75,11 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
   app.formatter(std::make_shared<HelpFormatter>("teacup run [OPTIONS] IMAGE [--] CMD [ARG...]", kFooter));
   add_list(app, "-e,--env", raw.environment, "K=V", "set a variable in the guest; -e K passes on your own K");
   add_list(app, "--env-file", raw.environment_files, "FILE", "set the variables of FILE, one K=V a line");
-  add_single(app, "-w,--workdir", options.workdir, "DIR", "start CMD in DIR (default /)");
+  add_single(app, "-w,--workdir", options.workdir, "DIR", "start CMD in DIR (default: the image's, or /)");
   add_single(app, "-u,--user", raw.user, "UID[:GID]",
-             "run CMD as this user, by number or name (default 0:0)");
+             "run CMD as this user, by number or name (default: the image's, or 0:0)");
+  add_single(app, "--entrypoint", options.entrypoint, "CMD",
+             "run this with CMD as its arguments, instead of what an OCI image says; '' for neither");
   add_single(app, "--hostname", raw.hostname, "NAME", "the machine's host name");
   add_list(app, "-v,--volume", raw.volumes, "HOST:GUEST[:ro|rw]",
            "show a host directory or file in the guest (default ro; rw writes through)");
@@ -142,8 +148,8 @@ std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& optio
 }
 
 std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& options) {
-  if (options.workdir.empty() || options.workdir[0] != '/') {
-    return CliError{"-w '" + options.workdir + "' is not an absolute path",
+  if (options.workdir && !options.workdir->starts_with('/')) {
+    return CliError{"-w '" + *options.workdir + "' is not an absolute path",
                     "Give the directory as the guest sees it, from /."};
   }
   if (raw.user) {
@@ -189,11 +195,12 @@ std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& optio
 std::optional<CliError> resolve_command(std::vector<std::string> words, RunOptions& options) {
   if (!words.empty() && words[0] == "--") words.erase(words.begin());
   if (words.empty()) return CliError{"no image given", "Write: teacup run IMAGE CMD [ARG...]."};
-  options.image = words[0];
+  std::tie(options.image, options.digest) = split_image(words[0]);
   words.erase(words.begin());
   if (auto problem = image_problem(options.image)) return problem;
   if (!words.empty() && words[0] == "--") words.erase(words.begin());
-  if (words.empty() || words[0].empty()) {
+  const bool may_be_left_out = words.empty() && (options.entrypoint || image_may_say_command(options.image));
+  if (!may_be_left_out && (words.empty() || words[0].empty())) {
     return CliError{"no command given", "Write: teacup run " + options.image +
                                             " CMD [ARG...], for example 'teacup run " + options.image +
                                             " sh'."};

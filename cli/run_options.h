@@ -34,16 +34,18 @@ struct Volume {
 enum class Mode { REWRITE, TRAP };
 
 struct RunOptions {
-  std::string image;                 // IMAGE as typed: a file or a directory, which exists
-  std::vector<std::string> command;  // CMD ARG…; never empty
+  std::string image;                 // IMAGE as typed, without its pin: a file or a directory, which exists
+  std::string digest;                // of IMAGE@sha256:…, in hex; empty: any
+  std::vector<std::string> command;  // CMD ARG…; empty only where IMAGE may say itself what to run
+  std::optional<std::string> entrypoint;  // --entrypoint, instead of the image's; "": none
 
   std::vector<EnvironmentChange> environment;  // --env-file's, then -e's
-  std::string workdir = "/";                   // absolute
-  std::string user = "0";                      // UID or a name of the image's passwd
-  std::string group;            // GID or a name of the image's group file; empty: the user's primary
-  std::string hostname;         // empty: the machine's default
-  std::vector<Volume> volumes;  // in the order given; guest paths differ
-  std::uint64_t memory = 0;     // bytes; 0: no limit given
+  std::optional<std::string> workdir;          // absolute; nullopt: the image's, or /
+  std::optional<std::string> user;  // UID or a name of the image's passwd; nullopt: the image's, or 0
+  std::string group;                // GID or a name of the image's group file; empty: the user's primary
+  std::string hostname;             // empty: the machine's default
+  std::vector<Volume> volumes;      // in the order given; guest paths differ
+  std::uint64_t memory = 0;         // bytes; 0: no limit given
 
   // Accepted because people type them. The machine looks at its standard files itself.
   bool interactive = false;

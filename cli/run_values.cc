@@ -11,6 +11,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "images/probe.h"
+
 namespace teacup::cli {
 
 namespace {
@@ -155,9 +157,20 @@ std::string hostname_problem(const std::string& name) {
   return "";
 }
 
+std::pair<std::string, std::string> split_image(const std::string& image) {
+  const images::PinnedName name = images::split_pin(image);
+  return {name.path, name.digest};
+}
+
+bool image_may_say_command(const std::string& image) {
+  const images::Kind kind = images::probe(image);
+  return kind == images::Kind::kArchive || kind == images::Kind::kOciLayout;
+}
+
 std::optional<CliError> image_problem(const std::string& image) {
   const char* const what_it_is =
-      "IMAGE is an EROFS, squashfs or ext2/3/4 file, or a directory with a file tree in it.";
+      "IMAGE is an EROFS, squashfs or ext2/3/4 file, a tar archive, an OCI layout, or a directory with a "
+      "file tree in it.";
   struct stat status;
   if (stat(image.c_str(), &status) == 0) {
     if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) return std::nullopt;

@@ -33,6 +33,12 @@ std::string hostname_problem(const std::string& name);
 // of the kind a registry would know ("debian:12") gets told that there is none and where images come from.
 std::optional<CliError> image_problem(const std::string& image);
 
+// IMAGE[@sha256:DIGEST] → the image and the digest in hex, which is empty if not given.
+std::pair<std::string, std::string> split_image(const std::string& image);
+
+// Whether IMAGE is of a kind that can hold the command to run: an OCI image, perhaps in an archive.
+bool image_may_say_command(const std::string& image);
+
 // --patch: "cpuid", "rdtsc" or "none", several with commas between. What is not named is false.
 std::optional<CliError> parse_patch_list(const std::string& list, bool& cpuid, bool& rdtsc);
 

@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "images/error.h"
 #include "images/libarchive.h"
@@ -77,12 +79,74 @@ void read_xattrs(archive_entry* entry, Node& node) {
   }
 }
 
+constexpr std::string_view kWhiteout = ".wh.";
+constexpr std::string_view kOpaque = ".wh..wh..opq";
+
+// What a layer has put into the tree, and what it takes away of those below, in whatever order.
+class Layer {
+ public:
+  explicit Layer(Tree& tree) : tree_(tree) {}
+
+  // Whether the entry was a whiteout, which is no file.
+  bool take(std::string_view path) {
+    while (path.ends_with('/')) path.remove_suffix(1);
+    const size_t slash = path.rfind('/');
+    const std::string_view directory = slash == path.npos ? "" : path.substr(0, slash);
+    const std::string_view name = slash == path.npos ? path : path.substr(slash + 1);
+    if (!name.starts_with(kWhiteout)) return false;
+    if (name == kOpaque) {
+      if (const auto node = tree_.find(directory)) prune(*node);
+    } else if (name.starts_with(".wh..wh.")) {
+      // Other marks of aufs's are not about files.
+    } else {
+      const std::string target = std::string(directory) + "/" + std::string(name.substr(kWhiteout.size()));
+      if (const auto node = tree_.find(target)) {
+        if (!own_.contains(node)) {
+          tree_.remove(target);
+        } else {
+          prune(*node);
+        }
+      }
+    }
+    return true;
+  }
+  // The parents too: they are the layer's now, whatever comes of those below.
+  void added(std::string_view path) {
+    for (;;) {
+      if (const auto node = tree_.find(path)) own_.insert(node);
+      const size_t slash = path.rfind('/');
+      if (slash == path.npos) return;
+      path = path.substr(0, slash);
+    }
+  }
+
+ private:
+  // Only what this layer has put there stays.
+  void prune(Node& directory) {
+    for (auto at = directory.children.begin(); at != directory.children.end();) {
+      if (!own_.contains(at->second)) {
+        at = directory.children.erase(at);
+      } else {
+        if (at->second->is_directory()) prune(*at->second);
+        ++at;
+      }
+    }
+  }
+
+  Tree& tree_;
+  std::set<std::shared_ptr<Node>> own_;
+};
+
 void add_entries(Tree& tree, archive* a, const std::string& path, Spool& spool, OnDirectory on_directory) {
+  Layer layer(tree);
+  const bool is_layer = on_directory == OnDirectory::kLayer;
   while (archive_entry* entry = next_entry(a, path)) {
     const char* name = archive_entry_pathname(entry);
     if (name == nullptr) throw Error(path + ": an entry has no readable name");
+    if (is_layer && layer.take(name)) continue;
     if (const char* target = archive_entry_hardlink(entry)) {
       tree.link(name, target);
+      if (is_layer) layer.added(name);
       continue;
     }
     auto node = std::make_shared<Node>();
@@ -104,6 +168,7 @@ void add_entries(Tree& tree, archive* a, const std::string& path, Spool& spool, 
       node->device_minor = static_cast<u32>(archive_entry_rdevminor(entry));
     }
     tree.insert(name, std::move(node), on_directory);
+    if (is_layer) layer.added(name);
   }
 }
 
@@ -134,7 +199,38 @@ la_ssize_t read_member(archive* inner, void* data, const void** block) {
   return got;
 }
 
+// The same for bytes that lie somewhere.
+struct Bytes {
+  u64 size;
+  const std::function<void(u64, std::span<std::byte>)>& read;
+  u64 done = 0;
+  std::vector<std::byte> buffer = std::vector<std::byte>(256 * KiB);
+};
+
+la_ssize_t read_bytes(archive* a, void* data, const void** block) {
+  auto* bytes = static_cast<Bytes*>(data);
+  const std::span<std::byte> part(bytes->buffer.data(),
+                                  std::min<u64>(bytes->buffer.size(), bytes->size - bytes->done));
+  *block = part.data();
+  try {
+    if (!part.empty()) bytes->read(bytes->done, part);
+  } catch (const Error& error) {
+    archive_set_error(a, EIO, "%s", error.what());
+    return -1;
+  }
+  bytes->done += part.size();
+  return static_cast<la_ssize_t>(part.size());
+}
+
 }  // namespace
+
+void add_layer(Tree& tree, u64 size, const std::function<void(u64, std::span<std::byte>)>& read,
+               const std::string& name, const std::shared_ptr<Spool>& spool) {
+  const ArchiveHandle a = open_tar_reader();
+  Bytes bytes{size, read};
+  if (archive_read_open(a.get(), &bytes, nullptr, read_bytes, nullptr) != ARCHIVE_OK) fail(a.get(), name);
+  add_entries(tree, a.get(), name, *spool, OnDirectory::kLayer);
+}
 
 void add_tar(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool) {
   const ArchiveHandle a = open_tar_reader();

@@ -2,7 +2,9 @@
 // metadata.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "images/tree.h"
@@ -12,6 +14,12 @@ namespace teacup::images {
 // Adds what a tar archive holds (plain or compressed; pax and GNU extensions; sparse files keep their holes).
 // An empty path is standard input.
 void add_tar(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool);
+
+// Lays a layer of an OCI image over the tree: a tar archive whose ".wh.NAME" removes NAME of the layers
+// below, and whose ".wh..wh..opq" removes all that they have in its directory. `read` gives bytes of its
+// `size`.
+void add_layer(Tree& tree, u64 size, const std::function<void(u64 offset, std::span<std::byte>)>& read,
+               const std::string& name, const std::shared_ptr<Spool>& spool);
 
 // Adds the files of a Debian binary package (deb(5)): its data member. Maintainer scripts are not run.
 void add_deb(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool);

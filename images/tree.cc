@@ -123,7 +123,7 @@ void Tree::insert(std::string_view path, std::shared_ptr<Node> node, OnDirectory
   const auto old = parent->children.find(name);
   if (old != parent->children.end() && node->is_directory()) {
     if (old->second->is_directory()) return take_metadata(*old->second);
-    if (old->second->type == NodeType::kSymlink) {
+    if (old->second->type == NodeType::kSymlink && on_directory != OnDirectory::kLayer) {
       names.push_back(name);
       if (directory_at(names, Missing::kNull, path) != nullptr) return;
     }

@@ -67,6 +67,7 @@ struct Node {
 enum class OnDirectory {
   kKeep,     // it keeps its metadata, as dpkg does
   kReplace,  // it takes the new metadata, as tar does
+  kLayer,    // the same, and what is there may only be a directory itself, not a symlink to one
 };
 
 class Tree {

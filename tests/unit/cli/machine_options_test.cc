@@ -15,18 +15,18 @@ const char* xterm(const char* name) {
 
 TEST(MachineOptions, TermIsPassedOnToATerminalOnlyAndBeforeTheUsersOwn) {
   RunOptions options;
-  EXPECT_THAT(machine_options(options, false, xterm).environment, IsEmpty());
+  EXPECT_THAT(machine_options(options, {}, false, xterm).environment, IsEmpty());
   options.environment = {{"TERM", "dumb"}, {"GONE", std::nullopt}};
-  EXPECT_THAT(machine_options(options, true, xterm).environment,
+  EXPECT_THAT(machine_options(options, {}, true, xterm).environment,
               ElementsAre("TERM=xterm", "TERM=dumb", "GONE"));
 }
 
 TEST(MachineOptions, UserAndGroupAreJoined) {
   RunOptions options;
-  EXPECT_EQ(machine_options(options, false, xterm).user, "0");
+  EXPECT_EQ(machine_options(options, {}, false, xterm).user, "0");
   options.user = "www-data";
   options.group = "adm";
-  EXPECT_EQ(machine_options(options, false, xterm).user, "www-data:adm");
+  EXPECT_EQ(machine_options(options, {}, false, xterm).user, "www-data:adm");
 }
 
 TEST(MachineOptions, TheRestIsCopied) {
@@ -39,7 +39,7 @@ TEST(MachineOptions, TheRestIsCopied) {
   options.memory = 1 << 20;
   options.mode = Mode::TRAP;
   options.trace = "";
-  const host::MachineOptions machine = machine_options(options, false, xterm);
+  const host::MachineOptions machine = machine_options(options, {}, false, xterm);
   EXPECT_EQ(machine.image, "image");
   EXPECT_THAT(machine.command, ElementsAre("a", "b"));
   EXPECT_EQ(machine.working_directory, "/w");

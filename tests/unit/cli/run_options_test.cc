@@ -83,8 +83,8 @@ TEST_F(RunOptionsTest, DefaultsAreIssuedWhenOnlyImageAndCommandAreGiven) {
   const RunOptions options = good({});
   EXPECT_EQ(options.image, image_);
   EXPECT_THAT(options.command, ElementsAre("true"));
-  EXPECT_EQ(options.workdir, "/");
-  EXPECT_EQ(options.user, "0");
+  EXPECT_EQ(options.workdir, std::nullopt);
+  EXPECT_EQ(options.user, std::nullopt);
   EXPECT_EQ(options.group, "");
   EXPECT_EQ(options.hostname, "");
   EXPECT_EQ(options.memory, 0u);

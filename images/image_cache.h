@@ -1,0 +1,21 @@
+// Images that have to be converted before a machine can run them (tar archives, OCI layouts), kept converted.
+// Essay in image_cache.cc.
+#pragma once
+
+#include <string>
+
+#include "images/oci.h"
+
+namespace teacup::images {
+
+struct PreparedImage {
+  std::string path;  // of what a machine reads: the image itself, or the EROFS file made of it
+  RunConfig config;  // of an OCI image
+};
+
+// What IMAGE on a command line stands for. `digest` (hex, may be empty) is what it must have: the sha256 of a
+// file, the manifest's of an OCI layout. Conversion shows its progress on a terminal. Error says what was
+// wrong and what to do.
+PreparedImage prepare_image(const std::string& image, const std::string& digest);
+
+}  // namespace teacup::images

@@ -38,7 +38,7 @@ struct Input {
   const std::byte* end;
 
   size_t left() const { return static_cast<size_t>(end - at); }
-  u32 byte() { return static_cast<u32>(__atomic_load_n(at++, __ATOMIC_RELAXED)); }
+  u32 byte() { return static_cast<u32>(*at++); }
   // The rest of a length whose first four bits were all ones. False: the input ends in it.
   bool more(size_t& length) {
     for (;;) {

@@ -48,29 +48,27 @@ constexpr const char* kVersion = "1";
 
 std::string cache_directory() {
   std::string top;
-  if (const char* set = std::getenv("TEACUP_CACHE"); set != nullptr && *set != '\0') {
-    top = set;
-  } else if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg == '/') {
-    top = std::string(xdg) + "/teacup";
+  if (const char* caches = std::getenv("XDG_CACHE_HOME"); caches != nullptr && *caches == '/') {
+    top = std::string(caches) + "/teacup";
   } else if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') {
     top = std::string(home) + "/.cache/teacup";
   } else {
-    throw Error("there is no place for converted images: neither TEACUP_CACHE nor HOME is set");
+    throw Error("there is no place for converted images: neither XDG_CACHE_HOME nor HOME is set");
   }
-  const std::string directory = top + "/images";
+  std::string directory = top + "/images";
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (!error) std::filesystem::create_directories(directory + "/files", error);
   if (error) {
     throw Error("cannot make " + directory + " for converted images: " + error.message() +
-                "\n  Set TEACUP_CACHE to a directory that can be written.");
+                "\n  Set XDG_CACHE_HOME to a directory that can be written.");
   }
   struct stat status;
   if (::stat(directory.c_str(), &status) != 0) throw_errno("cannot use " + directory);
   if (status.st_uid != ::geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
     if (status.st_uid != ::geteuid() || ::chmod(directory.c_str(), 0700) != 0) {
       throw Error("the cache " + directory + " can be written by others; images of theirs would run as you" +
-                  "\n  Set TEACUP_CACHE to a directory of your own.");
+                  "\n  Set XDG_CACHE_HOME to a directory of your own.");
     }
   }
   return directory;
@@ -112,7 +110,7 @@ std::string digest_of(const std::string& path, const std::string& cache) {
   key.update(identity(status));
   const std::string note = cache + "/files/" + key.finish();
   if (std::string digest = slurp(note); is_sha256(digest)) return digest;
-  const std::string digest = sha256_of(file, path);
+  std::string digest = sha256_of(file, path);
   const bool settled =
       ::time(nullptr) - std::max(status.st_mtim.tv_sec, status.st_ctim.tv_sec) >= kRacySeconds;
   if (settled && identity(status_of(file, path)) == identity(status)) spill(note, digest);

@@ -7,12 +7,12 @@ constexpr s32 kMtu = 65536;  // lo's
 }
 
 Result<s32> option_number(std::span<const std::byte> value, bool short_too) {
-  if (short_too && value.size() >= 1 && value.size() < sizeof(s32)) return static_cast<s32>(value[0]);
+  if (short_too && !value.empty() && value.size() < sizeof(s32)) return static_cast<s32>(value[0]);
   return take_option(value);
 }
 
 size_t give_number(std::span<std::byte> into, s32 value, bool short_too) {
-  if (short_too && into.size() >= 1 && into.size() < sizeof value && value >= 0 && value <= 255) {
+  if (short_too && !into.empty() && into.size() < sizeof value && value >= 0 && value <= 255) {
     into[0] = static_cast<std::byte>(value);
     return 1;
   }

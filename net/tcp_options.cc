@@ -67,9 +67,9 @@ Result<void> set_tcp_option(TcpOptions& options, int name, std::span<const std::
   if (name == abi::kTCP_CONGESTION) {
     std::string_view wanted(reinterpret_cast<const char*>(value.data()), value.size());
     wanted = wanted.substr(0, wanted.find('\0'));
-    for (u8 i = 0; i < std::size(kCongestionNames); i++) {
+    for (size_t i = 0; i < std::size(kCongestionNames); i++) {
       if (kCongestionNames[i] != wanted) continue;
-      options.congestion = i;
+      options.congestion = static_cast<u8>(i);
       return {};
     }
     return Errno::NOENT;

@@ -81,7 +81,7 @@ void add_registers(std::string& text, const abi::SigContext& c) {
                    {"r13", c.r13}, {"r14", c.r14}, {"r15", c.r15}};
   size_t column = 0;
   for (const auto& one : registers) {
-    add(text, "%s%6s %016llx", column % 4 == 0 ? "  " : "  ", one.name, wide(one.value));
+    add(text, "  %6s %016llx", one.name, wide(one.value));
     if (++column % 4 == 0) text += '\n';
   }
   if (column % 4 != 0) text += '\n';

@@ -53,11 +53,10 @@ std::string ProgramFile::name(u64 address, bool is_return) const {
   // The last symbol before, with a question mark: as likely as not the name of something else.
   size_t end = std::min(plus, name.size());
   if (end == 0 || name[end - 1] == '?') return {};
-  u64 offset = plus < name.size() ? std::strtoull(name.c_str() + plus + 1, nullptr, 16) : 0;
+  unsigned long long offset = plus < name.size() ? std::strtoull(name.c_str() + plus + 1, nullptr, 16) : 0;
+  offset += is_return ? 1 : 0;
   char text[32] = "";
-  if (offset + is_return > 0) {
-    std::snprintf(text, sizeof text, "+%#llx", static_cast<unsigned long long>(offset + is_return));
-  }
+  if (offset > 0) std::snprintf(text, sizeof text, "+%#llx", offset);
   return demangled(name.substr(0, end)) + text;
 }
 

@@ -118,8 +118,14 @@ bool knows_signal_returns(Bytes text) {
 }
 
 bool never_returns(Bytes before) {
-  std::optional<u32> number = number_loaded(before);
-  return number == abi::kNR_rt_sigreturn || number == abi::kNR_exit || number == abi::kNR_exit_group;
+  switch (number_loaded(before).value_or(abi::kNR_read)) {
+    case abi::kNR_rt_sigreturn:
+    case abi::kNR_exit:
+    case abi::kNR_exit_group:
+      return true;
+    default:
+      return false;
+  }
 }
 
 bool holds_site(Bytes bytes) {

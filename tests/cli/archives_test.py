@@ -71,7 +71,7 @@ class Archives(unittest.TestCase):
         self.scratch.cleanup()
 
     def run_image(self, *words, status=0, err="", **environment):
-        settings = dict(os.environ, TEACUP_CACHE=str(self.cache), **environment)
+        settings = dict(os.environ, XDG_CACHE_HOME=str(self.cache), **environment)
         result = subprocess.run([TEACUP, "run", *map(str, words)], capture_output=True, timeout=60, env=settings,
                                 stdin=subprocess.DEVNULL)
         self.assertEqual(result.returncode, status, result.stderr)
@@ -88,7 +88,7 @@ class Archives(unittest.TestCase):
         return path
 
     def converted(self):
-        return sorted(self.cache.glob("images/*.erofs"))
+        return sorted(self.cache.glob("teacup/images/*.erofs"))
 
     # --- tar
 
@@ -189,17 +189,17 @@ class Archives(unittest.TestCase):
 
     def test_many_at_once(self):
         image = self.write("image", tar(*self.base, Member("note", b"same\n")))
-        settings = dict(os.environ, TEACUP_CACHE=str(self.cache))
+        settings = dict(os.environ, XDG_CACHE_HOME=str(self.cache))
         machines = [subprocess.Popen([TEACUP, "run", image, "cat", "/note"], stdout=subprocess.PIPE, env=settings)
                     for _ in range(6)]
         self.assertEqual([machine.communicate(timeout=60)[0] for machine in machines], [b"same\n"] * 6)
         self.assertEqual(len(self.converted()), 1)
 
     def test_cache_of_others_is_refused(self):
-        (self.cache / "images").mkdir(parents=True)
+        (self.cache / "teacup/images").mkdir(parents=True)
         image = self.write("image", tar(*self.base))
         if os.geteuid() == 0:
-            os.chown(self.cache / "images", 1234, 1234)
+            os.chown(self.cache / "teacup/images", 1234, 1234)
             self.run_image(image, "true", status=125, err="can be written by others")
 
     def test_pins(self):

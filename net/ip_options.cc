@@ -1,9 +1,25 @@
 #include "net/ip_options.h"
 
+#include "kernel/abi/process.h"
+
 namespace teacup::net {
 
 namespace {
-constexpr s32 kMtu = 65536;  // lo's
+constexpr s32 kMtu = 65536;           // lo's
+constexpr u16 kFirstFreePort = 1024;  // net.ipv4.ip_unprivileged_port_start
+}  // namespace
+
+Result<IpName> name_to_bind(const Caller& caller, const Address& address, int family,
+                            const IpOptions& options, bool of_many) {
+  IpName name = TRY(ip_name_from(address, family));
+  const IpAddress& wanted = name.address;
+  if (family == abi::kAF_INET6 && wanted.is_v4() && options.v6_only()) return Errno::INVAL;
+  bool usable = wanted.is_any() || is_own_address(wanted) || options.may_bind_anywhere() ||
+                (of_many && (wanted.is_multicast() || wanted.is_broadcast()));
+  if (!usable) return Errno::ADDRNOTAVAIL;
+  if (name.port != 0 && name.port < kFirstFreePort && !caller.has(abi::kCAP_NET_BIND_SERVICE))
+    return Errno::ACCES;
+  return name;
 }
 
 Result<s32> option_number(std::span<const std::byte> value, bool short_too) {

@@ -61,6 +61,11 @@ struct IpOptions {
   }
 };
 
+// bind(2): the name, if the caller may have it. `of_many`: a multicast or broadcast address will do too.
+// EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL; EACCES below port 1024.
+Result<IpName> name_to_bind(const Caller& caller, const Address& address, int family,
+                            const IpOptions& options, bool of_many);
+
 // For a socket of this family: IPPROTO_IPV6 is none of AF_INET's. `bound`: IPV6_V6ONLY can no longer change.
 Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, bool connected, int level,
                              int name, std::span<std::byte> value);

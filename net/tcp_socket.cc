@@ -8,14 +8,11 @@
 
 #include <algorithm>
 
-#include "kernel/abi/process.h"
 #include "net/tcp_listener.h"
 
 namespace teacup::net {
 
 namespace {
-
-constexpr u16 kFirstFreePort = 1024;  // net.ipv4.ip_unprivileged_port_start
 
 class TcpSocket final : public Socket, public PortOwner {
  public:
@@ -160,12 +157,7 @@ Claim TcpSocket::claim() const {
 }
 
 Result<void> TcpSocket::bind(const Caller& caller, const Address& address) {
-  IpName name = TRY(ip_name_from(address, family()));
-  if (family() == abi::kAF_INET6 && name.address.is_v4() && hub_->ip.v6_only()) return Errno::INVAL;
-  bool usable = name.address.is_any() || is_own_address(name.address) || hub_->ip.may_bind_anywhere();
-  if (!usable) return Errno::ADDRNOTAVAIL;
-  if (name.port != 0 && name.port < kFirstFreePort && !caller.has(abi::kCAP_NET_BIND_SERVICE))
-    return Errno::ACCES;
+  IpName name = TRY(name_to_bind(caller, address, family(), hub_->ip, false));
   LockGuard guard(lock_);
   if (life_ != Life::kFresh || binding_) return Errno::INVAL;
   Claim wanted = claim();

@@ -10,7 +10,6 @@ namespace teacup::net {
 
 namespace {
 
-constexpr u16 kFirstFreePort = 1024;  // net.ipv4.ip_unprivileged_port_start
 constexpr size_t kLargestV4 = 65507, kLargestV6 = 65527;
 constexpr size_t kMostReceivers = 64;  // of one multicast or broadcast datagram
 
@@ -111,13 +110,7 @@ Claim UdpSocket::claim() const {
 }
 
 Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
-  IpName name = TRY(ip_name_from(address, family()));
-  if (family() == abi::kAF_INET6 && name.address.is_v4() && endpoint_->ip.v6_only()) return Errno::INVAL;
-  bool usable = name.address.is_any() || is_own_address(name.address) || name.address.is_multicast() ||
-                name.address.is_broadcast() || endpoint_->ip.may_bind_anywhere();
-  if (!usable) return Errno::ADDRNOTAVAIL;
-  if (name.port != 0 && name.port < kFirstFreePort && !caller.has(abi::kCAP_NET_BIND_SERVICE))
-    return Errno::ACCES;
+  IpName name = TRY(name_to_bind(caller, address, family(), endpoint_->ip, true));
   LockGuard guard(lock_);
   if (binding_) return Errno::INVAL;
   Claim wanted = claim();

@@ -1,8 +1,7 @@
 // TCP over the machine's own addresses: names and ports, connections and their ends, options, readiness.
 #include "tests/guest/check.h"
+#include "tests/guest/ip_names.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -17,38 +16,6 @@
 
 namespace {
 
-sockaddr_in v4(uint16_t port, const char* address = "127.0.0.1") {
-  sockaddr_in name{};
-  name.sin_family = AF_INET;
-  name.sin_port = htons(port);
-  inet_pton(AF_INET, address, &name.sin_addr);
-  return name;
-}
-sockaddr_in6 v6(uint16_t port, const char* address = "::1") {
-  sockaddr_in6 name{};
-  name.sin6_family = AF_INET6;
-  name.sin6_port = htons(port);
-  inet_pton(AF_INET6, address, &name.sin6_addr);
-  return name;
-}
-template <typename Name>
-const sockaddr* as_name(const Name& name) {
-  return reinterpret_cast<const sockaddr*>(&name);
-}
-template <typename Name>
-int bind_to(int fd, const Name& name) {
-  return bind(fd, as_name(name), sizeof name);
-}
-template <typename Name>
-int connect_to(int fd, const Name& name) {
-  return connect(fd, as_name(name), sizeof name);
-}
-uint16_t port_of(int fd) {
-  sockaddr_storage name;
-  socklen_t length = sizeof name;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length) < 0) return 0;
-  return ntohs(reinterpret_cast<sockaddr_in*>(&name)->sin_port);
-}
 std::string text_of(const sockaddr_storage& name) {
   char buffer[64] = "?";
   if (name.ss_family == AF_INET)

@@ -1,8 +1,7 @@
 // UDP over the machine's own addresses: names, datagrams, errors, groups.
 #include "tests/guest/check.h"
+#include "tests/guest/ip_names.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -14,37 +13,9 @@
 
 namespace {
 
-sockaddr_in v4(uint16_t port, const char* address = "127.0.0.1") {
-  sockaddr_in name{};
-  name.sin_family = AF_INET;
-  name.sin_port = htons(port);
-  inet_pton(AF_INET, address, &name.sin_addr);
-  return name;
-}
-sockaddr_in6 v6(uint16_t port, const char* address = "::1") {
-  sockaddr_in6 name{};
-  name.sin6_family = AF_INET6;
-  name.sin6_port = htons(port);
-  inet_pton(AF_INET6, address, &name.sin6_addr);
-  return name;
-}
-template <typename Name>
-int bind_to(int fd, const Name& name) {
-  return bind(fd, reinterpret_cast<const sockaddr*>(&name), sizeof name);
-}
-template <typename Name>
-int connect_to(int fd, const Name& name) {
-  return connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof name);
-}
 template <typename Name>
 ssize_t send_to(int fd, std::string_view data, const Name& name, int flags = 0) {
-  return sendto(fd, data.data(), data.size(), flags, reinterpret_cast<const sockaddr*>(&name), sizeof name);
-}
-uint16_t port_of(int fd) {
-  sockaddr_in6 name{};
-  socklen_t length = sizeof name;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length) < 0) return 0;
-  return ntohs(name.sin6_port);
+  return sendto(fd, data.data(), data.size(), flags, as_name(name), sizeof name);
 }
 std::string local_of(int fd) {
   sockaddr_storage name{};

@@ -16,6 +16,10 @@ const char* escape_of(Colour colour) {
       return "\033[32m";
     case Colour::YELLOW:
       return "\033[33m";
+    case Colour::BLUE:
+      return "\033[34m";
+    case Colour::CYAN:
+      return "\033[36m";
     case Colour::BOLD:
       return "\033[1m";
   }

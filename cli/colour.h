@@ -6,7 +6,7 @@
 
 namespace teacup::cli {
 
-enum class Colour { RED, GREEN, YELLOW, BOLD };
+enum class Colour { RED, GREEN, YELLOW, BLUE, CYAN, BOLD };
 
 // True if text written to `fd` may carry colour: a terminal that is not "dumb", with NO_COLOR unset or empty.
 bool takes_colour(int fd);

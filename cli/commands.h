@@ -24,6 +24,10 @@ std::span<const Command> commands();
 
 int run_command(const Arguments& arguments);
 int pack_command(const Arguments& arguments);
+int ls_command(const Arguments& arguments);
+int cat_command(const Arguments& arguments);
+int stat_command(const Arguments& arguments);
+int inspect_command(const Arguments& arguments);
 int rewrite_command(const Arguments& arguments);
 int help_command(const Arguments& arguments);
 int version_command(const Arguments& arguments);

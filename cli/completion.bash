@@ -33,11 +33,27 @@ _teacup_run() {
   fi
 }
 
+# IMAGE, then what is in it: PATHs, below the directory that is written already.
+_teacup_image_paths() {
+  local current=$1 i image='' directory=
+  for ((i = 2; i < COMP_CWORD; i++)); do
+    [[ ${COMP_WORDS[i]} == -* ]] || { image=${COMP_WORDS[i]}; break; }
+  done
+  if [[ -z $image ]]; then
+    _teacup_paths "$current"
+    return
+  fi
+  [[ $current != */* ]] || directory=${current%/*}/
+  compopt -o nospace -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(teacup ls -1 "${image/#\~/$HOME}" "${directory:-/}/" 2>/dev/null |
+    sed "s|^|$directory|" | grep -F -- "$current" | grep "^$current")
+}
+
 _teacup() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'run pack rewrite help version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect rewrite help version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]}:$previous in
@@ -56,6 +72,19 @@ _teacup() {
         _teacup_paths "$current"
       fi
       ;;
+    ls:* | cat:* | stat:* | inspect:*)
+      # PATHs are the image's; IMAGE is the first word that is no option.
+      if [[ $current == -* ]]; then
+        case ${COMP_WORDS[1]} in
+          ls) mapfile -t COMPREPLY < <(compgen -W '-1 --names -R --recursive -d --directory -n --numeric --json -h --help' -- "$current") ;;
+          cat) mapfile -t COMPREPLY < <(compgen -W '-h --help' -- "$current") ;;
+          stat) mapfile -t COMPREPLY < <(compgen -W '-L --dereference --json -h --help' -- "$current") ;;
+          inspect) mapfile -t COMPREPLY < <(compgen -W '--digest --json -h --help' -- "$current") ;;
+        esac
+      else
+        _teacup_image_paths "$current"
+      fi
+      ;;
     rewrite:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     rewrite:*)
       if [[ $current == -* ]]; then
@@ -64,7 +93,7 @@ _teacup() {
         _teacup_paths "$current"
       fi
       ;;
-    help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack rewrite version' -- "$current") ;;
+    help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect rewrite version' -- "$current") ;;
     help:* | version:*) ;;
     *) _teacup_paths "$current" ;;
   esac

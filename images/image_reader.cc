@@ -3,74 +3,256 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
-#include <filesystem>
+#include <cerrno>
+#include <cstring>
 #include <set>
 
+#include "fs/filesystem.h"
+#include "host/hosted/hosted_kernel.h"
 #include "images/error.h"
-#include "images/file.h"
-#include "kernel/abi/erofs.h"
+#include "images/image_cache.h"
+#include "images/probe.h"
+#include "kernel/frame/heap.h"
 
 namespace teacup::images {
 
 namespace {
 
-class DirectoryReader final : public ImageReader {
- public:
-  explicit DirectoryReader(std::string path) : path_(std::move(path)) {}
+constexpr u64 kMostBytes = u64{1} << 32;    // of a file read whole
+constexpr size_t kMostPath = 65536;         // of what a walk goes into: a damaged image may have no end
+constexpr size_t kMostEntries = 16u << 20;  // of a directory
+constexpr int kMostLinks = 40;
+constexpr u64 kFetched = 1 * MiB;  // at a time: what is compressed together is best decoded together
 
-  std::vector<ImageFile> files() override {
-    namespace fs = std::filesystem;
-    std::vector<ImageFile> found;
-    std::set<std::pair<dev_t, ino_t>> seen;
-    std::error_code error;
-    fs::recursive_directory_iterator entry(path_, fs::directory_options::skip_permission_denied, error);
-    for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
-      struct stat status {};
-      if (lstat(entry->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
-      if (!seen.insert({status.st_dev, status.st_ino}).second) continue;
-      found.push_back(
-          {entry->path().string().substr(path_.size()), status.st_ino, static_cast<u64>(status.st_size)});
-    }
-    if (error) throw Error("cannot list " + path_ + ": " + error.message());
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
-    return found;
+abi::ImageKind kind_of(const std::string& path) {
+  switch (probe(path)) {
+    case Kind::kErofs:
+      return abi::ImageKind::kErofs;
+    case Kind::kExt:
+    case Kind::kSquashfs:
+      return abi::ImageKind::kImporter;
+    case Kind::kDirectory:
+    case Kind::kOciLayout:
+      return abi::ImageKind::kHostDirectory;
+    default:
+      break;
   }
-
-  std::vector<std::byte> read(const ImageFile& file, u64 size) override {
-    File from = File::open_read(path_ + file.path);
-    std::vector<std::byte> bytes(std::min(size, file.size));
-    from.read_at(bytes, 0, path_ + file.path);
-    return bytes;
-  }
-
- private:
-  std::string path_;
-};
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) throw_errno("cannot open " + path);
+  throw Error(
+      path +
+      " is no image: neither EROFS, squashfs, ext2/3/4, a tar archive nor an OCI layout; make one with "
+      "`teacup pack`");
+}
 
 }  // namespace
 
-std::unique_ptr<ImageReader> open_directory(const std::string& path) {
-  std::string name = path;
-  while (name.size() > 1 && name.back() == '/') name.pop_back();
-  return std::make_unique<DirectoryReader>(name);
+ImageReader::ImageReader(std::string name, std::string file, std::unique_ptr<host::HostedImage> hosted)
+    : name_(std::move(name)), file_(std::move(file)), hosted_(std::move(hosted)) {}
+ImageReader::~ImageReader() = default;
+
+std::unique_ptr<ImageReader> ImageReader::open(const std::string& image) {
+  const PinnedName pinned = split_pin(image);
+  const PreparedImage prepared = prepare_image(pinned.path, pinned.digest);
+  try {
+    auto hosted = host::HostedKernel::get().open(prepared.path, kind_of(prepared.path));
+    return std::unique_ptr<ImageReader>(new ImageReader(image, prepared.path, std::move(hosted)));
+  } catch (const host::HostedError& error) {
+    throw Error(error.what());
+  }
 }
 
-std::unique_ptr<ImageReader> ImageReader::open(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) throw_errno("cannot open " + path);
-  if (S_ISDIR(status.st_mode)) return open_directory(path);
-  if (!S_ISREG(status.st_mode)) throw Error(path + " is neither a file nor a directory");
-  std::array<std::byte, 2048> head{};
-  if (status.st_size < static_cast<off_t>(head.size())) throw Error(path + " is too short to be an image");
-  File::open_read(path).read_at(head, 0, path);
-  u32 erofs_magic;
-  u16 ext_magic;
-  memcpy(&erofs_magic, &head[erofs::kSuperOffset], sizeof erofs_magic);
-  memcpy(&ext_magic, &head[1024 + 56], sizeof ext_magic);
-  if (erofs_magic == erofs::kMagic) return open_erofs(path);
-  if (ext_magic == 0xef53) return open_ext4(path);
-  throw Error(path + " is no EROFS or ext2/3/4 image: make one with `teacup pack`");
+void ImageReader::fail(int error, const std::string& what) const {
+  std::string text = "cannot read " + what + " of " + name_ + ": ";
+  if (error == EUCLEAN) throw Error(text + "the image is damaged there");
+  throw Error(text + std::strerror(error));
+}
+
+u64 ImageReader::root() {
+  const auto root = hosted_->image()->root();
+  if (!root.ok()) fail(static_cast<int>(root.error()), "the root directory");
+  return root.value().id;
+}
+
+ImageStat ImageReader::stat(u64 number) {
+  const auto found = hosted_->image()->node(number);
+  if (!found.ok()) fail(static_cast<int>(found.error()), "inode " + std::to_string(number));
+  const fs::ImageNode& node = found.value();
+  return {number,
+          node.mode,
+          node.uid,
+          node.gid,
+          node.nlink,
+          fs::device_major(node.rdev),
+          fs::device_minor(node.rdev),
+          node.size,
+          node.mtime.tv_sec,
+          static_cast<u32>(node.mtime.tv_nsec)};
+}
+
+std::vector<ImageEntry> ImageReader::list(u64 directory) {
+  struct Sink final : fs::ImageDirSink {
+    bool add(std::string_view name, u64 id, u8, u64 next) override {
+      taken++;
+      last = next;
+      entries.push_back({std::string(name), id});
+      return entries.size() < kMostEntries;
+    }
+    u64 taken = 0;
+    u64 last = 0;
+    std::vector<ImageEntry> entries;
+  } sink;
+  for (u64 cursor = 0;;) {
+    const u64 before = sink.taken;
+    const auto read = hosted_->image()->read_directory(directory, sink, cursor);
+    if (!read.ok()) fail(static_cast<int>(read.error()), "directory " + std::to_string(directory));
+    if (sink.taken == before) break;
+    if (sink.entries.size() >= kMostEntries) fail(EUCLEAN, "directory " + std::to_string(directory));
+  }
+  std::sort(sink.entries.begin(), sink.entries.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return std::move(sink.entries);
+}
+
+std::string ImageReader::link_target(u64 symlink) {
+  char target[4096];
+  const auto length = hosted_->image()->readlink(symlink, target);
+  if (!length.ok()) fail(static_cast<int>(length.error()), "symlink " + std::to_string(symlink));
+  return {target, length.value()};
+}
+
+std::map<std::string, std::string> ImageReader::xattrs(u64 node) {
+  std::map<std::string, std::string> found;
+  fs::Image& image = *hosted_->image();
+  const auto unreadable = [&](Errno error) {
+    fail(static_cast<int>(error), "attributes of " + std::to_string(node));
+  };
+  std::vector<char> names(64 * KiB);
+  const auto length = image.list_xattrs(node, names);
+  if (length.is(Errno::NOTSUP)) return found;
+  if (!length.ok()) unreadable(length.error());
+  const std::string_view all(names.data(), length.value());
+  for (size_t at = 0; at < all.size();) {
+    const std::string_view name = all.substr(at, all.find('\0', at) - at);
+    at += name.size() + 1;
+    std::string value(64 * KiB, '\0');
+    const auto size = image.get_xattr(node, name, std::as_writable_bytes(std::span(value)));
+    if (!size.ok()) unreadable(size.error());
+    value.resize(size.value());
+    found.emplace(name, std::move(value));
+  }
+  return found;
+}
+
+std::vector<ImagePiece> ImageReader::pieces(u64 file) {
+  std::vector<ImagePiece> found;
+  const u64 size = stat(file).size;
+  for (u64 at = 0; at < size;) {
+    const auto span = hosted_->image()->data(file, at);
+    if (!span.ok()) fail(static_cast<int>(span.error()), "file " + std::to_string(file));
+    const fs::ImageSpan& piece = span.value();
+    const u64 length = std::min(piece.length, size - at);
+    if (length == 0) fail(EUCLEAN, "file " + std::to_string(file));
+    if (piece.kind == fs::ImageSpan::kMapped) found.push_back({at, length, piece.host_offset});
+    if (piece.kind == fs::ImageSpan::kFetch) found.push_back({at, length, std::nullopt});
+    at += length;
+  }
+  return found;
+}
+
+void ImageReader::read_at(u64 file, u64 offset, std::span<std::byte> bytes) {
+  fs::Image& image = *hosted_->image();
+  const auto unreadable = [&](Errno error) { fail(static_cast<int>(error), "file " + std::to_string(file)); };
+  while (!bytes.empty()) {
+    const auto span = image.data(file, offset);
+    if (!span.ok()) unreadable(span.error());
+    size_t length = std::min<u64>(span.value().length, bytes.size());
+    switch (span.value().kind) {
+      case fs::ImageSpan::kHole:
+        std::memset(bytes.data(), 0, length);
+        break;
+      case fs::ImageSpan::kMapped:
+        std::memcpy(bytes.data(), span.value().data, length);
+        break;
+      case fs::ImageSpan::kFetch: {
+        // Whoever answers for a host directory reads straight into the arena.
+        auto piece = HeapArray<std::byte>::create(std::min<u64>(length, kFetched));
+        if (!piece.ok()) unreadable(piece.error());
+        const auto got = image.fetch(file, offset, {piece.value().data(), piece.value().size()});
+        if (!got.ok()) unreadable(got.error());
+        length = std::min(got.value(), piece.value().size());
+        std::memcpy(bytes.data(), piece.value().data(), length);
+        break;
+      }
+    }
+    if (length == 0) unreadable(Errno::UCLEAN);
+    offset += length;
+    bytes = bytes.subspan(length);
+  }
+}
+
+u64 ImageReader::find(std::string_view path, bool follow) {
+  const std::string asked(path);
+  const auto refuse = [&](const std::string& why) {
+    throw Error("'" + asked + "' in " + name_ + ": " + why);
+  };
+  std::vector<u64> above{root()};  // the directories from the root to where we are
+  std::string rest(path);
+  for (int links = 0; !rest.empty();) {
+    const size_t slash = rest.find('/');
+    const std::string name = rest.substr(0, slash);
+    rest = slash == std::string::npos ? "" : rest.substr(slash + 1);
+    if (name.empty() || name == ".") continue;
+    if (name == "..") {
+      if (above.size() > 1) above.pop_back();
+      continue;
+    }
+    if (!S_ISDIR(stat(above.back()).mode)) refuse("not a directory");
+    const auto found = hosted_->image()->lookup(above.back(), name);
+    if (found.is(Errno::NOENT)) refuse("no such file or directory");
+    if (!found.ok()) fail(static_cast<int>(found.error()), "'" + name + "'");
+    const ImageStat status = stat(found.value());
+    if (!S_ISLNK(status.mode) || (!follow && rest.find_first_not_of('/') == std::string::npos)) {
+      above.push_back(found.value());
+      continue;
+    }
+    if (++links > kMostLinks) refuse("too many levels of symbolic links");
+    const std::string target = link_target(found.value());
+    if (target.starts_with('/')) above.resize(1);
+    rest = target + "/" + rest;
+  }
+  if (asked.ends_with('/') && !S_ISDIR(stat(above.back()).mode)) refuse("not a directory");
+  return above.back();
+}
+
+std::vector<ImageFile> ImageReader::files() {
+  std::vector<ImageFile> found;
+  std::set<u64> seen{root()};
+  std::vector<std::pair<std::string, u64>> todo{{"", root()}};
+  while (!todo.empty()) {
+    const auto [path, directory] = std::move(todo.back());
+    todo.pop_back();
+    for (const ImageEntry& entry : list(directory)) {
+      const ImageStat status = stat(entry.number);
+      const std::string child = path + "/" + entry.name;
+      if (S_ISDIR(status.mode)) {
+        if (child.size() < kMostPath && seen.insert(entry.number).second)
+          todo.emplace_back(child, entry.number);
+      } else if (S_ISREG(status.mode) && seen.insert(entry.number).second) {
+        found.push_back({child, entry.number, status.size});
+      }
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  return found;
+}
+
+std::vector<std::byte> ImageReader::read(const ImageFile& file, u64 size) {
+  size = std::min(size, file.size);
+  if (size > kMostBytes) throw Error(file.path + " of " + name_ + " is larger than 4 GiB");
+  std::vector<std::byte> bytes(size);
+  read_at(file.number, 0, bytes);
+  return bytes;
 }
 
 }  // namespace teacup::images

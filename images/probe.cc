@@ -14,18 +14,21 @@ namespace teacup::images {
 namespace {
 
 struct Magic {
+  Kind kind;
   size_t offset;
   std::string_view bytes;
 };
 
-constexpr Magic kFileSystems[] = {{1024, "\xe2\xe1\xf5\xe0"}, {1024 + 56, "\x53\xef"}, {0, "hsqs"}};
-constexpr Magic kArchives[] = {{257, "ustar"},
-                               {0, "\x1f\x8b"},
-                               {0,
-                                "\xfd"
-                                "7zXZ"},
-                               {0, "\x28\xb5\x2f\xfd"},
-                               {0, "BZh"}};
+constexpr Magic kMagics[] = {{Kind::kErofs, 1024, "\xe2\xe1\xf5\xe0"},
+                             {Kind::kExt, 1024 + 56, "\x53\xef"},
+                             {Kind::kSquashfs, 0, "hsqs"},
+                             {Kind::kArchive, 257, "ustar"},
+                             {Kind::kArchive, 0, "\x1f\x8b"},
+                             {Kind::kArchive, 0,
+                              "\xfd"
+                              "7zXZ"},
+                             {Kind::kArchive, 0, "\x28\xb5\x2f\xfd"},
+                             {Kind::kArchive, 0, "BZh"}};
 
 bool has(std::string_view head, const Magic& magic) {
   return head.size() >= magic.offset && head.substr(magic.offset).starts_with(magic.bytes);
@@ -46,11 +49,8 @@ Kind probe(const std::string& path) {
   std::string head(2048, '\0');
   const ssize_t count = file ? ::pread(file.fd(), head.data(), head.size(), 0) : 0;
   head.resize(count > 0 ? static_cast<size_t>(count) : 0);
-  for (const Magic& magic : kFileSystems) {
-    if (has(head, magic)) return Kind::kFileSystem;
-  }
-  for (const Magic& magic : kArchives) {
-    if (has(head, magic)) return Kind::kArchive;
+  for (const Magic& magic : kMagics) {
+    if (has(head, magic)) return magic.kind;
   }
   return Kind::kOther;
 }

@@ -6,7 +6,9 @@
 namespace teacup::images {
 
 enum class Kind {
-  kFileSystem,  // a packaged one, that a machine reads as it is: EROFS, squashfs, ext2/3/4
+  kErofs,  // packaged file systems, that a machine reads as they are
+  kExt,
+  kSquashfs,
   kDirectory,
   kOciLayout,  // a directory that is one
   kArchive,    // tar, plain or compressed; perhaps an OCI layout in one

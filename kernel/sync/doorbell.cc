@@ -46,7 +46,19 @@ void fill(abi::RingSlot& slot, abi::RingOp op, const u64 (&args)[6], bool no_ans
   slot.no_answer = no_answer ? 1 : 0;
 }
 
+#ifdef TEACUP_HOSTED
+s64 (*hosted_answer)(void* context, abi::RingOp op, const u64 (&args)[6]) = nullptr;
+void* hosted_context = nullptr;
+#endif
+
 }  // namespace
+
+#ifdef TEACUP_HOSTED
+void hosted_answer_ring(s64 (*answer)(void* context, abi::RingOp op, const u64 (&args)[6]), void* context) {
+  hosted_answer = answer;
+  hosted_context = context;
+}
+#endif
 
 void ring_kick(TaskCore& task) {
   abi::RingSlot& slot = wait_for_slot();
@@ -57,6 +69,9 @@ void ring_kick(TaskCore& task) {
 }
 
 s64 ring_call(abi::RingOp op, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
+#ifdef TEACUP_HOSTED
+  if (hosted_answer != nullptr) return hosted_answer(hosted_context, op, {a, b, c, d, e, f});
+#endif
   abi::RingSlot& slot = wait_for_slot();
   fill(slot, op, {a, b, c, d, e, f}, false);
   TaskCore& task = current_core();

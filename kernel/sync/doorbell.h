@@ -21,4 +21,9 @@ void raise_kernel_event(u32 flag);
 // above kRing may be held. EAGAIN when the ring is full, which callers treat as "ask again later".
 Result<void> ring_post(abi::RingOp op, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0);
 
+#ifdef TEACUP_HOSTED
+// Where there is no broker: who answers ring_call() on the caller's thread.
+void hosted_answer_ring(s64 (*answer)(void* context, abi::RingOp op, const u64 (&args)[6]), void* context);
+#endif
+
 }  // namespace teacup

@@ -1,7 +1,8 @@
 # Two kinds of library, by the side of the filter they run on (DESIGN 4, 11).
 #
 #   teacup_kernel_library(NAME SOURCES ... DEPS ...)  freestanding, linked into the runtime as `NAME`; the same
-#                                                     sources built with a libc as `NAME_hosted`, for unit tests.
+#                                                     sources built with a libc as `NAME_hosted`, for unit tests and
+#                                                     for commands that read images (host/hosted).
 #   teacup_host_library(NAME SOURCES ... DEPS ...)    ordinary C++, for the broker, the importer and the command line.
 #   teacup_unit_test(NAME SOURCES ... DEPS ...)       a GoogleTest program, registered with ctest.
 
@@ -39,17 +40,15 @@ function(teacup_kernel_library name)
   target_link_libraries(${name} PUBLIC ${arg_DEPS})
   set_property(GLOBAL APPEND PROPERTY TEACUP_KERNEL_LIBRARIES ${name})
 
-  if(TEACUP_TESTS)
-    # Assembly speaks to the real %gs and stacks: hosted builds go without it.
-    set(hosted ${arg_SOURCES})
-    list(FILTER hosted EXCLUDE REGEX "\\.S$")
-    add_library(${name}_hosted STATIC EXCLUDE_FROM_ALL ${hosted})
-    target_include_directories(${name}_hosted PUBLIC ${PROJECT_SOURCE_DIR})
-    target_compile_options(${name}_hosted PRIVATE ${TEACUP_WARNINGS})
-    target_compile_definitions(${name}_hosted PUBLIC TEACUP_HOSTED=1 TEACUP_LOCK_CHECKS=1)
-    list(TRANSFORM arg_DEPS APPEND _hosted)
-    target_link_libraries(${name}_hosted PUBLIC ${arg_DEPS})
-  endif()
+  # Assembly speaks to the real %gs and stacks: hosted builds go without it.
+  set(hosted ${arg_SOURCES})
+  list(FILTER hosted EXCLUDE REGEX "\\.S$")
+  add_library(${name}_hosted STATIC EXCLUDE_FROM_ALL ${hosted})
+  target_include_directories(${name}_hosted PUBLIC ${PROJECT_SOURCE_DIR})
+  target_compile_options(${name}_hosted PRIVATE ${TEACUP_WARNINGS})
+  target_compile_definitions(${name}_hosted PUBLIC TEACUP_HOSTED=1 TEACUP_LOCK_CHECKS=1)
+  list(TRANSFORM arg_DEPS APPEND _hosted)
+  target_link_libraries(${name}_hosted PUBLIC ${arg_DEPS})
 endfunction()
 
 function(teacup_host_library name)

@@ -28,10 +28,10 @@ class Docs(unittest.TestCase):
 
     def test_man_page_has_the_helps_options(self):
         page = (ROOT / "docs/teacup.1").read_text()
-        for command in ("run", "pack", "rewrite"):
+        for command in ("run", "pack", "ls", "cat", "stat", "inspect", "rewrite"):
             text = re.search(rf"^\.SH OPTIONS OF {command.upper()}\n(.*?)^\.SH ", page, re.MULTILINE | re.DOTALL)[1]
             described = "\n".join(re.findall(r"^\.TP\n(.*)$", text, re.MULTILINE)).replace("\\-", "-")
-            found = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", described))
+            found = set(re.findall(r"(?<![\w-])--?[a-zA-Z0-9][\w-]*", described))
             self.assertEqual(found - {"-h", "--help"}, help_options(command) - {"-h", "--help"})
 
     def test_completion_has_the_helps_options(self):

@@ -63,11 +63,12 @@ _teacup() {
     run:--env-file | run:-v | run:--volume) _teacup_paths "$current" ;;
     run:-e | run:--env) mapfile -t COMPREPLY < <(compgen -v -- "$current") ;;
     run:*) _teacup_run "$current" ;;
-    pack:-f | pack:--format) mapfile -t COMPREPLY < <(compgen -W 'erofs ext4' -- "$current") ;;
+    pack:-f | pack:--format) mapfile -t COMPREPLY < <(compgen -W 'erofs squashfs ext4' -- "$current") ;;
+    pack:--compression) mapfile -t COMPREPLY < <(compgen -W 'gzip lz4 xz zstd' -- "$current") ;;
     pack:--label) ;;
     pack:*)
       if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-f --format --root-owned --label -q --quiet -h --help' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W '-f --format --compression --root-owned --label -q --quiet -h --help' -- "$current")
       else
         _teacup_paths "$current"
       fi

@@ -17,7 +17,7 @@ constexpr std::string_view kVersion = "0.1";
 
 constexpr Command kCommands[] = {
     {"run", "[OPTIONS] IMAGE [--] CMD [ARG...]", "run a program from an image", run_command},
-    {"pack", "[OPTIONS] SOURCE... IMAGE", "make an image of directories and archives", pack_command},
+    {"pack", "[OPTIONS] SOURCE... IMAGE", "make an image of directories, archives and images", pack_command},
     {"ls", "[OPTIONS] IMAGE [PATH...]", "list files of an image", ls_command},
     {"cat", "IMAGE PATH...", "print files of an image", cat_command},
     {"stat", "[OPTIONS] IMAGE [PATH...]", "show the attributes of files of an image", stat_command},

@@ -1,11 +1,11 @@
 // `teacup pack`: makes an image of directories and archives.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 
 #include "cli/commands.h"
 #include "cli/error.h"
 #include "cli/help.h"
+#include "cli/parse.h"
 #include "images/error.h"
 #include "images/pack.h"
 
@@ -14,13 +14,14 @@ namespace teacup::cli {
 namespace {
 
 const char* const kFooter =
-    "SOURCE is a directory, a tar archive (plain, gz, xz or zstd; '-' for standard input) or a Debian "
-    "package; a "
-    "later one is\n"
-    "laid over those before it. The same sources give the same bytes. Owners, devices and hard links are "
-    "recorded "
-    "without\n"
-    "root. No file's time is later than SOURCE_DATE_EPOCH, if that is set.";
+    "SOURCE is a directory, a tar archive (plain, gz, xz or zstd; '-' for standard input), an OCI layout, an "
+    "image "
+    "of\n"
+    "any format or a Debian package; a later one is laid over those before it, images as 'teacup run "
+    "--layer' does.\n"
+    "The same sources give the same bytes. Owners, devices and hard links are recorded without root. No "
+    "file's time\n"
+    "is later than SOURCE_DATE_EPOCH, if that is set.";
 
 // Whole seconds, as SOURCE_DATE_EPOCH has them (reproducible-builds.org).
 std::optional<s64> parse_seconds(const std::string& text) {
@@ -31,8 +32,14 @@ std::optional<s64> parse_seconds(const std::string& text) {
   return value;
 }
 
-bool has_suffix(const std::string& name, std::string_view suffix) {
-  return name.ends_with(suffix);
+std::optional<images::Format> format_of(const std::string& given, const std::string& output) {
+  if (given == "erofs") return images::Format::kErofs;
+  if (given == "squashfs") return images::Format::kSquashfs;
+  if (given == "ext4") return images::Format::kExt4;
+  if (!given.empty()) return std::nullopt;
+  if (output.ends_with(".ext4")) return images::Format::kExt4;
+  if (output.ends_with(".squashfs") || output.ends_with(".sqfs")) return images::Format::kSquashfs;
+  return images::Format::kErofs;
 }
 
 std::optional<CliError> resolve(std::vector<std::string> words, const std::string& format,
@@ -44,10 +51,16 @@ std::optional<CliError> resolve(std::vector<std::string> words, const std::strin
   options.output = words.back();
   words.pop_back();
   options.sources = std::move(words);
-  if (format == "ext4" || (format.empty() && has_suffix(options.output, ".ext4"))) {
-    options.format = images::Format::kExt4;
-  } else if (!format.empty() && format != "erofs") {
-    return CliError{"--format '" + format + "' is not known", "Give erofs (the default) or ext4."};
+  const auto known = format_of(format, options.output);
+  if (!known)
+    return CliError{"--format '" + format + "' is not known", "Give erofs (the default), squashfs or ext4."};
+  options.format = *known;
+  if (!options.compression.empty() && options.format != images::Format::kSquashfs) {
+    return CliError{"--compression is for squashfs images", "Leave it out, or give --format squashfs."};
+  }
+  if (!options.label.empty() && options.format == images::Format::kSquashfs) {
+    return CliError{"--label '" + options.label + "' cannot be kept: squashfs has no labels",
+                    "Leave it out."};
   }
   if (options.label.size() > 16) {
     return CliError{"--label '" + options.label + "' is longer than 16 bytes", "Give a shorter one."};
@@ -69,25 +82,22 @@ int pack_command(const Arguments& arguments) {
   std::vector<std::string> words;
   std::string format;
   bool quiet = false;
-  CLI::App app("Makes an image of directories and archives.");
+  CLI::App app("Makes an image of directories, archives and images.");
   app.formatter(std::make_shared<HelpFormatter>("teacup pack [OPTIONS] SOURCE... IMAGE", kFooter));
   app.add_option("SOURCE", words);
-  app.add_option("-f,--format", format, "erofs (default) or ext4; by IMAGE's name if that ends in .ext4")
+  app.add_option("-f,--format", format,
+                 "erofs, squashfs or ext4; by default as IMAGE's name ends, else erofs")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->option_text("FORMAT");
+  app.add_option("--compression", options.compression, "of squashfs: gzip, lz4, xz or zstd (default)")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->option_text("NAME");
   app.add_flag("--root-owned", options.root_owned, "everything in the image belongs to 0:0");
   app.add_option("--label", options.label, "the file system's name, at most 16 bytes")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->option_text("NAME");
   app.add_flag("-q,--quiet", quiet, "show no progress; it is shown on terminals only");
-  try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return fail("pack", {error.what(), "See 'teacup pack --help'."});
-  }
+  if (const auto status = parse(app, "pack", arguments)) return *status;
   options.progress = !quiet;
   if (const auto error = resolve(std::move(words), format, options)) return fail("pack", *error);
   try {

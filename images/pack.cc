@@ -11,7 +11,12 @@
 #include "images/erofs_writer.h"
 #include "images/error.h"
 #include "images/ext4_writer.h"
+#include "images/image_reader.h"
+#include "images/image_source.h"
+#include "images/oci.h"
+#include "images/probe.h"
 #include "images/progress.h"
+#include "images/squashfs_writer.h"
 
 namespace teacup::images {
 
@@ -35,19 +40,41 @@ void check_output_is_outside(const std::string& source, const std::string& outpu
   }
 }
 
+// A tar archive may hold an OCI layout: then its layers are what is meant.
+void add_archive(Tree& tree, const std::string& source, const std::shared_ptr<Spool>& spool) {
+  const bool is_first = tree.root().children.empty();
+  const bool had_layout = is_layout(*layout_in_tree(tree));
+  add_tar(tree, source == "-" ? "" : source, spool);
+  if (had_layout) return;
+  Tree archive = tree;
+  const auto files = layout_in_tree(archive);
+  if (!is_layout(*files)) return;
+  if (!is_first) throw Error(source + " is an OCI layout: give it first, or unpack it into a directory");
+  tree = Tree();
+  OciImage(*files, source, "").add_to(tree, spool);
+}
+
 void add_source(Tree& tree, const std::string& source, const PackOptions& options,
                 const std::shared_ptr<Spool>& spool) {
-  if (source == "-") return add_tar(tree, "", spool);
+  if (source == "-") return add_archive(tree, source, spool);
+  const PinnedName pinned = split_pin(source);
   struct stat status;
-  if (::stat(source.c_str(), &status) != 0) throw_errno("cannot read " + source);
-  if (S_ISDIR(status.st_mode)) {
-    check_output_is_outside(source, options.output);
-    add_directory(tree, source, {.root_owned = options.root_owned});
-  } else if (is_debian_package(source)) {
-    add_deb(tree, source, spool);
-  } else {
-    add_tar(tree, source, spool);
+  if (::stat(pinned.path.c_str(), &status) != 0) throw_errno("cannot read " + pinned.path);
+  switch (probe(pinned.path)) {
+    case Kind::kErofs:
+    case Kind::kExt:
+    case Kind::kSquashfs:
+    case Kind::kOciLayout:
+      return add_image(tree, *ImageReader::open(source), spool);
+    case Kind::kDirectory:
+      check_output_is_outside(source, options.output);
+      return add_directory(tree, source, {.root_owned = options.root_owned});
+    default:
+      break;
   }
+  if (!pinned.digest.empty()) return add_image(tree, *ImageReader::open(source), spool);
+  if (is_debian_package(source)) return add_deb(tree, source, spool);
+  add_archive(tree, source, spool);
 }
 
 void for_each_node(Tree& tree, const auto& use) {
@@ -74,10 +101,14 @@ void pack(const PackOptions& options) {
   } else {
     for_each_node(tree, [&write](Node& node) { write.time = std::max(write.time, node.mtime); });
   }
-  if (options.format == Format::kErofs) {
-    write_erofs(tree, options.output, write);
-  } else {
-    write_ext4(tree, options.output, write);
+  switch (options.format) {
+    case Format::kErofs:
+      return write_erofs(tree, options.output, write);
+    case Format::kSquashfs:
+      return write_squashfs(tree, options.output, write,
+                            options.compression.empty() ? kDefaultCompression : options.compression);
+    case Format::kExt4:
+      return write_ext4(tree, options.output, write);
   }
 }
 

@@ -9,14 +9,16 @@
 
 namespace teacup::images {
 
-enum class Format { kErofs, kExt4 };
+enum class Format { kErofs, kSquashfs, kExt4 };
 
 struct PackOptions {
-  // Host directories, tar archives (compressed or not, "-" for standard input) and Debian packages, told
-  // apart by content; a later one is laid over those before it.
+  // Images (EROFS, squashfs, ext2/3/4, OCI layouts), host directories, tar archives (compressed or not, "-"
+  // for standard input) and Debian packages, told apart by content; a later one is laid over those before it,
+  // an image as `teacup run --layer` lays it. Images may have @sha256:DIGEST behind them.
   std::vector<std::string> sources;
   std::string output;
   Format format = Format::kErofs;
+  std::string compression;         // of squashfs; empty: kDefaultCompression
   bool root_owned = false;         // everything belongs to 0:0
   std::optional<s64> latest_time;  // no file's time is later than this, and it is the image's own
   std::string label;

@@ -14,14 +14,14 @@ template <typename Function>
 bool bind(void* library, const char* symbol, Function& function, std::string& error) {
   function = reinterpret_cast<Function>(dlsym(library, symbol));
   if (function != nullptr) return true;
-  error = std::string("libsquashfs is too old to read it: it has no ") + symbol;
+  error = std::string("libsquashfs is too old: it has no ") + symbol;
   return false;
 }
 
 bool load(std::string& error) {
   void* library = dlopen("libsquashfs.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    error = std::string("squashfs is read by libsquashfs, which cannot be loaded: ") + dlerror() +
+    error = std::string("squashfs is read and written by libsquashfs, which cannot be loaded: ") + dlerror() +
             "\n  Install it: apt install libsquashfs1";
     return false;
   }

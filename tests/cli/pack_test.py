@@ -1,5 +1,7 @@
 """teacup pack: what it makes of its arguments, and what it says. The images themselves are tests/unit/images' business."""
 
+import hashlib
+import json
 import os
 import pathlib
 import pty
@@ -35,6 +37,10 @@ class Pack(unittest.TestCase):
         self.pack("tree", "a.erofs")
         self.pack("tree", "a.ext4")
         self.pack("tree", "b.ext4", "--format", "erofs")
+        self.pack("tree", "a.squashfs")
+        self.pack("tree", "c", "--format", "squashfs", "--compression", "zstd")
+        self.assertEqual((self.top / "a.squashfs").read_bytes(), (self.top / "c").read_bytes())
+        self.assertEqual((self.top / "c").read_bytes()[:4], b"hsqs")
         self.assertEqual((self.top / "a.erofs").read_bytes()[1024:1028], b"\xe2\xe1\xf5\xe0")
         self.assertEqual((self.top / "a.ext4").read_bytes()[1080:1082], b"\x53\xef")
         self.assertEqual((self.top / "a.erofs").read_bytes(), (self.top / "b.ext4").read_bytes())
@@ -57,6 +63,47 @@ class Pack(unittest.TestCase):
         self.assertIn("SOURCE_DATE_EPOCH", self.pack("tree", "c", env=dict(os.environ, SOURCE_DATE_EPOCH="now"),
                                                      status=125))
 
+    def test_images_of_any_format_are_sources(self):
+        os.symlink("hello", self.top / "tree/link")
+        self.pack("tree", "direct.erofs")
+        for name in ("a.squashfs", "a.ext4", "a.erofs"):
+            self.pack("tree", name)
+            self.pack(name, "again.erofs")
+            self.assertEqual((self.top / "again.erofs").read_bytes() == (self.top / "direct.erofs").read_bytes(),
+                             name != "a.squashfs", name)  # which has no nanoseconds
+        (self.top / "over").mkdir()
+        (self.top / "over/hello").write_text("goodbye\n")
+        self.pack("over", "over.squashfs")
+        self.pack("a.ext4", "over.squashfs", "both.erofs")
+        shown = subprocess.run([TEACUP, "cat", "both.erofs", "link"], cwd=self.top, capture_output=True, check=True)
+        self.assertEqual(shown.stdout, b"goodbye\n")
+
+    def test_oci_layouts_are_sources(self):
+        layer = subprocess.run(["tar", "-C", "tree", "-cf", "-", "."], cwd=self.top, check=True, capture_output=True).stdout
+        blobs = self.top / "layout/blobs/sha256"
+        blobs.mkdir(parents=True)
+
+        def blob(data):
+            digest = hashlib.sha256(data).hexdigest()
+            (blobs / digest).write_bytes(data)
+            return {"digest": f"sha256:{digest}", "size": len(data)}
+
+        config = blob(json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/hello"]},
+                                  "rootfs": {"type": "layers", "diff_ids": []}}).encode())
+        manifest = blob(json.dumps({
+            "schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **config},
+            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", **blob(layer)}]}).encode())
+        (self.top / "layout/index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [
+            {"mediaType": "application/vnd.oci.image.manifest.v1+json", **manifest}]}))
+        (self.top / "layout/oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        subprocess.run(["tar", "-C", "layout", "-cf", "layout.tar", "."], cwd=self.top, check=True)
+        environment = dict(os.environ, XDG_CACHE_HOME=str(self.top / "cache"))
+        for source in ("layout", "layout.tar"):
+            self.pack(source, "a.erofs", env=environment)
+            shown = subprocess.run([TEACUP, "ls", "-1", "a.erofs"], cwd=self.top, capture_output=True, check=True)
+            self.assertEqual(shown.stdout, b"hello\n")
+        self.assertIn("give it first", self.pack("tree", "layout.tar", "b.erofs", status=125))
+
     def test_later_sources_lie_over_earlier_ones(self):
         (self.top / "over").mkdir()
         (self.top / "over/hello").write_text("goodbye\n")
@@ -69,6 +116,9 @@ class Pack(unittest.TestCase):
         self.assertIn("no image", self.pack("tree", status=125))
         self.assertIn("nowhere", self.pack("nowhere", "a.erofs", status=125))
         self.assertIn("inside", self.pack("tree", "tree/a.erofs", status=125))
+        self.assertIn("--compression", self.pack("--compression", "xz", "tree", "a.erofs", status=125))
+        self.assertIn("lzma", self.pack("--compression", "lzma", "tree", "a.squashfs", status=125))
+        self.assertIn("--label", self.pack("--label", "x", "tree", "a.squashfs", status=125))
         self.assertIn("--format 'zip'", self.pack("-f", "zip", "tree", "a", status=125))
         (self.top / "noise").write_bytes(bytes(range(256)) * 40)
         self.assertIn("noise", self.pack("noise", "a.erofs", status=125))

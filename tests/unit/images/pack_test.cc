@@ -6,13 +6,13 @@
 namespace teacup::images {
 namespace {
 
-TEST(Pack, SameSourcesSameBytesInBothFormats) {
+TEST(Pack, SameSourcesSameBytesInEachFormat) {
   const Scratch scratch;
   run("cd " + scratch.path() +
       " && mkdir -p a/d b/d && echo one > a/d/f && ln a/d/f a/hard && echo two > b/d/f && ln -s d/f b/link "
       "&& "
       "tar -C b -cf b.tar .");
-  for (const Format format : {Format::kErofs, Format::kExt4}) {
+  for (const Format format : {Format::kErofs, Format::kSquashfs, Format::kExt4}) {
     PackOptions options;
     options.sources = {scratch / "a", scratch / "b.tar"};
     options.format = format;
@@ -22,6 +22,7 @@ TEST(Pack, SameSourcesSameBytesInBothFormats) {
     }
     const std::string image = slurp(scratch / "one");
     EXPECT_TRUE(image == slurp(scratch / "two"));
+    if (format == Format::kSquashfs) continue;  // where nothing can be seen
     EXPECT_NE(image.find("two\n"), image.npos);
     EXPECT_NE(image.find("one\n"), image.npos);  // under its other name
   }

@@ -18,7 +18,7 @@ _teacup_run() {
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
         while [[ ${COMP_WORDS[i + 1]-} == [=:]* ]]; do i=$((i + 2)); done
         ;;
-      --trace | --stats | --crash-report | --gdb) [[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 2)) ;;
+      --trace | --trace-files | --stats | --crash-report | --gdb) [[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 2)) ;;
       -*) ;;
       *) return ;;
     esac
@@ -27,7 +27,7 @@ _teacup_run() {
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname -v --volume -m
-      --memory -i --interactive -t --tty --rm --mode --patch --cpu --trace --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
+      --memory -i --interactive -t --tty --rm --mode --patch --cpu --trace --trace-files --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"
   fi
@@ -65,10 +65,11 @@ _teacup() {
     run:*) _teacup_run "$current" ;;
     pack:-f | pack:--format) mapfile -t COMPREPLY < <(compgen -W 'erofs squashfs ext4' -- "$current") ;;
     pack:--compression) mapfile -t COMPREPLY < <(compgen -W 'gzip lz4 xz zstd' -- "$current") ;;
+    pack:--trace) _teacup_paths "$current" ;;
     pack:--label) ;;
     pack:*)
       if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-f --format --compression --root-owned --label -q --quiet -h --help' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W '-f --format --compression --slim --trace --root-owned --label -q --quiet -h --help' -- "$current")
       else
         _teacup_paths "$current"
       fi

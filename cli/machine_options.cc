@@ -39,6 +39,7 @@ host::MachineOptions machine_options(const RunOptions& options, const images::Ru
   machine.patch_cpuid = options.patch_cpuid;
   machine.patch_rdtsc = options.patch_rdtsc;
   machine.trace = options.trace;
+  machine.trace_files = options.trace_files;
   machine.stats = options.stats;
   machine.crash_report = options.crash_report;
   machine.gdb_folder = options.gdb_folder;

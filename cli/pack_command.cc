@@ -81,7 +81,7 @@ int pack_command(const Arguments& arguments) {
   images::PackOptions options;
   std::vector<std::string> words;
   std::string format;
-  bool quiet = false;
+  bool quiet = false, slim = false;
   CLI::App app("Makes an image of directories, archives and images.");
   app.formatter(std::make_shared<HelpFormatter>("teacup pack [OPTIONS] SOURCE... IMAGE", kFooter));
   app.add_option("SOURCE", words);
@@ -92,6 +92,11 @@ int pack_command(const Arguments& arguments) {
   app.add_option("--compression", options.compression, "of squashfs: gzip, lz4, xz or zstd (default)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->option_text("NAME");
+  app.add_flag("--slim", slim, "only what a run used, as --trace tells");
+  app.add_option("--trace", options.used,
+                 "what 'teacup run --trace-files=RUN' wrote; more than once: of several runs")
+      ->option_text("RUN")
+      ->allow_extra_args(false);
   app.add_flag("--root-owned", options.root_owned, "everything in the image belongs to 0:0");
   app.add_option("--label", options.label, "the file system's name, at most 16 bytes")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
@@ -99,6 +104,12 @@ int pack_command(const Arguments& arguments) {
   app.add_flag("-q,--quiet", quiet, "show no progress; it is shown on terminals only");
   if (const auto status = parse(app, "pack", arguments)) return *status;
   options.progress = !quiet;
+  if (slim != !options.used.empty()) {
+    return fail(
+        "pack",
+        {"--slim and --trace go together",
+         "Write: teacup run --trace-files=RUN IMAGE CMD; teacup pack --slim --trace RUN IMAGE slim.erofs"});
+  }
   if (const auto error = resolve(std::move(words), format, options)) return fail("pack", *error);
   try {
     images::pack(options);

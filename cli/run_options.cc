@@ -42,6 +42,7 @@ struct RawOptions {
   std::string patch = "cpuid";
   std::string cpu = "host";
   std::string trace;
+  std::string trace_files;
   std::string stats;
   std::string crash_report;
   std::string gdb;
@@ -94,6 +95,9 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
   add_single(app, "--cpu", raw.cpu, "MODEL",
              "the processor that cpuid describes: host (default), x86-64, or x86-64-v2 to -v4");
   app.add_flag("--trace{-}", raw.trace, "print each system call, on standard error or to FILE")
+      ->option_text("[=FILE]");
+  app.add_flag("--trace-files{-}", raw.trace_files,
+               "list the image's files that are used, for 'teacup pack --slim', on standard error or to FILE")
       ->option_text("[=FILE]");
   app.add_flag("--stats{-}", raw.stats, "print counts as JSON at exit, on standard error or to FILE")
       ->option_text("[=FILE]");
@@ -185,6 +189,7 @@ std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& optio
                     "Leave out --mode trap, and give --patch with cpuid or not at all."};
   }
   options.trace = optional_file(raw.trace);
+  options.trace_files = optional_file(raw.trace_files);
   options.stats = optional_file(raw.stats);
   options.crash_report = optional_file(raw.crash_report);
   options.gdb_folder = optional_file(raw.gdb);

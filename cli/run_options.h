@@ -56,6 +56,7 @@ struct RunOptions {
   bool patch_cpuid = true;                  // what is patched besides system calls, in mode REWRITE
   bool patch_rdtsc = false;                 // and rdtscp
   std::optional<std::string> trace;         // --trace[=FILE]: FILE, "" for standard error
+  std::optional<std::string> trace_files;   // --trace-files[=FILE]: the same
   std::optional<std::string> stats;         // --stats[=FILE]: FILE, "" for standard error
   std::optional<std::string> crash_report;  // --crash-report[=FILE]: the same
   std::optional<std::string> gdb_folder;    // --gdb[=DIR]: DIR, "" for a new one

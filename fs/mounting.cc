@@ -216,6 +216,7 @@ Result<void> mount_volumes(const Caller& caller, const abi::BootConfig& config) 
 Result<void> fs_start(const abi::BootConfig& config) {
   VfsState& state = vfs_state();
   TRY(start_internal());
+  state.tells_names.store(config.trace_files != 0);
   Ref<Image> image = TRY(open_image(config));
   auto layer = LayerFs::create("overlay", static_cast<u32>(abi::kOVERLAYFS_SUPER_MAGIC), std::move(image));
   if (!layer.ok()) {

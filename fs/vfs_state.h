@@ -34,6 +34,7 @@ struct VfsState {
   Ref<Mount> unnamed;    // memory files without a name (memfd)
   std::atomic<u32> next_device{20};
   std::atomic<u32> next_cookie{1};
+  std::atomic<bool> tells_names{false};  // see names_used.cc
   const char* start_problem = nullptr;
   std::atomic<u64> no_reclaim_before{0};  // ns, monotonic: see reclaim.cc
   // As whose the user's own files on the host appear: the guest's user.

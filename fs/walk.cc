@@ -55,6 +55,7 @@ Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name) {
     if (!child && !inode.file_system().caches_names()) return Errno::NOENT;
     auto added = cache_entry(directory, name, std::move(child), version);
     if (added.is(Errno::AGAIN)) continue;
+    if (added.ok()) name_found(*added.value());
     return added;
   }
 }

@@ -16,6 +16,7 @@
 #include "images/oci.h"
 #include "images/probe.h"
 #include "images/progress.h"
+#include "images/slim.h"
 #include "images/squashfs_writer.h"
 
 namespace teacup::images {
@@ -90,6 +91,7 @@ void pack(const PackOptions& options) {
   auto spool = std::make_shared<Spool>();
   spool->on_append = [&progress](u64 bytes) { progress.update("reading", bytes); };
   for (const std::string& source : options.sources) add_source(tree, source, options, spool);
+  if (!options.used.empty()) slim(tree, read_used_paths(options.used));
   if (options.root_owned) for_each_node(tree, [](Node& node) { node.uid = node.gid = 0; });
 
   WriteOptions write;

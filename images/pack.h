@@ -18,8 +18,10 @@ struct PackOptions {
   std::vector<std::string> sources;
   std::string output;
   Format format = Format::kErofs;
-  std::string compression;         // of squashfs; empty: kDefaultCompression
-  bool root_owned = false;         // everything belongs to 0:0
+  std::string compression;  // of squashfs; empty: kDefaultCompression
+  std::vector<std::string>
+      used;                 // lists of `teacup run --trace-files`: only what is in one of them; empty: all
+  bool root_owned = false;  // everything belongs to 0:0
   std::optional<s64> latest_time;  // no file's time is later than this, and it is the image's own
   std::string label;
   bool progress = true;  // shown on a terminal

@@ -70,6 +70,7 @@ void Broker::prepare() {
   started_at_ = monotonic_now();
   remember_arena();
   if (options_.trace) trace_fd_ = open_output(*options_.trace, "--trace");
+  if (options_.trace_files) trace_files_fd_ = open_output(*options_.trace_files, "--trace-files");
   if (options_.stats) stats_fd_ = open_output(*options_.stats, "--stats");
   if (options_.crash_report) crash_fd_ = open_output(*options_.crash_report, "--crash-report");
   make_debugger();
@@ -192,7 +193,7 @@ void Broker::handle(u32 slot, const Request& request) {
       ::kill(getpid(), SIGUSR2);
       break;
     case abi::RingOp::kMessage:
-      message(args[0], args[1]);
+      message(args[0], args[1], args[2]);
       answer(slot, 0);
       break;
     case abi::RingOp::kStream:
@@ -265,9 +266,30 @@ void Broker::kick(u64 pid, u64 tid) {
   syscall(SYS_tgkill, static_cast<int>(pid), static_cast<int>(tid), kKickSignal);
 }
 
-void Broker::message(u64 offset, u64 length) {
+// A name may have any byte but 0: one line, for whoever reads it back.
+std::string escaped(const std::string& name) {
+  std::string text;
+  for (const char c : name) {
+    if (c >= 0 && (c < 32 || c == 127 || c == '\\')) {
+      char octal[8];
+      snprintf(octal, sizeof octal, "\\%03o", static_cast<unsigned>(c));
+      text += octal;
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+void Broker::message(u64 offset, u64 length, u64 kind) {
   constexpr u64 kLongest = 64 * 1024;
   if (length > kLongest || !in_arena(offset, length)) return;
+  if (kind == abi::kFileMessage) {
+    if (trace_files_fd_ < 0) return;
+    std::string line = escaped(std::string(&arena_at<char>(offset), length)) + "\n";
+    write_all(trace_files_fd_, line.data(), line.size());
+    return;
+  }
   print(trace_fd_ >= 0 ? trace_fd_ : STDERR_FILENO, std::string(&arena_at<char>(offset), length) + "\n");
 }
 

@@ -54,7 +54,7 @@ class Broker {
   void free_slot(u32 slot);
   s64 import(const u64 (&args)[6]);
   void kick(u64 pid, u64 tid);
-  void message(u64 offset, u64 length);
+  void message(u64 offset, u64 length, u64 kind);
   void make_debugger();
   s64 debug(u64 offset, u64 size);
   void print(int fd, std::string text) const;
@@ -72,6 +72,7 @@ class Broker {
   importer::Importer* importer_;
   pid_t machine_ = 0;
   int trace_fd_ = -1;
+  int trace_files_fd_ = -1;
   int stats_fd_ = -1;
   int crash_fd_ = -1;
   u64 started_at_ = 0;

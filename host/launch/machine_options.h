@@ -29,6 +29,7 @@ struct MachineOptions {
   bool patch_cpuid = true;                  // if anything is patched: cpuid too
   bool patch_rdtsc = false;                 // and rdtsc and rdtscp
   std::optional<std::string> trace;         // file, "" for stderr
+  std::optional<std::string> trace_files;   // file, "" for stderr
   std::optional<std::string> stats;         // file, "" for stderr
   std::optional<std::string> crash_report;  // file, "" for stderr
   std::optional<std::string> gdb_folder;    // "" for a new one

@@ -107,6 +107,7 @@ void write_config(Arena& arena, const MachineOptions& options, const Image& imag
   config.prepare_flags = (options.patch_cpuid ? u32{abi::kPrepareCpuid} : 0) |
                          (options.patch_rdtsc ? u32{abi::kPrepareClock} : 0);
   config.trace = options.trace.has_value();
+  config.trace_files = options.trace_files.has_value();
   config.stats = options.stats.has_value();
   config.cpu_model = static_cast<u32>(options.cpu);
   config.debug = (options.gdb_folder || options.perf_map ? u32{abi::kDebugMaps} : 0) |

@@ -54,6 +54,7 @@ struct BootConfig {
   InterceptMode mode;
   u32 prepare_flags;  // abi::PrepareFlags: what is patched besides system calls
   u32 trace;          // 1: lines to the broker (RingOp::kMessage)
+  u32 trace_files;    // 1: names of the image that are found, likewise (kFileMessage)
   u32 stats;
   u32 cpu_model;   // abi::CpuModel
   u32 debug;       // abi::DebugFlags: reports for debuggers (abi/debug.h)

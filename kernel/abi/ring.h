@@ -16,7 +16,7 @@ enum class RingOp : u32 {
   kKick,             // a: host pid, b: host tid. No answer: the slot is freed by the broker.
   kMachineEnded,     // the header's `ended` was set. No answer.
   kNewAddressSpace,  // a: host pid of a process the template or a task cloned. No answer.
-  kMessage,          // a: offset, b: length: a line of --trace output or a dump.
+  kMessage,          // a: offset, b: length: a line of --trace output or a dump; c: kFileMessage, or 0
   kPrepare,   // plan patches for an ELF file: a: input offset (abi/prepared.h's PrepareInput), b: output
               // offset, c: its size
   kHostFile,  // a: request offset, b: size, c: response offset, d: size (abi/host_file.h)
@@ -26,6 +26,8 @@ enum class RingOp : u32 {
 };
 
 enum SlotState : u32 { kSlotFree = 0, kSlotClaimed = 1, kSlotSubmitted = 2, kSlotTaken = 3, kSlotDone = 4 };
+
+inline constexpr u64 kFileMessage = 1;  // of kMessage: the path of a file, for --trace-files
 
 struct RingSlot {
   std::atomic<u32> state;

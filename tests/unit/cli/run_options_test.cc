@@ -184,6 +184,7 @@ TEST_F(RunOptionsTest, TraceAndStatsTakeAFileOnlyBehindEquals) {
   EXPECT_EQ(bare.trace, "");
   EXPECT_EQ(bare.stats, "");
   EXPECT_EQ(bare.image, image_);
+  EXPECT_EQ(good({"--trace-files=used"}).trace_files, "used");
   const RunOptions files = good({"--trace=/tmp/t", "--stats=s.json"});
   EXPECT_EQ(files.trace, "/tmp/t");
   EXPECT_EQ(files.stats, "s.json");

@@ -12,7 +12,7 @@ _teacup_run() {
   while ((i < COMP_CWORD)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | -v | --volume | -m | --memory | --mode | --patch | --cpu)
+      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | -v | --volume | -p | --publish | -m | --memory | --mode | --patch | --cpu)
         # bash splits at "=" and ":"; a value may be several words.
         i=$((i + 1))
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
@@ -26,7 +26,7 @@ _teacup_run() {
   done
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname -v --volume -m
+    mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname -v --volume -p --publish -m
       --memory -i --interactive -t --tty --rm --mode --patch --cpu --trace --trace-files --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"

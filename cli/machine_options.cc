@@ -34,6 +34,7 @@ host::MachineOptions machine_options(const RunOptions& options, const images::Ru
   for (const Volume& volume : options.volumes) {
     machine.volumes.push_back({volume.host, volume.guest, volume.writable});
   }
+  machine.network = options.network;
   machine.memory = options.memory;
   machine.trap = options.mode == Mode::TRAP;
   machine.patch_cpuid = options.patch_cpuid;

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "cli/help.h"
+#include "cli/network_values.h"
 #include "cli/run_values.h"
 
 namespace teacup::cli {
@@ -35,6 +36,7 @@ struct RawOptions {
   std::vector<std::string> environment;
   std::vector<std::string> environment_files;
   std::vector<std::string> volumes;
+  std::vector<std::string> published;
   std::optional<std::string> user;
   std::optional<std::string> hostname;
   std::optional<std::string> memory;
@@ -84,6 +86,8 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
   add_single(app, "--hostname", raw.hostname, "NAME", "the machine's host name");
   add_list(app, "-v,--volume", raw.volumes, "HOST:GUEST[:ro|rw]",
            "show a host directory or file in the guest (default ro; rw writes through)");
+  add_list(app, "-p,--publish", raw.published, "[ADDR:]HOST:GUEST[/udp]",
+           "let the host reach a port of the machine; -p GUEST takes any free port and prints it");
   add_single(app, "-m,--memory", raw.memory, "SIZE", "limit the machine's memory, as 512m or 2g");
   app.add_flag("-i,--interactive", options.interactive, "accepted: standard input is always connected");
   app.add_flag("-t,--tty", options.terminal, "accepted: a terminal is used where there is one");
@@ -147,6 +151,13 @@ std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& optio
                       "Give each volume a guest path of its own."};
     }
     options.volumes.push_back(volume);
+  }
+  return std::nullopt;
+}
+
+std::optional<CliError> resolve_network(const RawOptions& raw, RunOptions& options) {
+  for (const std::string& text : raw.published) {
+    if (auto problem = parse_publish(text, options.network.published)) return problem;
   }
   return std::nullopt;
 }
@@ -240,6 +251,7 @@ RunRequest parse_run_options(const std::vector<std::string>& arguments, const En
   if (raw.print_host_surface) return PrintHostSurface{};
   if (auto error = resolve_environment(raw, caller, options)) return *error;
   if (auto error = resolve_volumes(raw, options)) return *error;
+  if (auto error = resolve_network(raw, options)) return *error;
   if (auto error = resolve_machine(raw, options)) return *error;
   if (auto error = resolve_command(words, options)) return *error;
   return options;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/error.h"
+#include "host/launch/machine_options.h"
 #include "kernel/abi/cpu_model.h"
 
 namespace teacup::cli {
@@ -45,7 +46,8 @@ struct RunOptions {
   std::string group;                // GID or a name of the image's group file; empty: the user's primary
   std::string hostname;             // empty: the machine's default
   std::vector<Volume> volumes;      // in the order given; guest paths differ
-  std::uint64_t memory = 0;         // bytes; 0: no limit given
+  host::MachineNetwork network;
+  std::uint64_t memory = 0;  // bytes; 0: no limit given
 
   // Accepted because people type them. The machine looks at its standard files itself.
   bool interactive = false;

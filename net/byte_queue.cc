@@ -9,7 +9,7 @@ namespace teacup::net {
 
 namespace {
 constexpr u64 kFirstCapacity = 64 * KiB;
-constexpr u64 kStartOver = 16 * KiB;  // an empty ring that was used beyond this begins again at its start
+constexpr u64 kStartOver = abi::kGatewayStartOver;
 }  // namespace
 
 ByteQueue::~ByteQueue() {
@@ -17,20 +17,26 @@ ByteQueue::~ByteQueue() {
   uncommit_pages(committed_);
 }
 
+void ByteQueue::share(abi::RingPositions& positions, u8* memory, u64 capacity) {
+  at_ = &positions;
+  memory_ = reinterpret_cast<std::byte*>(memory);
+  capacity_ = capacity;
+}
+
 // --- In.
 
 // Sees to memory for `bytes` more. The writers' lock is held. `old`: a run that is to be released once it is
 // not.
 Result<void> ByteQueue::make_room(u64 bytes, u64 limit, PageRun& old, u64& old_dirty) {
-  u64 head = head_.load(std::memory_order_relaxed);
-  u64 waiting = head - tail_.load(std::memory_order_acquire);
-  if (waiting + bytes > capacity_) {
+  u64 head = at_->head.load(std::memory_order_relaxed);
+  u64 waiting = head - at_->tail.load(std::memory_order_acquire);
+  if (waiting + bytes > capacity_ && !is_shared()) {
     u64 wanted =
         std::bit_ceil(std::max(std::min(std::max(waiting + bytes, capacity_ * 2), limit), waiting + bytes));
     wanted = std::max(wanted, kFirstCapacity);
     PageRun larger = TRY(allocate_run(wanted / kPageSize));
     LockGuard guard(read_lock_);
-    u64 tail = tail_.load(std::memory_order_relaxed);
+    u64 tail = at_->tail.load(std::memory_order_relaxed);
     waiting = head - tail;
     u64 needed = page_up(waiting) / kPageSize;
     if (needed > committed_ && !commit_pages(needed - committed_)) {
@@ -42,18 +48,20 @@ Result<void> ByteQueue::make_room(u64 bytes, u64 limit, PageRun& old, u64& old_d
     u64 first = std::min(waiting, capacity_ - (capacity_ != 0 ? offset(tail) : 0));
     if (waiting > 0) {
       memcpy(into, at(tail), first);
-      memcpy(into + first, reinterpret_cast<std::byte*>(run_.address()), waiting - first);
+      memcpy(into + first, memory_, waiting - first);
     }
     old = std::exchange(run_, larger);
     old_dirty = committed_;
     if (needed < committed_) uncommit_pages(committed_ - needed);
     committed_ = needed;
     capacity_ = wanted;
-    base_ = tail;
+    memory_ = into;
+    at_->base.store(tail, std::memory_order_relaxed);
   } else if (waiting == 0 && offset(head) + bytes > kStartOver && offset(head) != 0) {
     LockGuard guard(read_lock_);
-    base_ = head;
+    at_->base.store(head, std::memory_order_relaxed);
   }
+  if (is_shared()) return {};
   u64 pages = page_up(std::min(offset(head) + bytes, capacity_)) / kPageSize;
   if (pages <= committed_) return {};
   if (!commit_pages(pages - committed_)) return Errno::NOMEM;
@@ -62,7 +70,7 @@ Result<void> ByteQueue::make_room(u64 bytes, u64 limit, PageRun& old, u64& old_d
 }
 
 Result<u64> ByteQueue::copy_in(IoSource& from, u64 size) {
-  u64 head = head_.load(std::memory_order_relaxed);
+  u64 head = at_->head.load(std::memory_order_relaxed);
   u64 done = 0;
   while (done < size) {
     u64 piece = std::min(size - done, capacity_ - offset(head + done));
@@ -83,12 +91,13 @@ Result<size_t> ByteQueue::write(IoSource& from, size_t most, u64 limit) {
   Result<size_t> result = [&]() -> Result<size_t> {
     LockGuard guard(write_lock_);
     if (sealed_) return Errno::PIPE;
+    if (is_shared()) limit = std::min(limit, capacity_);
     u64 waiting = used();
     if (waiting >= limit) return size_t{0};
     u64 size = std::min<u64>({from.remaining(), most, limit - waiting});
     TRY(make_room(size, limit, old, old_dirty));
     u64 done = TRY(copy_in(from, size));
-    head_.store(head_.load(std::memory_order_relaxed) + done, std::memory_order_seq_cst);
+    at_->head.store(at_->head.load(std::memory_order_relaxed) + done, std::memory_order_seq_cst);
     return done;
   }();
   release_run(old, old_dirty);
@@ -105,9 +114,9 @@ Result<void> ByteQueue::write_urgent(IoSource& from, u64 limit) {
     TRY(make_room(1, limit, old, old_dirty));
     TRY(copy_in(from, 1));
     LockGuard read_guard(read_lock_);
-    urgent_at_ = head_.load(std::memory_order_relaxed);
+    urgent_at_ = at_->head.load(std::memory_order_relaxed);
     urgent_.store(Urgent::kValid, std::memory_order_release);
-    head_.store(urgent_at_ + 1, std::memory_order_seq_cst);
+    at_->head.store(urgent_at_ + 1, std::memory_order_seq_cst);
     return {};
   }();
   release_run(old, old_dirty);
@@ -118,8 +127,8 @@ bool ByteQueue::seal() {
   LockGuard guard(write_lock_);
   LockGuard read_guard(read_lock_);
   sealed_ = true;
-  u64 head = head_.load(std::memory_order_relaxed);
-  return tail_.exchange(head, std::memory_order_seq_cst) != head;
+  u64 head = at_->head.load(std::memory_order_relaxed);
+  return at_->tail.exchange(head, std::memory_order_seq_cst) != head;
 }
 
 // --- Out.
@@ -127,8 +136,8 @@ bool ByteQueue::seal() {
 Result<size_t> ByteQueue::read(IoDest& to, ReadMode mode) {
   if (used() == 0) return size_t{0};
   LockGuard guard(read_lock_);
-  u64 tail = tail_.load(std::memory_order_relaxed);
-  u64 head = head_.load(std::memory_order_acquire);
+  u64 tail = at_->tail.load(std::memory_order_relaxed);
+  u64 head = at_->head.load(std::memory_order_acquire);
   bool urgent = urgent_.load(std::memory_order_relaxed) != Urgent::kNone;
   if (urgent && !mode.urgent_inline && is_marked(tail) && head != tail) tail++;
   u64 end = std::min<u64>(head, tail + to.remaining());
@@ -150,7 +159,7 @@ Result<size_t> ByteQueue::read(IoDest& to, ReadMode mode) {
   }
   if (!mode.peek) {
     if (urgent && at_now > urgent_at_) urgent_.store(Urgent::kNone, std::memory_order_release);
-    tail_.store(at_now, std::memory_order_seq_cst);
+    at_->tail.store(at_now, std::memory_order_seq_cst);
   }
   return at_now - tail;
 }
@@ -160,12 +169,12 @@ u64 ByteQueue::readable(bool urgent_inline) {
   if (waiting == 0 || urgent_inline || urgent_.load(std::memory_order_acquire) == Urgent::kNone)
     return waiting;
   LockGuard guard(read_lock_);
-  return used() - (is_marked(tail_.load(std::memory_order_relaxed)) ? 1 : 0);
+  return used() - (is_marked(at_->tail.load(std::memory_order_relaxed)) ? 1 : 0);
 }
 
 u64 ByteQueue::readable_to_mark(bool urgent_inline) {
   LockGuard guard(read_lock_);
-  u64 tail = tail_.load(std::memory_order_relaxed);
+  u64 tail = at_->tail.load(std::memory_order_relaxed);
   if (!urgent_inline && urgent_.load(std::memory_order_relaxed) != Urgent::kNone && urgent_at_ >= tail)
     return urgent_at_ - tail;
   return used();
@@ -173,7 +182,7 @@ u64 ByteQueue::readable_to_mark(bool urgent_inline) {
 
 bool ByteQueue::at_mark() {
   LockGuard guard(read_lock_);
-  return is_marked(tail_.load(std::memory_order_relaxed));
+  return is_marked(at_->tail.load(std::memory_order_relaxed));
 }
 
 Result<u8> ByteQueue::read_urgent(bool peek) {

@@ -1,11 +1,13 @@
 // A queue of bytes in a ring of arena pages, between a sender and a receiver: one direction of a connection.
 // The two copy at the same time: each end has its own lock, held while guest memory is copied, and the
 // positions are all they share. The ring grows with what waits in it (to the limit that a write names) and
-// starts over at its first page whenever it is found empty.
+// starts over at its first page whenever it is found empty. Or the ring is one of the gateway's, of fixed
+// size, and the process at its other end the broker.
 //
 // Locks: kQueueWrite (writers; held over growth), kQueueRead (readers), in this order.
 #pragma once
 
+#include "kernel/abi/gateway.h"
 #include "kernel/frame/pages.h"
 #include "kernel/sync/lock.h"
 #include "kernel/uaccess/guest.h"
@@ -15,6 +17,8 @@ namespace teacup::net {
 class ByteQueue {
  public:
   ~ByteQueue();
+  // From now on this is the machine's end of a ring that the broker has the other end of. Before any use.
+  void share(abi::RingPositions& positions, u8* memory, u64 capacity);
 
   // Appends up to `most` bytes, as far as the queue then holds no more than `limit`; 0: no room. EPIPE:
   // sealed. EFAULT, ENOMEM. `most` > 0.
@@ -31,7 +35,9 @@ class ByteQueue {
   // What is there, up to to.remaining() bytes, but not across an urgent byte; 0: nothing.
   Result<size_t> read(IoDest& to, ReadMode mode);
 
-  u64 used() const { return head_.load(std::memory_order_seq_cst) - tail_.load(std::memory_order_seq_cst); }
+  u64 used() const {
+    return at_->head.load(std::memory_order_seq_cst) - at_->tail.load(std::memory_order_seq_cst);
+  }
   // What a read can give now: not the urgent byte alone.
   u64 readable(bool urgent_inline);
   // Up to the urgent byte, if there is one (ioctl FIONREAD).
@@ -49,8 +55,11 @@ class ByteQueue {
  private:
   enum class Urgent : u8 { kNone, kValid, kRead };
 
-  u64 offset(u64 position) const { return (position - base_) & (capacity_ - 1); }
-  std::byte* at(u64 position) { return reinterpret_cast<std::byte*>(run_.address() + offset(position)); }
+  bool is_shared() const { return at_ != &own_; }
+  u64 offset(u64 position) const {
+    return (position - at_->base.load(std::memory_order_relaxed)) & (capacity_ - 1);
+  }
+  std::byte* at(u64 position) { return memory_ + offset(position); }
   Result<void> make_room(u64 bytes, u64 limit, PageRun& old, u64& old_dirty);
   Result<u64> copy_in(IoSource& from, u64 size);
   bool is_marked(u64 position) const {
@@ -61,13 +70,12 @@ class ByteQueue {
   Mutex read_lock_{LockRank::kQueueRead};
   // Changed under both locks.
   PageRun run_;
+  std::byte* memory_ = nullptr;
   u64 capacity_ = 0;  // bytes; a power of two
-  u64 base_ = 0;      // the position that lies at the ring's first byte
   bool sealed_ = false;
   u64 committed_ = 0;  // pages counted against the memory limit; under the writers' lock
-  // Positions never go back.
-  std::atomic<u64> head_{0};                   // of the next byte in
-  std::atomic<u64> tail_{0};                   // of the next byte out
+  abi::RingPositions own_;
+  abi::RingPositions* at_ = &own_;
   std::atomic<Urgent> urgent_{Urgent::kNone};  // under the readers' lock
   u64 urgent_at_ = 0;
 };

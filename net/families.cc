@@ -1,5 +1,6 @@
 #include "net/families.h"
 
+#include "net/gateway.h"
 #include "net/netlink.h"
 #include "net/ports.h"
 #include "net/tcp_socket.h"
@@ -11,6 +12,7 @@ namespace teacup::net {
 void net_start() {
   unix_start();
   ports_start();
+  gateway_start();
 }
 
 namespace {

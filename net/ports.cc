@@ -4,6 +4,7 @@
 
 #include "host/gate/gate.h"
 #include "kernel/base/arena_header.h"
+#include "net/gateway.h"
 
 namespace teacup::net {
 
@@ -174,6 +175,7 @@ Result<void> PortTable::listen(Binding& binding, PortUser& user) {
   if (conflicts_locked(binding.claim_, &binding, true)) return Errno::ADDRINUSE;
   binding.listening_ = true;
   binding.user_ = &user;
+  tell_listening_locked(binding.port());
   return {};
 }
 
@@ -181,6 +183,18 @@ void PortTable::stop_listening(Binding& binding) {
   LockGuard guard(lock_);
   binding.listening_ = false;
   binding.user_ = nullptr;
+  tell_listening_locked(binding.port());
+}
+
+// Those who come in by a published port are for lo's own address.
+void PortTable::tell_listening_locked(u16 port) {
+  bool listening = false;
+  for (Binding& binding : bucket(port).bound) {
+    if (binding.port() != port || !binding.listening_) continue;
+    listening |= binding.claim_.covers(IpAddress::loopback(abi::kAF_INET)) ||
+                 binding.claim_.covers(IpAddress::loopback(abi::kAF_INET6));
+  }
+  gateway_set_listening(port, listening);
 }
 
 Result<void> PortTable::set_remote(Binding& binding, const IpName& local, const IpName& remote) {

@@ -147,6 +147,7 @@ class PortTable {
   Bucket& bucket(u16 port) { return buckets_[port % kBuckets]; }
   bool conflicts_locked(const Claim& claim, const Binding* self, bool relaxed);
   bool tuple_taken_locked(const Claim& claim, const Binding* self);
+  void tell_listening_locked(u16 port);
   int score(const Binding& binding, const IpName& to, const IpName& from) const;
   Result<Ref<Binding>> insert(const Claim& claim, PortUser* user, bool is_explicit);
   template <typename Free>

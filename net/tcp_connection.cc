@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/gateway.h"
+
 namespace teacup::net {
 
 namespace {
@@ -35,6 +37,14 @@ Result<Ref<TcpConnection>> TcpConnection::create(Ref<TcpHub> client, const IpNam
   return connection;
 }
 
+void TcpConnection::lead_outside(int side, u32 slot) {
+  outside_ = side;
+  slot_ = slot;
+  abi::GatewaySlot& shared = gateway_slot();
+  sides_[1 - side].incoming.share(shared.in.at, abi::gateway_in_ring(slot), abi::kGatewayRingSize);
+  sides_[side].incoming.share(shared.out.at, abi::gateway_out_ring(slot), abi::kGatewayRingSize);
+}
+
 bool TcpConnection::establish() {
   LockGuard guard(lock_);
   if (sides_[kClient].has(kClosed)) return false;
@@ -63,7 +73,8 @@ void TcpConnection::refuse(Errno error) {
 u64 TcpConnection::limit(int me) const {
   const SocketOptions& mine = sides_[me].hub->options;
   const SocketOptions& theirs = sides_[1 - me].hub->options;
-  return mine.send_buffer + theirs.receive_buffer / 2;
+  u64 both = mine.send_buffer + theirs.receive_buffer / 2;
+  return outside_ < 0 ? both : std::min<u64>(both, abi::kGatewayRingSize);
 }
 
 // As on Linux, writable means that a third of the buffer is free.
@@ -79,9 +90,26 @@ u64 TcpConnection::unacknowledged(int me) {
 
 // Side `me` has read: the other may have waited for that.
 void TcpConnection::made_room(int me) {
-  Side& sender = sides_[1 - me];
-  if (!sender.wants_room.load(std::memory_order_seq_cst) || !has_room(1 - me)) return;
-  if (sender.wants_room.exchange(false, std::memory_order_seq_cst)) wake(1 - me, kWriteEvents);
+  if (!wants_room(1 - me) || !has_room(1 - me)) return;
+  if (take_room_wish(1 - me)) wake(1 - me, kWriteEvents);
+}
+
+// Side `me` is to be told when there is room.
+void TcpConnection::want_room(int me) {
+  sides_[me].wants_room.store(true, std::memory_order_seq_cst);
+  if (me == 1 - outside_) gateway_slot().out.waits_for_room.store(1, std::memory_order_seq_cst);
+}
+
+bool TcpConnection::wants_room(int side) const {
+  if (side == outside_) return gateway_slot().in.waits_for_room.load(std::memory_order_seq_cst) != 0;
+  return sides_[side].wants_room.load(std::memory_order_seq_cst);
+}
+
+// The broker takes its own wish back when it has seen the room.
+bool TcpConnection::take_room_wish(int side) {
+  if (side == outside_) return true;
+  if (side == 1 - outside_) gateway_slot().out.waits_for_room.store(0, std::memory_order_seq_cst);
+  return sides_[side].wants_room.exchange(false, std::memory_order_seq_cst);
 }
 
 // --- Sending.
@@ -107,7 +135,8 @@ void TcpConnection::peer_gone(int me) {
 Result<size_t> TcpConnection::send(int me, IoSource& from, u32 flags) {
   TRY(check_send(me));
   ByteQueue& queue = sides_[1 - me].incoming;
-  bool urgent = (flags & abi::kMSG_OOB) != 0 && from.remaining() > 0;
+  // Out of the machine the byte is one like others.
+  bool urgent = (flags & abi::kMSG_OOB) != 0 && from.remaining() > 0 && outside_ < 0;
   size_t done = 0;
   while (from.remaining() > (urgent ? 1 : 0)) {
     size_t piece = std::min(kPiece, from.remaining() - (urgent ? 1 : 0));
@@ -128,7 +157,9 @@ Result<size_t> TcpConnection::send(int me, IoSource& from, u32 flags) {
       continue;
     }
     // Full. The other side may read just now: look again once it is known that we wait.
-    if (sides_[me].wants_room.exchange(true, std::memory_order_seq_cst) || queue.used() >= limit(me)) break;
+    bool waited = sides_[me].wants_room.load(std::memory_order_seq_cst);
+    want_room(me);
+    if (waited || queue.used() >= limit(me)) break;
   }
   if (urgent && from.remaining() == 1) {
     auto sent = send_urgent(me, from);
@@ -146,7 +177,7 @@ Result<size_t> TcpConnection::send_urgent(int me, IoSource& from) {
     peer_gone(me);
     return size_t{1};
   }
-  if (sent.is(Errno::AGAIN)) sides_[me].wants_room.store(true, std::memory_order_seq_cst);
+  if (sent.is(Errno::AGAIN)) want_room(me);
   TRY(std::move(sent));
   wake(1 - me, kReadEvents | abi::kPOLLPRI);
   return size_t{1};
@@ -246,6 +277,22 @@ void TcpConnection::close(int me, bool reset) {
   wake_all(1 - me);
 }
 
+// --- The side outside.
+
+void TcpConnection::outside_moved() {
+  int me = 1 - outside_;
+  made_room(outside_);
+  if (sides_[me].incoming.used() > 0) wake(me, kReadEvents);
+}
+
+void TcpConnection::outside_finished() {
+  (void)shutdown(outside_, false, true);
+}
+
+void TcpConnection::tell_outside() {
+  gateway_tell(*this);
+}
+
 // --- Readiness (tcp_poll).
 
 u32 TcpConnection::poll(int me) {
@@ -264,7 +311,7 @@ u32 TcpConnection::poll(int me) {
     if ((known & kSendShut) != 0 || has_room(me)) {
       events |= kWriteEvents;
     } else {
-      side.wants_room.store(true, std::memory_order_seq_cst);
+      want_room(me);
       if (has_room(me)) events |= kWriteEvents;
     }
     if (side.incoming.has_urgent()) events |= abi::kPOLLPRI;

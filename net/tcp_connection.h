@@ -5,6 +5,9 @@
 // A side belongs to a socket, or to nobody (not accepted yet, or closed). What must outlive sockets, the wait
 // queue and the options that the other side looks at, is in a TcpHub.
 //
+// One side may lie outside the machine (net/gateway.h): then its queue is a ring that the broker reads or
+// writes, and what would wake its socket is told to the broker.
+//
 // Locks: the connection's own (kConnection); queues' inside. Wake-ups are made after it is dropped.
 #pragma once
 
@@ -41,6 +44,8 @@ class TcpConnection : public RefCounted<TcpConnection> {
   // The listener has taken it. False: the client has gone meanwhile. The client is told by announce(), which
   // is called without locks.
   bool establish();
+  // Side `side` is outside from now on, reached through this slot of the gateway. Before anyone else sees it.
+  void lead_outside(int side, u32 slot);
   void announce() { wake_all(kClient); }
   // Nobody took it: the client's connect fails.
   void refuse(Errno error);
@@ -69,6 +74,18 @@ class TcpConnection : public RefCounted<TcpConnection> {
   // Of the server's side, until it is closed.
   const Ref<Binding>& server_binding() const { return sides_[kServer].binding; }
 
+  // --- For the gateway, when a side is outside.
+  static constexpr u32 kNoSlot = ~u32{0};
+  u32 slot() const { return slot_; }
+  // The broker has read some of what was sent, has written something, or both.
+  void outside_moved();
+  void outside_finished();  // it sends no more
+  void outside_reset() { close(outside_, true); }
+  // What the machine's side has done with its end.
+  bool is_closed_here() const { return sides_[1 - outside_].has(kClosed); }
+  bool is_finished_here() const { return sides_[1 - outside_].has(kSendShut); }
+  bool is_reset_here() const { return sides_[outside_].error.load(std::memory_order_acquire) != 0; }
+
   TcpConnection* next = nullptr;  // in a listener's queue
 
  private:
@@ -95,14 +112,25 @@ class TcpConnection : public RefCounted<TcpConnection> {
   void reset_locked(int me);
   void peer_gone(int me);
   void made_room(int me);
+  void want_room(int me);
+  bool wants_room(int side) const;
+  bool take_room_wish(int side);
+  abi::GatewaySlot& gateway_slot() const { return abi::gateway().slots[slot_]; }
   void wake(int side, u32 events) {
+    if (side == outside_) return tell_outside();
     WaitQueue& queue = sides_[side].hub->queue;
     if (!queue.empty()) queue.wake(events);
   }
-  void wake_all(int side) { sides_[side].hub->queue.wake_all(); }
+  void wake_all(int side) {
+    if (side == outside_) return tell_outside();
+    sides_[side].hub->queue.wake_all();
+  }
+  void tell_outside();
 
   Mutex lock_{LockRank::kConnection};
   Side sides_[2];
+  int outside_ = -1;  // which side is outside the machine, if one is
+  u32 slot_ = kNoSlot;
 };
 
 }  // namespace teacup::net

@@ -26,6 +26,23 @@ void TcpListener::set_backlog(u32 backlog) {
   fill();
 }
 
+Result<Ref<TcpConnection>> TcpListener::make_connection(Ref<TcpHub> client, const IpName& from,
+                                                        const IpName& to) {
+  auto hub = TRY(make_ref<TcpHub>());
+  hub->options = hub_->options;
+  hub->ip = hub_->ip;
+  hub->tcp = hub_->tcp;
+  Claim theirs;
+  theirs.name = to;
+  theirs.family = family_;
+  theirs.reuse_address = hub->options.reuse_address;
+  theirs.reuse_port = hub->options.reuse_port;
+  theirs.remote = from;
+  theirs.has_remote = true;
+  auto binding = TRY(tcp_ports().bind_accepted(theirs));
+  return TcpConnection::create(std::move(client), from, std::move(hub), std::move(binding), to);
+}
+
 Result<void> TcpListener::offer(Ref<TcpConnection> connection) {
   {
     LockGuard guard(lock_);

@@ -21,6 +21,8 @@ class TcpListener final : public RefCounted<TcpListener>, public PortUser {
   u32 backlog() const { return backlog_; }
   u32 ready_count() const { return ready_count_.load(std::memory_order_acquire); }
 
+  // A connection from `from` to `to`, which offer() may be given. `client`: of its other side.
+  Result<Ref<TcpConnection>> make_connection(Ref<TcpHub> client, const IpName& from, const IpName& to);
   // A connection comes. It is established, or waits until there is room (it stays in SYN_SENT).
   // ECONNREFUSED: closed meanwhile.
   Result<void> offer(Ref<TcpConnection> connection);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "net/gateway.h"
 #include "net/tcp_listener.h"
 
 namespace teacup::net {
@@ -70,6 +71,7 @@ class TcpSocket final : public Socket, public PortOwner {
   Result<void> start_connecting_locked(const Address& address);
   Result<void> reach_locked(const IpName& to);
   Result<void> finish_connecting_locked(bool wait);
+  Result<void> listen_locked(u32 most);
   Result<void> stop_listening_locked();
   void disconnect_locked();
   void forget_connection_locked();
@@ -186,7 +188,17 @@ Result<Address> TcpSocket::peer_address() {
 
 Result<void> TcpSocket::listen(const Caller&, int backlog) {
   u32 most = static_cast<u32>(std::min<u32>(static_cast<u32>(backlog), abi::kSOMAXCONN));
-  LockGuard guard(lock_);
+  u16 port;
+  {
+    LockGuard guard(lock_);
+    TRY(listen_locked(most));
+    port = binding_->port();
+  }
+  gateway_settle_listening(port);
+  return {};
+}
+
+Result<void> TcpSocket::listen_locked(u32 most) {
   if (TcpListener* listener = listener_.load(); listener != nullptr) {
     listener->set_backlog(most);
     return {};
@@ -296,19 +308,7 @@ Result<void> TcpSocket::reach_locked(const IpName& to) {
   PortUser* user = tcp_ports().find(to, local_, true);
   if (user == nullptr) return Errno::CONNREFUSED;
   auto listener = Ref<TcpListener>::adopt(static_cast<TcpListener*>(user));
-  auto hub = TRY(make_ref<TcpHub>());
-  hub->options = listener->hub().options;
-  hub->ip = listener->hub().ip;
-  hub->tcp = listener->hub().tcp;
-  Claim theirs;
-  theirs.name = to;
-  theirs.family = listener->family();
-  theirs.reuse_address = hub->options.reuse_address;
-  theirs.reuse_port = hub->options.reuse_port;
-  theirs.remote = local_;
-  theirs.has_remote = true;
-  auto binding = TRY(tcp_ports().bind_accepted(theirs));
-  auto connection = TRY(TcpConnection::create(hub_, local_, std::move(hub), std::move(binding), to));
+  auto connection = TRY(listener->make_connection(hub_, local_, to));
   side_ = TcpConnection::kClient;
   forget_connection_locked();
   TRY(listener->offer(connection));

@@ -62,9 +62,9 @@ void write_all(int fd, const char* data, std::size_t size) {
 
 }  // namespace
 
-Broker::Broker(const MachineOptions& options, HostFiles& host_files, const Image& image,
+Broker::Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway, const Image& image,
                importer::Importer* importer)
-    : options_(options), host_files_(host_files), image_(image), importer_(importer) {}
+    : options_(options), host_files_(host_files), gateway_(gateway), image_(image), importer_(importer) {}
 
 void Broker::prepare() {
   started_at_ = monotonic_now();
@@ -84,6 +84,7 @@ void Broker::serve(pid_t machine) {
   machine_ = machine;
   streams_.start();
   workers_.start();
+  gateway_.start();
   ring_thread_ = std::thread([this] { ring_loop(); });
   sigset_t set = taken_signals();
   reap();
@@ -214,6 +215,9 @@ void Broker::handle(u32 slot, const Request& request) {
       break;
     case abi::RingOp::kImporter:
       workers_.add([this, slot, request] { answer(slot, import(request.args)); });
+      break;
+    case abi::RingOp::kGateway:
+      answer(slot, gateway_.listening_changed());
       break;
     case abi::RingOp::kDebug:
       workers_.add([this, slot, request] { answer(slot, debug(request.args[0], request.args[1])); });
@@ -352,6 +356,7 @@ void Broker::finish() {
   int gave_up = drain_output();
   // Every guest-side process is in the template's session and process group.
   ::kill(-machine_, SIGKILL);
+  gateway_.finish();
   terminal_.restore();
   workers_.stop();  // what a host file is being told is finished
   write_stats();

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "host/broker/gateway.h"
 #include "host/broker/host_files.h"
 #include "host/broker/streams.h"
 #include "host/broker/terminal.h"
@@ -31,7 +32,7 @@ namespace teacup::host {
 class Broker {
  public:
   // `importer` is null for images that need none.
-  Broker(const MachineOptions& options, HostFiles& host_files, const Image& image,
+  Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway, const Image& image,
          importer::Importer* importer);
 
   // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
@@ -68,6 +69,7 @@ class Broker {
 
   const MachineOptions& options_;
   HostFiles& host_files_;
+  Gateway& gateway_;
   const Image& image_;
   importer::Importer* importer_;
   pid_t machine_ = 0;

@@ -16,6 +16,19 @@ struct MachineVolume {
   bool writable = false;
 };
 
+// -p: a port of the machine that the host can reach.
+struct MachinePort {
+  std::string address;     // of the host, in digits; empty: all
+  std::uint16_t host = 0;  // 0: any that is free
+  std::uint16_t guest = 0;
+  bool is_udp = false;
+  std::string text;  // as it was typed
+};
+
+struct MachineNetwork {
+  std::vector<MachinePort> published;
+};
+
 struct MachineOptions {
   std::string image;
   std::vector<std::string> command;      // never empty
@@ -24,6 +37,7 @@ struct MachineOptions {
   std::string user;                      // UID[:GID] or names of the image's passwd and group
   std::string hostname;                  // empty: the default
   std::vector<MachineVolume> volumes;
+  MachineNetwork network;
   std::uint64_t memory = 0;                 // bytes; 0: the host's
   bool trap = false;                        // patch nothing
   bool patch_cpuid = true;                  // if anything is patched: cpuid too

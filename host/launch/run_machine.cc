@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "host/broker/broker.h"
+#include "host/broker/gateway.h"
 #include "host/broker/host_files.h"
 #include "host/importer/importer.h"
 #include "host/launch/arena.h"
@@ -91,7 +92,8 @@ void put_volumes(Arena& arena, abi::BootConfig& config, const std::vector<abi::B
 }
 
 // The boot configuration, into the arena. Host directories become roots of the broker's host file service.
-void write_config(Arena& arena, const MachineOptions& options, const Image& image, HostFiles& host_files) {
+void write_config(Arena& arena, const MachineOptions& options, const Image& image, HostFiles& host_files,
+                  u32 gateway) {
   ArenaHeader& header = teacup::arena();
   u64 offset = 0;
   abi::BootConfig& config = arena.reserve_object<abi::BootConfig>(offset);
@@ -113,6 +115,7 @@ void write_config(Arena& arena, const MachineOptions& options, const Image& imag
   config.debug = (options.gdb_folder || options.perf_map ? u32{abi::kDebugMaps} : 0) |
                  (options.perf_map ? u32{abi::kDebugAnonymousText} : 0) |
                  (options.crash_report ? u32{abi::kDebugCrashes} : 0);
+  config.gateway = gateway;
   config.image_kind = static_cast<u32>(image.kind);
   if (getrandom(config.random_seed, sizeof config.random_seed, 0) != sizeof config.random_seed) {
     throw LaunchError("no random bytes from the host (getrandom)");
@@ -168,10 +171,12 @@ std::unique_ptr<importer::Importer> start_importer(const std::string& path, cons
   u64 events_room = arena.reserve(sizeof(abi::Events) + 64 + sizeof(abi::MachineStats));
   header.events_offset = events_room;
   describe_image(image);
-  write_config(arena, options, image, host_files);
+  Gateway gateway(options.network);
+  write_config(arena, options, image, host_files, gateway.flags());
   std::vector<int> image_fds;
   if (image.kind != abi::ImageKind::kHostDirectory) image_fds.push_back(image.fd);
-  Broker broker(options, host_files, image, importer.get());
+  gateway.open();
+  Broker broker(options, host_files, gateway, image, importer.get());
   broker.prepare();
   pid_t machine = start_template(arena, image_fds);
   broker.serve(machine);

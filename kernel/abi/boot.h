@@ -41,6 +41,10 @@ struct BootStream {
 
 enum class InterceptMode : u32 { kRewrite = 0, kTrap };
 
+enum class NetworkMode : u32 { kLoopback = 0, kNone };
+// Whether there is a gateway (abi/gateway.h), and what passes.
+enum GatewayFlags : u32 { kGatewayIn = 1, kGatewayOut = 2 };
+
 struct BootConfig {
   BootStrings arguments;    // argv; [0] is looked up in PATH if it has no slash
   BootStrings environment;  // -e K=V only; the kernel adds the defaults
@@ -59,6 +63,8 @@ struct BootConfig {
   u32 cpu_model;   // abi::CpuModel
   u32 debug;       // abi::DebugFlags: reports for debuggers (abi/debug.h)
   u32 image_kind;  // ImageKind of images[0]; for kHostDirectory volumes[0] with guest_path "/" is the root
+  NetworkMode network;
+  u32 gateway;         // GatewayFlags; 0: nothing comes in or goes out
   u8 random_seed[32];  // for AT_RANDOM, /dev/urandom, getrandom
   u64 boot_realtime;   // ns, when the machine was started
 };

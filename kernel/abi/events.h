@@ -17,6 +17,7 @@ enum EventFlag : u32 {
   kEventDump = 64,     // SIGUSR1: write a dump of all tasks (RingOp::kMessage)
   kEventTimers = 128,  // from the guest side: the earliest deadline changed
   kEventShutdown = 256,
+  kEventGateway = 512,  // abi/gateway.h: to_guest has news
 };
 
 inline constexpr u32 kDeadRing = 1024;

@@ -23,6 +23,7 @@ enum class RingOp : u32 {
   kStream,    // a: StreamOp, b..: see abi/stream.h: stdin, stdout, stderr and the terminal
   kImporter,  // a: request offset, b: size, c: response offset, d: size (abi/importer.h)
   kDebug,     // a: report offset, b: size (abi/debug.h)
+  kGateway,   // abi/gateway.h: published ports listen as the machine does, when this is answered
 };
 
 enum SlotState : u32 { kSlotFree = 0, kSlotClaimed = 1, kSlotSubmitted = 2, kSlotTaken = 3, kSlotDone = 4 };

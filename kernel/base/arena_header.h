@@ -35,6 +35,7 @@ enum class Root : u32 {
   kRandom,
   kProcessor,
   kInternet,
+  kGateway,
   kCount
 };
 

@@ -24,8 +24,10 @@ inline constexpr u64 kKernelEnd = kGuestHighStart;
 inline constexpr u64 kArenaBase = 0x6000'0000'0000;
 inline constexpr u64 kArenaHeaderSize = 2 * MiB;
 inline constexpr u64 kHeapOffset = kArenaHeaderSize;
-inline constexpr u64 kHeapSize = 64 * GiB - kHeapOffset;
-inline constexpr u64 kPagesOffset = 64 * GiB;
+inline constexpr u64 kHeapSize = 60 * GiB - kHeapOffset;
+inline constexpr u64 kGatewayOffset = kHeapOffset + kHeapSize;  // abi/gateway.h
+inline constexpr u64 kGatewaySize = 4 * GiB;
+inline constexpr u64 kPagesOffset = kGatewayOffset + kGatewaySize;
 inline constexpr u64 kArenaSize = 8 * TiB;
 
 // Images, mapped whole and read-only, one after another.

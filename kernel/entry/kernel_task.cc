@@ -11,6 +11,7 @@
 #include "kernel/task/processes.h"
 #include "kernel/task/send_signal.h"
 #include "kernel/time/timer.h"
+#include "net/gateway.h"
 
 namespace teacup {
 
@@ -55,6 +56,7 @@ void handle_events(u32 flags) {
   for (u32 stream = 0; stream < 3; stream++) {
     if ((flags & (abi::kEventStream0 << stream)) != 0) pseudo::stream_event(stream);
   }
+  if ((flags & abi::kEventGateway) != 0) net::gateway_news();
   if ((flags & abi::kEventDied) != 0) reap_host_processes();
   if ((flags & abi::kEventSignals) != 0) forward_signals(events);
   if ((flags & abi::kEventWinch) != 0) {

@@ -32,6 +32,7 @@ enum class LockRank : u8 {
   kPorts,        // a protocol's ports
   kListener,     // connections that wait to be accepted
   kConnection,   // a TCP connection's state
+  kGateway,      // connections that leave the machine
   kQueueWrite,   // the end of a queue of bytes where they go in
   kQueueRead,    // and where they come out
   kPipe,

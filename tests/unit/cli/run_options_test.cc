@@ -212,6 +212,27 @@ TEST_F(RunOptionsTest, DebuggersOptions) {
   EXPECT_EQ(good({"--crash-report=c"}).crash_report, "c");
 }
 
+TEST_F(RunOptionsTest, PublishedPorts) {
+  const auto ports = good({"-p", "8080:80", "--publish", "127.0.0.1:81:81", "-p", "90", "-p", "[::1]::91",
+                           "-p", "10-12:20-22"})
+                         .network.published;
+  ASSERT_EQ(ports.size(), 7u);
+  EXPECT_EQ(ports[0].address, "");
+  EXPECT_EQ(ports[0].host, 8080);
+  EXPECT_EQ(ports[0].guest, 80);
+  EXPECT_EQ(ports[1].address, "127.0.0.1");
+  EXPECT_EQ(ports[1].host, 81);
+  EXPECT_EQ(ports[2].host, 0);
+  EXPECT_EQ(ports[2].guest, 90);
+  EXPECT_EQ(ports[3].address, "[::1]");
+  EXPECT_EQ(ports[3].host, 0);
+  EXPECT_EQ(ports[6].host, 12);
+  EXPECT_EQ(ports[6].guest, 22);
+  EXPECT_THAT(refusal({"-p", "80:x"}), HasSubstr("'x' is not a port"));
+  EXPECT_THAT(refusal({"-p", "1-2:1-3"}), HasSubstr("differ in length"));
+  EXPECT_THAT(refusal({"-p", "example.com:1:1"}), HasSubstr("not an address"));
+}
+
 TEST_F(RunOptionsTest, ModeAndHostname) {
   EXPECT_EQ(good({"--mode", "trap"}).mode, Mode::TRAP);
   EXPECT_EQ(good({"--mode=rewrite"}).mode, Mode::REWRITE);

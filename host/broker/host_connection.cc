@@ -1,0 +1,228 @@
+#include "host/broker/host_connection.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace teacup::host {
+
+namespace {
+
+using abi::GatewayState;
+using abi::kGatewayRingSize;
+
+constexpr u64 kMask = kGatewayRingSize - 1;
+constexpr u64 kKeepMemory = 64 * KiB;  // of each ring, from its start, when a slot is left
+
+// The ring's bytes [offset, offset + size), which may wrap, as one or two pieces.
+int pieces(u8* ring, u64 offset, u64 size, iovec (&into)[2]) {
+  u64 first = std::min(size, kGatewayRingSize - offset);
+  into[0] = {ring + offset, first};
+  into[1] = {ring, size - first};
+  return size > first ? 2 : 1;
+}
+
+}  // namespace
+
+void HostConnection::reset() {
+  in_finished_ = out_finished_ = in_stalled_ = out_blocked_ = false;
+  armed_ = 0;
+  in_head_ = in_base_ = out_tail_ = furthest_ = 0;
+  for (abi::GatewayRing* ring : {&slot().in, &slot().out}) {
+    ring->at.head.store(0, std::memory_order_relaxed);
+    ring->at.base.store(0, std::memory_order_relaxed);
+    ring->at.tail.store(0, std::memory_order_relaxed);
+    ring->ended.store(abi::kGatewayRuns, std::memory_order_relaxed);
+    ring->waits_for_room.store(0, std::memory_order_relaxed);
+  }
+}
+
+void HostConnection::offer(int fd, int epoll_fd, const SocketAddress& peer, u16 guest_port) {
+  std::lock_guard guard(mutex_);
+  int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  fd_ = fd;
+  epoll_fd_ = epoll_fd;
+  busy_ = true;
+  reset();
+  slot().from = peer.name();
+  slot().to = {};
+  slot().to.port = guest_port;
+  slot().state.store(GatewayState::kOffered, std::memory_order_seq_cst);
+  epoll_event event{};
+  event.events = armed_ = EPOLLIN;
+  event.data.u64 = index_;
+  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd_, &event);
+}
+
+HostConnection::Outcome HostConnection::ready(u32 events) {
+  Outcome outcome;
+  std::lock_guard guard(mutex_);
+  if (fd_ < 0) return outcome;
+  if ((events & EPOLLERR) != 0) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) fail(error, outcome);
+  }
+  if ((events & EPOLLOUT) != 0) out_blocked_ = false;
+  advance((events & ~u32{EPOLLOUT}) != 0, outcome);
+  return outcome;
+}
+
+HostConnection::Outcome HostConnection::news() {
+  Outcome outcome;
+  std::lock_guard guard(mutex_);
+  if (!busy_) return outcome;
+  bool was_stalled = std::exchange(in_stalled_, false);
+  advance(was_stalled, outcome);
+  return outcome;
+}
+
+void HostConnection::advance(bool readable, Outcome& outcome) {
+  bool left = slot().state.load(std::memory_order_seq_cst) == GatewayState::kDetached;
+  if (left) in_stalled_ = true;  // for good: nobody reads any more
+  if (fd_ >= 0) pump_out(outcome);
+  if (fd_ >= 0 && readable) pump_in(outcome);
+  if (left) leave(outcome);
+  if (fd_ >= 0) arm();
+}
+
+// From the host into the machine, as much as there is room for.
+void HostConnection::pump_in(Outcome& outcome) {
+  if (in_finished_ || in_stalled_) return;
+  abi::GatewayRing& ring = slot().in;
+  u64 used = in_head_ - ring.at.tail.load(std::memory_order_seq_cst);
+  if (used >= kGatewayRingSize) {
+    // Full. The machine may read just now: look again once it is known that we wait.
+    ring.waits_for_room.store(1, std::memory_order_seq_cst);
+    used = in_head_ - ring.at.tail.load(std::memory_order_seq_cst);
+    in_stalled_ = used >= kGatewayRingSize;
+    if (in_stalled_) return;
+  }
+  ring.waits_for_room.store(0, std::memory_order_relaxed);
+  if (used == 0 && ((in_head_ - in_base_) & kMask) >= abi::kGatewayStartOver) {
+    in_base_ = in_head_;
+    ring.at.base.store(in_base_, std::memory_order_release);
+  }
+  u64 offset = (in_head_ - in_base_) & kMask;
+  iovec parts[2];
+  int count = pieces(abi::gateway_in_ring(index_), offset, kGatewayRingSize - used, parts);
+  ssize_t got = readv(fd_, parts, count);
+  if (got > 0) {
+    furthest_ = std::max(furthest_, std::min(offset + static_cast<u64>(got), kGatewayRingSize));
+    in_head_ += static_cast<u64>(got);
+    ring.at.head.store(in_head_, std::memory_order_seq_cst);
+    outcome.news = true;
+  } else if (got == 0) {
+    in_finished_ = true;
+    ring.ended.store(abi::kGatewayFin, std::memory_order_seq_cst);
+    outcome.news = true;
+  } else if (errno != EAGAIN && errno != EINTR) {
+    fail(errno, outcome);
+  }
+}
+
+bool HostConnection::has_output() const {
+  return slot().out.at.head.load(std::memory_order_seq_cst) != out_tail_;
+}
+
+// From the machine to the host, as much as it takes.
+void HostConnection::pump_out(Outcome& outcome) {
+  abi::GatewayRing& ring = slot().out;
+  if (ring.ended.load(std::memory_order_seq_cst) == abi::kGatewayReset) return;
+  while (!out_blocked_ && !out_finished_) {
+    // In this order: what was sent before the end is there when the end is.
+    u32 ended = ring.ended.load(std::memory_order_seq_cst);
+    u64 ready = ring.at.head.load(std::memory_order_seq_cst) - out_tail_;
+    if (ready > kGatewayRingSize) return fail(EPROTO, outcome);  // nonsense
+    if (ready == 0) {
+      if (ended == abi::kGatewayRuns) return;
+      shutdown(fd_, SHUT_WR);
+      out_finished_ = true;
+      return;
+    }
+    u64 offset = (out_tail_ - ring.at.base.load(std::memory_order_acquire)) & kMask;
+    iovec parts[2];
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen =
+        static_cast<std::size_t>(pieces(abi::gateway_out_ring(index_), offset, ready, parts));
+    ssize_t sent = sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && errno == EAGAIN) {
+      out_blocked_ = true;
+      return;
+    }
+    if (sent < 0) return fail(errno, outcome);
+    furthest_ = std::max(furthest_, std::min(offset + static_cast<u64>(sent), kGatewayRingSize));
+    out_tail_ += static_cast<u64>(sent);
+    ring.at.tail.store(out_tail_, std::memory_order_seq_cst);
+    if (ring.waits_for_room.load(std::memory_order_seq_cst) != 0) outcome.news = true;
+  }
+}
+
+// The host's side is gone. The machine learns why.
+void HostConnection::fail(int error, Outcome& outcome) {
+  close(fd_);
+  fd_ = -1;
+  slot().error.store(static_cast<u32>(error), std::memory_order_relaxed);
+  slot().in.ended.store(abi::kGatewayReset, std::memory_order_seq_cst);
+  outcome.news = true;
+}
+
+// The machine's side is gone: what it left is written still, unless it said that it is not to be.
+void HostConnection::leave(Outcome& outcome) {
+  bool reset = slot().out.ended.load(std::memory_order_seq_cst) == abi::kGatewayReset;
+  if (fd_ >= 0 && !reset && !out_finished_) return;
+  if (fd_ >= 0) {
+    linger now{1, 0};
+    if (reset) setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd_);
+    fd_ = -1;
+  }
+  if (!busy_) return;
+  busy_ = false;
+  give_back_memory();
+  slot().state.store(GatewayState::kFree, std::memory_order_seq_cst);
+  outcome.over = true;
+}
+
+void HostConnection::give_back_memory() {
+  if (furthest_ <= kKeepMemory) return;
+  u64 rest = kGatewayRingSize - kKeepMemory;
+  madvise(abi::gateway_in_ring(index_) + kKeepMemory, rest, MADV_REMOVE);
+  madvise(abi::gateway_out_ring(index_) + kKeepMemory, rest, MADV_REMOVE);
+}
+
+// The host is asked only for what can be done. Edge-triggered when that is nothing: an error and the end of
+// both ways are told whatever one asks for, and would be told again and again.
+void HostConnection::arm() {
+  u32 wanted = 0;
+  if (!in_finished_ && !in_stalled_) wanted |= EPOLLIN;
+  if (out_blocked_) wanted |= EPOLLOUT;
+  if (wanted == 0) wanted = EPOLLET;
+  if (wanted == armed_) return;
+  epoll_event event{};
+  event.events = armed_ = wanted;
+  event.data.u64 = index_;
+  epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd_, &event);
+}
+
+bool HostConnection::flush() {
+  Outcome outcome;
+  std::lock_guard guard(mutex_);
+  if (fd_ < 0) return false;
+  out_blocked_ = false;
+  pump_out(outcome);
+  return fd_ >= 0 && out_blocked_ && has_output();
+}
+
+}  // namespace teacup::host

@@ -1,0 +1,29 @@
+// The machine's end of the gateway (kernel/abi/gateway.h): connections whose other side is the broker, which
+// has the host sockets. A connection that comes in (-p) is offered to whoever listens on its port, and is
+// accepted as any other.
+//
+// News from the broker is taken by the kernel task.
+//
+// Locks: the table's own (kGateway).
+#pragma once
+
+#include "kernel/abi/boot.h"
+#include "net/ports.h"
+
+namespace teacup::net {
+
+class TcpConnection;
+
+// Creates the table of connections, if the machine has a gateway. Once.
+void gateway_start();
+// Takes the broker's news. By any task; with no lock held.
+void gateway_news();
+// The machine's side of `connection` has done something that the broker should see.
+void gateway_tell(TcpConnection& connection);
+// Whether somebody in the machine listens on a port, with a lock of the ports held: the broker listens for
+// those that it publishes while this is so.
+void gateway_set_listening(u16 port, bool listening);
+// Returns when the host has followed: whoever was told that listen(2) is done can connect. No lock held.
+void gateway_settle_listening(u16 port);
+
+}  // namespace teacup::net

@@ -70,8 +70,8 @@ class ProgramLoader {
     }
     layout_.vdso = values.vdso;
     layout_.entry = values.entry;
-    layout_.brk_start = program_end_;
-    space_.set_brk_start(program_end_);
+    space_.allow_huge_pages(request_.huge_pages);
+    layout_.brk_start = space_.set_brk_start(program_end_);
     u64 stack_pointer = TRY(build_stack(stack_top, request_, values, layout_));
     space_.set_layout(layout_);
     return LoadedProgram{entry, stack_pointer};

@@ -96,6 +96,7 @@ struct ProgramRequest : RefCounted<ProgramRequest> {
   char name[16] = {};        // the task's new comm: the last component of the path that was executed
 
   u64 stack_limit = 8 * MiB;  // RLIMIT_STACK
+  bool huge_pages = true;     // not PR_SET_THP_DISABLE
   ProgramIds ids;
   std::array<u8, 32> random{};  // 16 for AT_RANDOM, 16 for the placement of the image: by the caller
 

@@ -44,6 +44,8 @@ void AddressSpace::forget() {
   searched_to_ = 0;
   brk_ = brk_start_ = 0;
   lock_future_ = false;
+  for (ReadyRange& ready : ready_) ready = {};
+  block_bytes_ = 0;
   layout_ = {};
   forget_texts_locked();
 }
@@ -80,6 +82,9 @@ Result<Ref<AddressSpace>> AddressSpace::fork_copy_locked(u32 stack_slot) {
   child.map_top_ = map_top_;
   child.brk_start_ = brk_start_;
   child.brk_ = brk_;
+  std::copy(std::begin(ready_), std::end(ready_), std::begin(child.ready_));
+  child.block_bytes_ = block_bytes_;
+  child.huge_pages_ = huge_pages_;
   child.layout_ = layout_;
   for (u32 i = 0; i < text_count_; i++) child.remember_text_locked(*texts_[i]);
   child.stale_.store(stale_.load(std::memory_order_seq_cst), std::memory_order_seq_cst);
@@ -192,6 +197,14 @@ ProgramLayout AddressSpace::layout() const {
 void AddressSpace::set_layout(const ProgramLayout& layout) {
   LockGuard guard(lock_);
   layout_ = layout;
+}
+void AddressSpace::allow_huge_pages(bool allow) {
+  LockGuard guard(lock_);
+  huge_pages_ = allow;
+}
+bool AddressSpace::allows_huge_pages() const {
+  LockGuard guard(lock_);
+  return huge_pages_;
 }
 u64 AddressSpace::current_brk() const {
   LockGuard guard(lock_);

@@ -107,6 +107,10 @@ class AddressSpace : public RefCounted<AddressSpace> {
   Result<void> lock_memory(u64 address, u64 length, bool lock, const Limits& limits);
   Result<void> lock_all(int flags, const Limits& limits);
   Result<void> unlock_all();
+  // prctl(PR_SET_THP_DISABLE), for what is mapped from now on. A fork's child and the next program inherit
+  // it.
+  void allow_huge_pages(bool allow);
+  bool allows_huge_pages() const;
 
   // --- Fork and exec.
   // The kernel-side copy, which the child gets; the host clone copies the memory. Between lock_for_fork() and
@@ -171,8 +175,9 @@ class AddressSpace : public RefCounted<AddressSpace> {
   Result<void> map_stack(u64 top, u64 size, bool executable);
   // Maps the vDSO's pages where room is, near the stack. Returns their address.
   Result<u64> map_vdso(const PageRun& pages);
-  // Sets where the break starts: behind the program and its trampolines, page aligned.
-  void set_brk_start(u64 address);
+  // Sets where the break starts: behind the program and its trampolines, which end at `end`. Returns it, page
+  // aligned.
+  u64 set_brk_start(u64 end);
   // Where the next mapping without a hint goes, at the highest: below the stack. And a bottom for it.
   void set_map_top(u64 address);
   // Where `length` bytes are free in the area of mappings, at the highest; the low one if that is full.
@@ -187,6 +192,14 @@ class AddressSpace : public RefCounted<AddressSpace> {
 
  private:
   class FileObserver;
+  // What of new anonymous memory may lie in a block of huge pages, and where it goes on: huge_blocks.cc.
+  enum class Growth : u8 { kNone, kUp, kDown, kWhole };
+  // Mapped on the host, without rights, and free to the guest.
+  struct ReadyRange {
+    u64 start = 0;
+    u64 end = 0;
+    u64 length() const { return end - start; }
+  };
   struct Request {
     u64 hint = 0;    // page aligned; with `fixed` the address
     u64 length = 0;  // page aligned
@@ -194,8 +207,10 @@ class AddressSpace : public RefCounted<AddressSpace> {
     bool no_replace = false;
     bool low_2g = false;  // MAP_32BIT
     bool populate = false;
-    Mapping mapping;  // all but its place
-    u64 room = 0;     // to leave free from the address on: the object with its trampolines
+    bool is_stack = false;          // MAP_STACK
+    Growth growth = Growth::kNone;  // which place_locked() found
+    Mapping mapping;                // all but its place
+    u64 room = 0;                   // to leave free from the address on: the object with its trampolines
     u64 room_align = 0;
     Limits limits;
   };
@@ -208,14 +223,25 @@ class AddressSpace : public RefCounted<AddressSpace> {
   Result<void> check_request(Request& request, u64 hint, u64 length, int prot, int flags) const;
   void find_text(Request& request) const;
   Result<u64> map_locked(Request& request);
-  Result<u64> place_locked(const Request& request);
+  Result<u64> place_locked(Request& request);
   Result<u64> find_gap_locked(u64 length, u64 align, u64 bottom, u64 top);
+  Result<u64> find_unready_gap_locked(u64 length, u64 align, u64 bottom, u64 top);
   Result<void> check_limits_locked(u64 new_bytes, bool is_data, const Limits& limits) const;
   Result<void> insert_file_locked(Mapping mapping, bool populate);
-  Result<void> insert_anonymous_locked(Mapping mapping, bool populate);
+  Result<void> insert_anonymous_locked(Mapping mapping, bool populate, Growth growth = Growth::kNone);
   Result<void> host_map_file_locked(Mapping& mapping);
+  // --- huge_blocks.cc
+  bool may_be_huge_locked(const Mapping& mapping) const;
+  bool deserves_block_locked(u64 length) const;
+  u64 place_huge_locked(Request& request);
+  Result<void> back_anonymous_locked(u64 start, u64 end, int prot, Growth growth);
+  Result<void> map_block_locked(u64 block, u64 rest, u64 rest_end, ReadyRange& ready);
+  void cut_ready_locked(ReadyRange& ready, u64 from, u64 to);
+  static void give_back_ready_locked(ReadyRange& ready);
+  void forget_ready_locked(u64 start, u64 end);
+  static u64 break_start(u64 end);
   // --- unmap.cc
-  Result<void> make_room_locked(u64 start, u64 end);
+  Result<void> make_room_locked(u64 start, u64 end, bool keep_ready = false);
   void erase_locked(u64 start, u64 end);
   Result<void> remove_locked(u64 start, u64 end);
   Result<void> protect_locked(u64 start, u64 end, u32 prot);
@@ -270,6 +296,10 @@ class AddressSpace : public RefCounted<AddressSpace> {
   u64 data_bytes_ = 0;  // of them private, writable and not the stack
   u64 locked_bytes_ = 0;
   bool lock_future_ = false;
+  enum : u8 { kAboveBreak, kBelowMappings };
+  ReadyRange ready_[2];
+  u64 block_bytes_ = 0;  // of blocks that were made for this program
+  bool huge_pages_ = true;
   // Patched texts that have been mapped here: what a copy of text may have been copied from.
   static constexpr u32 kMaxTexts = 64;
   Ref<Text> texts_[kMaxTexts];

@@ -55,6 +55,7 @@ Result<void> AddressSpace::check_request(Request& request, u64 hint, u64 length,
       (flags & (abi::kMAP_POPULATE | abi::kMAP_LOCKED)) != 0 && (flags & abi::kMAP_NONBLOCK) == 0;
   if (request.fixed && !is_aligned(hint, kPageSize)) return Errno::INVAL;
   request.hint = page_down(hint);
+  request.is_stack = (flags & abi::kMAP_STACK) != 0;
   mapping.shared = type == abi::kMAP_SHARED;
   mapping.prot = static_cast<u32>(prot) & kProtMask;
   mapping.no_reserve = (flags & abi::kMAP_NORESERVE) != 0;
@@ -138,12 +139,12 @@ Result<u64> AddressSpace::map_locked(Request& request) {
   if (mapping.locked && locked_bytes_ + request.length > request.limits.locked) return Errno::AGAIN;
   mapping.start = address;
   mapping.end = mapping.backed_end = address + request.length;
-  TRY(make_room_locked(mapping.start, mapping.end));
+  TRY(make_room_locked(mapping.start, mapping.end, !mapping.file));
   if (mapping.file) {
     TRY(insert_file_locked(std::move(mapping), request.populate));
   } else {
     mapping.may_write = true;
-    TRY(insert_anonymous_locked(std::move(mapping), request.populate));
+    TRY(insert_anonymous_locked(std::move(mapping), request.populate, request.growth));
   }
   return address;
 }
@@ -157,7 +158,7 @@ Result<void> AddressSpace::check_limits_locked(u64 new_bytes, bool is_data, cons
   return {};
 }
 
-Result<u64> AddressSpace::place_locked(const Request& request) {
+Result<u64> AddressSpace::place_locked(Request& request) {
   u64 length = request.length;
   if (request.fixed) {
     if (!is_guest_range(request.hint, length)) return Errno::NOMEM;
@@ -171,6 +172,7 @@ Result<u64> AddressSpace::place_locked(const Request& request) {
       mappings_.is_free(request.hint, request.hint + room)) {
     return request.hint;
   }
+  if (u64 address = place_huge_locked(request); address != 0) return address;
   if (request.low_2g) return find_gap_locked(room, kPageSize, k32BitStart, k32BitEnd);
   auto high = find_gap_locked(room, kPageSize, kGuestHighStart, map_top_);
   if (high.ok()) return high;
@@ -179,9 +181,20 @@ Result<u64> AddressSpace::place_locked(const Request& request) {
   return find_gap_locked(room, kPageSize, kGuestLowStart + MiB, kGuestLowEnd);
 }
 
-// The highest free range of `length` bytes in [bottom, top), aligned. ENOMEM.
+// The highest free range of `length` bytes in [bottom, top), aligned. ENOMEM. What is kept ready is taken
+// last.
 Result<u64> AddressSpace::find_gap_locked(u64 length, u64 align, u64 bottom, u64 top) {
-  bool is_main = top == map_top_ && align == kPageSize;
+  auto gap = find_unready_gap_locked(length, align, bottom, top);
+  ReadyRange& ready = ready_[kBelowMappings];
+  if (gap.ok() || ready.length() == 0) return gap;
+  give_back_ready_locked(ready);
+  searched_to_ = 0;
+  return find_unready_gap_locked(length, align, bottom, top);
+}
+
+Result<u64> AddressSpace::find_unready_gap_locked(u64 length, u64 align, u64 bottom, u64 top) {
+  const ReadyRange& ready = ready_[kBelowMappings];
+  bool is_main = top == map_top_;
   u64 end = top;
   if (is_main && searched_to_ != 0 && length >= searched_size_) end = searched_to_;
   size_t index = mappings_.find(end - 1);
@@ -193,8 +206,12 @@ Result<u64> AddressSpace::find_gap_locked(u64 length, u64 align, u64 bottom, u64
     u64 gap_start = std::max(bottom, index == 0 ? 0 : mappings_[index - 1].end);
     if (end >= gap_start + length) {
       u64 address = align_down(end - length, align);
+      if (address < ready.end && ready.start < address + length) {
+        end = ready.start;
+        continue;
+      }
       if (address >= gap_start) {
-        if (is_main) {
+        if (is_main && align == kPageSize) {
           searched_to_ = end;
           searched_size_ = length;
         }
@@ -226,8 +243,12 @@ void AddressSpace::set_map_top(u64 address) {
 
 // The range is free in the map (make_room_locked); on the host old mappings may still be there, and are
 // replaced.
-Result<void> AddressSpace::insert_anonymous_locked(Mapping mapping, bool populate) {
-  auto mapped = gate::map_anonymous(mapping.start, mapping.length(), host_prot_locked(mapping), populate);
+Result<void> AddressSpace::insert_anonymous_locked(Mapping mapping, bool populate, Growth growth) {
+  auto mapped = back_anonymous_locked(mapping.start, mapping.end, host_prot_locked(mapping), growth);
+  if (mapped.ok() && populate) {
+    // As mmap(2) with MAP_POPULATE: memory that cannot be had now is not an error.
+    static_cast<void>(gate::advise(mapping.start, mapping.length(), abi::kMADV_POPULATE_WRITE));
+  }
   if (!mapped.ok()) {
     static_cast<void>(gate::unmap(mapping.start, mapping.length()));
     return mapped.error();
@@ -308,7 +329,7 @@ u64 AddressSpace::brk(u64 address, const Limits& limits) {
     // A page stays free behind the break, so that it does not run into the next mapping unnoticed.
     if (!is_guest_range(old_end, growth + kPageSize) || !mappings_.is_free(old_end, new_end + kPageSize) ||
         address - brk_start_ > limits.data || !check_limits_locked(growth, true, limits).ok() ||
-        growth / kPageSize > limit_pages() || !make_room_locked(old_end, new_end).ok()) {
+        growth / kPageSize > limit_pages() || !make_room_locked(old_end, new_end, true).ok()) {
       return brk_;
     }
     Mapping mapping;
@@ -316,15 +337,17 @@ u64 AddressSpace::brk(u64 address, const Limits& limits) {
     mapping.end = mapping.backed_end = new_end;
     mapping.prot = abi::kPROT_READ | abi::kPROT_WRITE;
     mapping.locked = lock_future_;
-    if (!insert_anonymous_locked(std::move(mapping), false).ok()) return brk_;
+    bool in_block = may_be_huge_locked(mapping) && deserves_block_locked(growth);
+    if (!insert_anonymous_locked(std::move(mapping), false, in_block ? Growth::kUp : Growth::kNone).ok())
+      return brk_;
   }
   brk_ = address;
   return brk_;
 }
 
-void AddressSpace::set_brk_start(u64 address) {
+u64 AddressSpace::set_brk_start(u64 end) {
   LockGuard guard(lock_);
-  brk_start_ = brk_ = page_up(address);
+  return brk_start_ = brk_ = break_start(page_up(end));
 }
 
 Result<void> AddressSpace::map_stack(u64 top, u64 size, bool executable) {

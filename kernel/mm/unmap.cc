@@ -27,9 +27,10 @@ void AddressSpace::account_locked(const Mapping& mapping, s64 sign) {
 }
 
 // Makes [start, end) free in the map; the host is left to what is mapped there next. Afterwards there is room
-// for what one operation inserts.
-Result<void> AddressSpace::make_room_locked(u64 start, u64 end) {
+// for what one operation inserts. `keep_ready`: that is anonymous memory, which takes what is ready there.
+Result<void> AddressSpace::make_room_locked(u64 start, u64 end, bool keep_ready) {
   TRY(mappings_.reserve(kInsertions));
+  if (!keep_ready) forget_ready_locked(start, end);
   if (mappings_.is_free(start, end)) return {};
   clear_trampolines_locked(start, end);
   mappings_.split(start);

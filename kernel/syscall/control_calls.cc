@@ -176,8 +176,12 @@ Result<s64> sys_prctl(Task& task, PrctlOption option, PrctlArgument a, PrctlRest
       TRY(copy_to_guest(a, &task.clear_child_tid, sizeof task.clear_child_tid));
       return 0;
     case abi::kPR_SET_THP_DISABLE:
-    case abi::kPR_GET_THP_DISABLE:
+      if (b != 0 || c != 0 || d != 0) return Errno::INVAL;
+      task.memory->allow_huge_pages(a == 0);
       return 0;
+    case abi::kPR_GET_THP_DISABLE:
+      if (a != 0 || b != 0 || c != 0 || d != 0) return Errno::INVAL;
+      return task.memory->allows_huge_pages() ? 0 : 1;
     default:
       return Errno::INVAL;
   }

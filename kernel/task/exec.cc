@@ -186,6 +186,7 @@ Result<void> exec(Task& task, const ExecArguments& arguments) {
   bool secure = exec_credentials(credentials, inode, task.no_new_privileges);
   program->ids = ProgramIds{credentials.uid, credentials.euid, credentials.gid, credentials.egid, secure};
   random_fill(program->random);
+  program->huge_pages = task.memory->allows_huge_pages();
 
   Ref<HostProcess> zygote;
   if (task.host->residents.load(std::memory_order_seq_cst) > 1) zygote = TRY(take_zygote());

@@ -1,36 +1,9 @@
-#include <csetjmp>
-#include <csignal>
-
 #include "kernel/abi/signal.h"
 #include "tests/unit/mm/space.h"
 
 namespace teacup::mm {
 
 namespace {
-
-sigjmp_buf probe_return;
-void on_probe_fault(int) {
-  siglongjmp(probe_return, 1);
-}
-
-// Whether the host lets us read (or write) there.
-bool can_access(u64 address, bool write = false) {
-  struct sigaction action {};
-  action.sa_handler = on_probe_fault;
-  struct sigaction old_segv, old_bus;
-  sigaction(SIGSEGV, &action, &old_segv);
-  sigaction(SIGBUS, &action, &old_bus);
-  bool accessed = false;
-  if (sigsetjmp(probe_return, 1) == 0) {
-    auto& there = *reinterpret_cast<volatile u8*>(address);
-    u8 value = there;
-    if (write) there = value;
-    accessed = true;
-  }
-  sigaction(SIGSEGV, &old_segv, nullptr);
-  sigaction(SIGBUS, &old_bus, nullptr);
-  return accessed;
-}
 
 TEST_F(SpaceTest, PlacesFromTheTopDown) {
   u64 first = map(3 * kPage);

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <csetjmp>
+#include <csignal>
+
 #include "kernel/abi/mm.h"
 #include "kernel/mm/address_space.h"
 #include "tests/unit/support/machine.h"
@@ -53,6 +56,30 @@ class SpaceTest : public testing::Test {
   TestFileSystem file_system_;
   Ref<AddressSpace> space_;
 };
+
+inline sigjmp_buf probe_return;
+inline void on_probe_fault(int) {
+  siglongjmp(probe_return, 1);
+}
+
+// Whether the host lets us read (or write) there.
+inline bool can_access(u64 address, bool write = false) {
+  struct sigaction action {};
+  action.sa_handler = on_probe_fault;
+  struct sigaction old_segv, old_bus;
+  sigaction(SIGSEGV, &action, &old_segv);
+  sigaction(SIGBUS, &action, &old_bus);
+  bool accessed = false;
+  if (sigsetjmp(probe_return, 1) == 0) {
+    auto& there = *reinterpret_cast<volatile u8*>(address);
+    u8 value = there;
+    if (write) there = value;
+    accessed = true;
+  }
+  sigaction(SIGSEGV, &old_segv, nullptr);
+  sigaction(SIGBUS, &old_bus, nullptr);
+  return accessed;
+}
 
 inline std::vector<std::byte> pattern(size_t pages) {
   std::vector<std::byte> bytes(pages * kPage);

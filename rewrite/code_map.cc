@@ -67,6 +67,16 @@ const Region& CodeMap::at(u64 address) {
   return *storage_.back();
 }
 
+bool CodeMap::steps_over(u64 address) const {
+  Function function = functions_.find(address);
+  if (!function.certain()) return false;
+  Bytes bytes = object_.at(function.begin, function.end - function.begin);
+  Instruction in;
+  u64 at = function.begin;
+  while (at < address && isa::decode(bytes.subspan(at - function.begin), at, in)) at = in.end();
+  return at > address;
+}
+
 CodeMap::Votes CodeMap::vote(u64 address) const {
   Votes votes;
   const Segment& segment = *object_.segment_at(address);

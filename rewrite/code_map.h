@@ -31,6 +31,9 @@ class CodeMap {
 
   // The stretch that holds an address of text.
   const Region& at(u64 address);
+  // Does decoding the function of certain bounds that holds `address` pass over it? Most of what looks like a
+  // site is in the middle of an instruction; this tells without keeping anything.
+  bool steps_over(u64 address) const;
   // How decodes from many places before an address fare: they arrive at it, or pass over it.
   struct Votes {
     unsigned arrived = 0;

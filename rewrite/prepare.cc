@@ -73,6 +73,8 @@ class Preparation {
       votes = code_->vote(address);
       bool tables = functions_->unwind().size() > 0;
       if (votes.passed > votes.arrived || (tables && !CodeMap::in_step(votes))) return;
+    } else if (code_->steps_over(address)) {
+      return;
     }
     const Region& region = code_->at(address);
     std::optional<size_t> index = region.index_of(address);

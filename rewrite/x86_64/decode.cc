@@ -438,10 +438,10 @@ bool sets_eax(const Opcode& opcode, u8 modrm, u32 immediate, const Prefixes& pre
 }  // namespace
 
 bool decode(Bytes bytes, u64 address, Instruction& in) {
-  u8 copy[kMostRead] = {};
+  u8 copy[kMostRead];
   Cursor cursor{.bytes = bytes.data()};
-  if (bytes.size() < kMostRead) {
-    std::copy(bytes.begin(), bytes.end(), copy);
+  if (bytes.size() < kMostRead) [[unlikely]] {
+    std::fill(std::copy(bytes.begin(), bytes.end(), copy), std::end(copy), u8{0});
     cursor.bytes = copy;
   }
   in = Instruction{};

@@ -111,8 +111,7 @@ void Broker::on_signal(int signal) {
     case SIGUSR2:
       break;  // from the ring thread: the machine has ended
     case SIGWINCH:
-      abi::events().window.store(terminal_.window());
-      raise_event(abi::kEventWinch);
+      refresh_window();
       break;
     default:
       abi::events().signals.fetch_or(u64{1} << (signal - 1), std::memory_order_seq_cst);

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "host/broker/events.h"
+#include "host/broker/terminal.h"
 #include "kernel/abi/events.h"
 #include "kernel/base/arena_header.h"
 
@@ -48,6 +49,7 @@ void Streams::clear(Carrier& carrier) {
 }
 
 void Streams::start() {
+  refresh_window();
   const abi::BootConfig& config = abi::boot_config();
   for (u32 i = 0; i < abi::kStreams; i++) {
     const abi::BootStream& stream = config.streams[i];
@@ -71,6 +73,7 @@ void Streams::news(u64 stream) {
 void Streams::carry_in(u32 index) {
   abi::Stream& stream = stream_of(index);
   Carrier& carrier = in_[index];
+  bool is_terminal = isatty(carrier.fd) != 0;
   u64 head = 0;
   for (;;) {
     clear(carrier);
@@ -100,6 +103,7 @@ void Streams::carry_in(u32 index) {
     ssize_t got = read(carrier.fd, stream.in_ring + at, count);
     if (got < 0 && (errno == EINTR || would_block(errno))) continue;
     if (got > 0) {
+      if (is_terminal) refresh_window();
       head += static_cast<u64>(got);
       stream.in_head.store(head, std::memory_order_seq_cst);
     } else {

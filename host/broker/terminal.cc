@@ -7,6 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/broker/events.h"
+#include "kernel/abi/events.h"
+#include "kernel/abi/stats.h"
+#include "kernel/base/types.h"
+
 namespace teacup::host {
 
 namespace {
@@ -68,13 +73,14 @@ void Terminal::resume() {
   if (fd_ >= 0) set_raw(fd_, saved_);
 }
 
-unsigned Terminal::window() const {
-  winsize size{};
+void refresh_window() {
   for (int fd = 0; fd < 3; fd++) {
-    if (isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0)
-      return static_cast<unsigned>(size.ws_row) << 16 | size.ws_col;
+    winsize size{};
+    if (ioctl(fd, TIOCGWINSZ, &size) != 0) continue;
+    u32 window = u32{size.ws_row} << 16 | size.ws_col;
+    if (abi::events().window.exchange(window) != window) raise_event(abi::kEventWinch);
+    return;
   }
-  return 0;
 }
 
 }  // namespace teacup::host

@@ -19,8 +19,6 @@ class Terminal {
   void take();
   void restore();
   bool taken() const { return fd_ >= 0; }
-  // Rows << 16 | columns; 0 if unknown.
-  unsigned window() const;
   // For ^Z-like stops of teacup itself and back.
   void pause();
   void resume();
@@ -31,5 +29,10 @@ class Terminal {
   pid_t watcher_ = 0;
   termios saved_{};
 };
+
+// Tells the machine if the terminal's size is no longer what it knows. By the broker on SIGWINCH, and by
+// whoever has read input, before the guest sees it: a signal may come later than what was typed after it. Any
+// thread.
+void refresh_window();
 
 }  // namespace teacup::host

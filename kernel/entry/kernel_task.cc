@@ -53,16 +53,16 @@ void dump_line(void*, std::string_view text) {
 
 void handle_events(u32 flags) {
   abi::Events& events = abi::events();
+  if ((flags & abi::kEventWinch) != 0) {  // before input that was typed after it
+    u32 window = events.window.load(std::memory_order_relaxed);
+    pseudo::window_event(window >> 16, window & 0xffff);
+  }
   for (u32 stream = 0; stream < 3; stream++) {
     if ((flags & (abi::kEventStream0 << stream)) != 0) pseudo::stream_event(stream);
   }
   if ((flags & abi::kEventGateway) != 0) net::gateway_news();
   if ((flags & abi::kEventDied) != 0) reap_host_processes();
   if ((flags & abi::kEventSignals) != 0) forward_signals(events);
-  if ((flags & abi::kEventWinch) != 0) {
-    u32 window = events.window.load(std::memory_order_relaxed);
-    pseudo::window_event(window >> 16, window & 0xffff);
-  }
   if ((flags & abi::kEventDump) != 0) dump_tasks(&dump_line, nullptr);
 }
 

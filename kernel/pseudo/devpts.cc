@@ -1,5 +1,6 @@
 // /dev/pts and the multiplexer. One instance per machine, however often it is mounted.
 #include "fs/filesystem.h"
+#include "fs/vfs_state.h"
 #include "kernel/abi/tty.h"
 #include "kernel/pseudo/pty.h"
 #include "kernel/pseudo/state.h"
@@ -128,6 +129,19 @@ Result<Ref<fs::FileSystem>> mount_devpts(std::string_view, std::string_view) {
 
 // --- Opening.
 
+// Where the slave of a multiplexer opened as `ptmx` lies: beside it, or in the `pts` beside it. ENOENT.
+Result<fs::Path> slave_path(const fs::Path& ptmx, u32 index) {
+  Ref<fs::Dentry> parent;
+  char name[256];
+  size_t length = 0;
+  if (!fs::dcache().parent_and_name(ptmx.dentry(), parent, name, length)) return Errno::NOENT;
+  fs::Path folder(ptmx.mount_ref(), std::move(parent));
+  if (folder.inode().file_system().magic() != kDevptsMagic) folder = TRY(fs::resolve_child(folder, "pts"));
+  TextBuffer number(name);
+  number.udec(index);
+  return fs::resolve_child(folder, number.text());
+}
+
 class MasterFile final : public DeviceFile {
  public:
   MasterFile(Ref<Pty> pty, const fs::Path& path, u32 flags) : DeviceFile(path, flags), pty_(std::move(pty)) {}
@@ -147,7 +161,8 @@ class MasterFile final : public DeviceFile {
   Result<s64> open_peer(u32 flags) {
     Task& task = current_task();
     u32 kept = flags & (abi::kO_ACCMODE | abi::kO_NONBLOCK);
-    Ref<fs::File> file = TRY(make_tty_file(pty_, fs::Path(), kept));
+    fs::Path slave = TRY(slave_path(*path(), pty_->index()));
+    Ref<fs::File> file = TRY(make_tty_file(pty_, slave, kept));
     if ((flags & abi::kO_NOCTTY) == 0) pty_->opened_by(task);
     Fd fd = TRY(task.files->install(std::move(file), (flags & abi::kO_CLOEXEC) != 0,
                                     task.process->limit(abi::kRLIMIT_NOFILE)));

@@ -22,6 +22,27 @@ TEST(pty_pairs) {
   CHECK(!isatty(pipe_fds[0]));
 }
 
+// As openpty(3) does it.
+TEST(the_masters_peer_has_a_name) {
+  for (const char* multiplexer : {"/dev/ptmx", "/dev/pts/ptmx"}) {
+    int master = open(multiplexer, O_RDWR | O_NOCTTY);
+    if (master < 0) continue;  // the one in /dev/pts may be root's alone
+    NEED_OK(unlockpt(master));
+    char name[64];
+    NEED(ptsname_r(master, name, sizeof name) == 0);
+    int slave = NEED_OK(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY));
+    CHECK_EQ(ttyname(slave), name);
+    struct stat by_peer, by_name;
+    NEED_OK(fstat(slave, &by_peer));
+    NEED_OK(stat(name, &by_name));
+    CHECK_EQ(by_peer.st_ino, by_name.st_ino);
+    CHECK_EQ(by_peer.st_rdev, by_name.st_rdev);
+    CHECK_EQ(by_peer.st_dev, by_name.st_dev);
+    close(slave);
+    close(master);
+  }
+}
+
 TEST(locked_pty_does_not_open) {
   int master = NEED_OK(posix_openpt(O_RDWR | O_NOCTTY));
   char name[64];

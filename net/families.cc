@@ -3,6 +3,8 @@
 #include "net/gateway.h"
 #include "net/netlink.h"
 #include "net/ports.h"
+#include "net/raw_socket.h"
+#include "net/raw_table.h"
 #include "net/tcp_socket.h"
 #include "net/udp_socket.h"
 #include "net/unix.h"
@@ -13,6 +15,7 @@ void net_start() {
   unix_start();
   ports_start();
   gateway_start();
+  raw_start();
 }
 
 namespace {
@@ -27,9 +30,12 @@ Result<Ref<Socket>> make_internet_socket(const Caller& caller, int family, int t
   }
   if (type == abi::kSOCK_DGRAM) {
     if (protocol == 0) protocol = abi::kIPPROTO_UDP;
+    if (protocol == abi::kIPPROTO_ICMP || protocol == abi::kIPPROTO_ICMPV6)
+      return make_raw_socket(caller, family, type, protocol, flags);
     if (protocol != abi::kIPPROTO_UDP && protocol != abi::kIPPROTO_UDPLITE) return Errno::PROTONOSUPPORT;
     return make_udp_socket(caller, family, protocol, flags);
   }
+  if (type == abi::kSOCK_RAW) return make_raw_socket(caller, family, type, protocol, flags);
   return Errno::SOCKTNOSUPPORT;
 }
 

@@ -54,6 +54,7 @@ inline constexpr int kTCP_WINDOW_CLAMP = 10, kTCP_INFO = 11, kTCP_QUICKACK = 12,
 inline constexpr int kTCP_THIN_LINEAR_TIMEOUTS = 16, kTCP_THIN_DUPACK = 17, kTCP_USER_TIMEOUT = 18;
 inline constexpr int kTCP_FASTOPEN = 23, kTCP_TIMESTAMP = 24, kTCP_NOTSENT_LOWAT = 25;
 inline constexpr int kTCP_FASTOPEN_CONNECT = 30, kTCP_INQ = 36, kTCP_TX_DELAY = 37;
+inline constexpr int kSOL_RAW = 255, kICMP_FILTER = 1, kICMPV6_FILTER = 1;
 inline constexpr int kUDP_CORK = 1, kUDP_SEGMENT = 103, kUDP_GRO = 104;
 inline constexpr int kUDPLITE_SEND_CSCOV = 10, kUDPLITE_RECV_CSCOV = 11;
 

@@ -36,6 +36,7 @@ enum class Root : u32 {
   kProcessor,
   kInternet,
   kGateway,
+  kRawSockets,
   kCount
 };
 

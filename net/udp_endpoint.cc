@@ -25,6 +25,7 @@ u64 Datagram::charge() const {
 
 UdpEndpoint::~UdpEndpoint() {
   while (Datagram* datagram = datagrams_.pop_front()) Datagram::destroy(datagram);
+  while (Datagram* datagram = refused_.pop_front()) Datagram::destroy(datagram);
 }
 
 void UdpEndpoint::deliver(Datagram* datagram) {
@@ -46,6 +47,20 @@ void UdpEndpoint::fail(Errno error) {
   queue.wake_all();
 }
 
+void UdpEndpoint::refuse(Datagram* datagram) {
+  {
+    LockGuard guard(lock_);
+    if (charged_.load(std::memory_order_relaxed) <= options.receive_buffer) {
+      charged_.fetch_add(datagram->charge(), std::memory_order_relaxed);
+      refused_count_.fetch_add(1, std::memory_order_release);
+      refused_.push_back(*datagram);
+      datagram = nullptr;
+    }
+  }
+  if (datagram != nullptr) Datagram::destroy(datagram);
+  fail(Errno::CONNREFUSED);
+}
+
 u64 UdpEndpoint::first_size() {
   LockGuard guard(lock_);
   Datagram* first = datagrams_.front();
@@ -60,7 +75,7 @@ void UdpEndpoint::shut(bool reading, bool writing) {
 u32 UdpEndpoint::poll() {
   u32 shut = shut_.load(std::memory_order_seq_cst);
   u32 events = kWriteEvents | abi::kPOLLWRBAND;
-  if (has_error()) events |= abi::kPOLLERR;
+  if (has_error() || refused_count_.load(std::memory_order_acquire) > 0) events |= abi::kPOLLERR;
   if ((shut & kReceiveShut) != 0) events |= abi::kPOLLRDHUP | kReadEvents;
   if (shut == (kReceiveShut | kSendShut)) events |= abi::kPOLLHUP;
   if (count_.load(std::memory_order_seq_cst) > 0) events |= kReadEvents;
@@ -107,8 +122,45 @@ void UdpEndpoint::describe(Datagram& datagram, ReceiveRequest& request, int fami
     control.add(abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS, &traffic_class, sizeof traffic_class);
 }
 
+// ip(7), IP_RECVERR: what was sent, where to, and who says that it did not arrive.
+Result<size_t> UdpEndpoint::receive_refused(ReceiveRequest& request, int family) {
+  Datagram* first;
+  {
+    LockGuard guard(lock_);
+    first = refused_.pop_front();
+    if (first == nullptr) return Errno::AGAIN;
+    charged_.fetch_sub(first->charge(), std::memory_order_relaxed);
+    // With the last of them SO_ERROR has nothing to say any more.
+    if (refused_count_.fetch_sub(1, std::memory_order_relaxed) == 1) error_.store(0);
+  }
+  auto copied = request.data->put(first->data(), std::min<size_t>(first->size, request.data->remaining()));
+  bool v4 = first->to.address.is_v4();
+  struct {
+    abi::SockExtendedErr error;
+    u8 offender[sizeof(abi::SockAddrIn6)];
+  } record{};
+  static_assert(sizeof record <= sizeof(ControlRecords::Record::data));
+  record.error.error = static_cast<u32>(Errno::CONNREFUSED);
+  record.error.origin = v4 ? abi::kSO_EE_ORIGIN_ICMP : abi::kSO_EE_ORIGIN_ICMP6;
+  record.error.type = v4 ? abi::kICMP_DEST_UNREACH : abi::kICMPV6_DEST_UNREACH;
+  record.error.code = v4 ? abi::kICMP_PORT_UNREACH : abi::kICMPV6_PORT_UNREACH;
+  Address offender = address_from({first->to.address, 0, 0}, family);
+  memcpy(record.offender, offender.bytes, offender.length);
+  if (family == abi::kAF_INET) {
+    request.control.add(abi::kIPPROTO_IP, abi::kIP_RECVERR, &record, sizeof record.error + offender.length);
+  } else {
+    request.control.add(abi::kIPPROTO_IPV6, abi::kIPV6_RECVERR, &record,
+                        sizeof record.error + offender.length);
+  }
+  request.from = address_from(first->to, family);
+  request.out_flags |= abi::kMSG_ERRQUEUE;
+  if (copied.ok() && copied.value() < first->size) request.out_flags |= abi::kMSG_TRUNC;
+  Datagram::destroy(first);
+  return copied;
+}
+
 Result<size_t> UdpEndpoint::receive(ReceiveRequest& request, int family) {
-  if ((request.flags & abi::kMSG_ERRQUEUE) != 0) return Errno::AGAIN;
+  if ((request.flags & abi::kMSG_ERRQUEUE) != 0) return receive_refused(request, family);
   if (Errno error = take_error(); error != Errno::OK) return error;
   Datagram* done = nullptr;
   Result<size_t> result = [&]() -> Result<size_t> {

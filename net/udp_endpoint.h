@@ -32,6 +32,8 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
   void deliver(Datagram* datagram);
   // An ICMP message about something that was sent from here.
   void fail(Errno error);
+  // Nobody takes what was sent from here, says ICMP: kept for MSG_ERRQUEUE. Takes it over.
+  void refuse(Datagram* datagram);
   // As File's. EAGAIN: none.
   Result<size_t> receive(ReceiveRequest& request, int family);
   u32 poll();
@@ -55,11 +57,13 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
   static constexpr u32 kReceiveShut = 1, kSendShut = 2;
   static constexpr size_t kMostGroups = 20;  // net.ipv4.igmp_max_memberships
   void describe(Datagram& datagram, ReceiveRequest& request, int family);
+  Result<size_t> receive_refused(ReceiveRequest& request, int family);
 
   Mutex lock_{LockRank::kConnection};
   List<Datagram, &Datagram::node> datagrams_;
+  List<Datagram, &Datagram::node> refused_;
   std::atomic<u64> charged_{0};
-  std::atomic<u32> count_{0};
+  std::atomic<u32> count_{0}, refused_count_{0};
   std::atomic<u32> error_{0};
   std::atomic<u32> shut_{0};
   IpAddress groups_[kMostGroups];

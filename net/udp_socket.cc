@@ -279,9 +279,15 @@ Result<size_t> UdpSocket::transmit(SendRequest& request) {
 Result<void> UdpSocket::send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram) {
   PortUser* user = ports_.find(to, from, false);
   if (user == nullptr) {
+    const auto& stored = endpoint_->ip.stored;
+    bool asked = to.address.is_v4() ? stored.get(abi::kIPPROTO_IP, abi::kIP_RECVERR) != 0
+                                    : stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_RECVERR) != 0;
+    if (asked) {
+      endpoint_->refuse(datagram);
+      return {};
+    }
     Datagram::destroy(datagram);
-    bool asked = endpoint_->ip.stored.get(abi::kIPPROTO_IP, abi::kIP_RECVERR) != 0;
-    if (connected || asked) endpoint_->fail(Errno::CONNREFUSED);
+    if (connected) endpoint_->fail(Errno::CONNREFUSED);
     return {};
   }
   auto receiver = Ref<UdpEndpoint>::adopt(static_cast<UdpEndpoint*>(user));

@@ -82,6 +82,17 @@ inline constexpr u32 kMSG_MORE = 0x8000, kMSG_WAITFORONE = 0x10000, kMSG_CMSG_CL
 inline constexpr u32 kMSG_CONFIRM = 0x800, kMSG_ERRQUEUE = 0x2000, kMSG_ZEROCOPY = 0x4000000;
 inline constexpr u32 kMSG_FASTOPEN = 0x20000000;
 
+// linux/errqueue.h, linux/icmp.h, linux/icmpv6.h
+inline constexpr u8 kSO_EE_ORIGIN_ICMP = 2, kSO_EE_ORIGIN_ICMP6 = 3;
+inline constexpr u8 kICMP_DEST_UNREACH = 3, kICMP_PORT_UNREACH = 3;
+inline constexpr u8 kICMPV6_DEST_UNREACH = 1, kICMPV6_PORT_UNREACH = 4;
+struct SockExtendedErr {
+  u32 error;
+  u8 origin, type, code, pad_;
+  u32 info, data;
+};
+static_assert(sizeof(SockExtendedErr) == 16);
+
 struct SockAddrIn {
   u16 family;
   u8 port[2];  // network order

@@ -335,7 +335,9 @@ Result<u32> sys_sendmmsg(Task& task, Fd fd, GuestInOut<abi::MMsgHdr> messages, u
 namespace {
 
 Result<size_t> receive_all(OpenSocket& socket, net::ReceiveRequest& request, u64 deadline) {
-  bool wait = !nonblocking(socket, request.flags);
+  // Nobody waits for errors (recv(2), MSG_ERRQUEUE).
+  bool errors = (request.flags & abi::kMSG_ERRQUEUE) != 0 && socket->family() != abi::kAF_UNIX;
+  bool wait = !errors && !nonblocking(socket, request.flags);
   bool all = (request.flags & abi::kMSG_WAITALL) != 0 && socket->type() == abi::kSOCK_STREAM &&
              (request.flags & abi::kMSG_PEEK) == 0;
   size_t done = 0;

@@ -2,6 +2,7 @@
 #include "tests/guest/check.h"
 #include "tests/guest/ip_names.h"
 
+#include <linux/errqueue.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -329,4 +330,47 @@ TEST(many_messages_in_a_call) {
   CHECK_EQ(recvmmsg(b, messages, 3, MSG_WAITFORONE, nullptr), 3);
   CHECK_EQ(std::string(texts[1], 3), "two");
   CHECK_EQ(ntohs(from[2].sin_port), port_of(a));
+}
+
+// ip(7), MSG_ERRQUEUE: who was not there, and what it was that did not arrive.
+TEST(refused_datagrams_are_kept) {
+  int gone = udp();
+  uint16_t port = port_of(gone);
+  close(gone);
+  int fd = udp();
+  NEED_OK(set(fd, IPPROTO_IP, IP_RECVERR, 1));
+  CHECK_EQ(send_to(fd, "lost", v4(port)), 4);
+  CHECK_EQ(events_of(fd), POLLOUT | POLLERR);
+  char data[16], control[128];
+  sockaddr_in name{};
+  iovec piece{data, sizeof data};
+  msghdr message{};
+  message.msg_name = &name;
+  message.msg_namelen = sizeof name;
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  CHECK_EQ(recvmsg(fd, &message, MSG_ERRQUEUE), 4);
+  CHECK_EQ(std::string(data, 4), "lost");
+  CHECK_EQ(message.msg_flags & MSG_ERRQUEUE, MSG_ERRQUEUE);
+  CHECK_EQ(ntohs(name.sin_port), port);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  NEED(header != nullptr);
+  CHECK_EQ(header->cmsg_level, IPPROTO_IP);
+  CHECK_EQ(header->cmsg_type, IP_RECVERR);
+  struct {
+    sock_extended_err error;
+    sockaddr_in offender;
+  } said;
+  CHECK_EQ(header->cmsg_len, CMSG_LEN(sizeof said));
+  memcpy(&said, CMSG_DATA(header), sizeof said);
+  CHECK_EQ(said.error.ee_errno, unsigned(ECONNREFUSED));
+  CHECK_EQ(int(said.error.ee_origin), SO_EE_ORIGIN_ICMP);
+  CHECK_EQ(int(said.error.ee_type), 3);
+  CHECK_EQ(int(said.error.ee_code), 3);
+  CHECK_EQ(said.offender.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+  CHECK_EQ(events_of(fd), POLLOUT);
+  CHECK_EQ(number(fd, SOL_SOCKET, SO_ERROR), 0);
+  CHECK_ERR(recvmsg(fd, &message, MSG_ERRQUEUE), EAGAIN);
 }

@@ -6,139 +6,24 @@
 
 #include <algorithm>
 
-#include "kernel/abi/netlink.h"
 #include "net/interfaces.h"
+#include "net/netlink_message.h"
+#include "net/rtnetlink.h"
+#include "net/sock_diag.h"
 
 namespace teacup::net {
 
 namespace {
 
-constexpr size_t kAnswer = 2048;          // bytes of one answer; the longest has some 700
 constexpr size_t kLargestRequest = 4096;  // the rest of a longer one is not looked at
-constexpr u32 kMostAnswers = 256;
+constexpr u32 kMostAnswers = 4096;
 
-struct Answer {
-  ListNode node;
-  u32 size = 0;
-  alignas(8) std::byte bytes[kAnswer];
-};
-
-// Messages with attributes, one behind the other.
-class Writer {
- public:
-  Writer(Answer& answer, u32 sequence, u32 port) : answer_(answer), sequence_(sequence), port_(port) {}
-  template <typename Header>
-  void begin(u16 type, u16 flags, const Header& header) {
-    start_ = answer_.size;
-    abi::NlMsgHdr message{0, type, flags, sequence_, port_};
-    put(&message, sizeof message);
-    put(&header, sizeof header);
-  }
-  void attribute(u16 type, const void* data, size_t size) {
-    abi::RtAttr header{static_cast<u16>(sizeof(abi::RtAttr) + size), type};
-    put(&header, sizeof header);
-    put(data, size);
-  }
-  void number(u16 type, u32 value) { attribute(type, &value, sizeof value); }
-  void text(u16 type, std::string_view value) {
-    char buffer[32] = {};
-    memcpy(buffer, value.data(), std::min(value.size(), sizeof buffer - 1));
-    attribute(type, buffer, value.size() + 1);
-  }
-  void end() {
-    u32 length = answer_.size - start_;
-    memcpy(answer_.bytes + start_, &length, sizeof length);
-  }
-
- private:
-  void put(const void* data, size_t size) {
-    size_t room = std::min(size, kAnswer - answer_.size);
-    memcpy(answer_.bytes + answer_.size, data, room);
-    answer_.size = static_cast<u32>(std::min<u64>(align_up(u64{answer_.size} + size, u64{4}), kAnswer));
-  }
-
-  Answer& answer_;
-  u32 sequence_, port_;
-  u32 start_ = 0;
-};
-
-void write_link(Writer& out, u16 flags) {
-  const Interface& lo = loopback_interface();
-  constexpr u8 kNoAddress[6] = {};
-  constexpr u64 kNoStatistics[24] = {};
-  out.begin(abi::kRTM_NEWLINK, flags,
-            abi::IfInfoMsg{0, 0, lo.type, lo.index, lo.flags | abi::kIFF_LOWER_UP, 0});
-  out.text(abi::kIFLA_IFNAME, lo.name);
-  out.number(abi::kIFLA_TXQLEN, lo.queue_length);
-  u8 unknown = 0;
-  out.attribute(abi::kIFLA_OPERSTATE, &unknown, 1);
-  out.attribute(abi::kIFLA_LINKMODE, &unknown, 1);
-  out.number(abi::kIFLA_MTU, lo.mtu);
-  out.number(abi::kIFLA_GROUP, 0);
-  out.number(abi::kIFLA_PROMISCUITY, 0);
-  out.number(abi::kIFLA_NUM_TX_QUEUES, 1);
-  out.number(abi::kIFLA_NUM_RX_QUEUES, 1);
-  out.attribute(abi::kIFLA_ADDRESS, kNoAddress, sizeof kNoAddress);
-  out.attribute(abi::kIFLA_BROADCAST, kNoAddress, sizeof kNoAddress);
-  out.text(abi::kIFLA_QDISC, "noqueue");
-  out.attribute(abi::kIFLA_STATS64, kNoStatistics, sizeof kNoStatistics);
-  out.end();
-}
-
-void write_addresses(Writer& out, u8 family, u16 flags) {
-  const Interface& lo = loopback_interface();
-  constexpr u8 kPermanent = 0x80, kHostScope = 254;
-  constexpr u32 kForever[4] = {~u32{0}, ~u32{0}, 0, 0};
-  auto index = static_cast<u32>(lo.index);
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET) {
-    out.begin(abi::kRTM_NEWADDR, flags,
-              abi::IfAddrMsg{abi::kAF_INET, lo.v4_bits, kPermanent, kHostScope, index});
-    out.attribute(abi::kIFA_ADDRESS, lo.v4, sizeof lo.v4);
-    out.attribute(abi::kIFA_LOCAL, lo.v4, sizeof lo.v4);
-    out.text(abi::kIFA_LABEL, lo.name);
-    out.number(abi::kIFA_FLAGS, kPermanent);
-    out.attribute(abi::kIFA_CACHEINFO, kForever, sizeof kForever);
-    out.end();
-  }
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET6) {
-    IpAddress own = IpAddress::loopback(abi::kAF_INET6);
-    out.begin(abi::kRTM_NEWADDR, flags, abi::IfAddrMsg{abi::kAF_INET6, 128, kPermanent, kHostScope, index});
-    out.attribute(abi::kIFA_ADDRESS, own.bytes, sizeof own.bytes);
-    out.attribute(abi::kIFA_CACHEINFO, kForever, sizeof kForever);
-    out.number(abi::kIFA_FLAGS, kPermanent);
-    out.end();
-  }
-}
-
-// All in the table "local": there is no way out of the machine.
-void write_routes(Writer& out, u8 family, u16 flags) {
-  const Interface& lo = loopback_interface();
-  constexpr u8 kByKernel = 2, kHostScope = 254, kLocal = 2;
-  auto route = [&](u8 of, u8 bits, const u8* to, size_t size) {
-    out.begin(abi::kRTM_NEWROUTE, flags,
-              abi::RtMsg{of, bits, 0, 0, abi::kRT_TABLE_LOCAL, kByKernel, kHostScope, kLocal, 0});
-    out.number(abi::kRTA_TABLE, abi::kRT_TABLE_LOCAL);
-    out.attribute(abi::kRTA_DST, to, size);
-    if (of == abi::kAF_INET) out.attribute(abi::kRTA_PREFSRC, lo.v4, sizeof lo.v4);
-    out.number(abi::kRTA_OIF, static_cast<u32>(lo.index));
-    out.end();
-  };
-  constexpr u8 kNet[4] = {127, 0, 0, 0};
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET) {
-    route(abi::kAF_INET, 8, kNet, sizeof kNet);
-    route(abi::kAF_INET, 32, lo.v4, sizeof lo.v4);
-  }
-  IpAddress own = IpAddress::loopback(abi::kAF_INET6);
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET6)
-    route(abi::kAF_INET6, 128, own.bytes, sizeof own.bytes);
-}
-
-class NetlinkSocket final : public Socket {
+class NetlinkSocket final : public Socket, public AnswerSink {
  public:
   NetlinkSocket(int type, int protocol, u32 pid, u32 flags)
       : Socket(abi::kAF_NETLINK, type, protocol, own_options_, flags), pid_(pid) {}
   ~NetlinkSocket() override {
-    while (Answer* answer = answers_.pop_front()) destroy_answer(answer);
+    while (Answer* answer = answers_.pop_front()) drop(answer);
   }
 
   u32 poll() override {
@@ -172,7 +57,6 @@ class NetlinkSocket final : public Socket {
   }
 
  private:
-  static void destroy_answer(Answer* answer) { teacup::destroy(answer); }
   static Address address_of(u32 port, u32 groups) {
     abi::SockAddrNl name{abi::kAF_NETLINK, 0, port, groups};
     Address address;
@@ -185,8 +69,9 @@ class NetlinkSocket final : public Socket {
   }
   Result<size_t> request(IoSource& from);
   Result<void> handle(const abi::NlMsgHdr& header, std::span<const std::byte> body);
-  Result<Answer*> new_answer();
-  void push(Answer* answer);
+  Result<Answer*> new_answer() override;
+  void push(Answer* answer) override;
+  void drop(Answer* answer) override { teacup::destroy(answer); }
 
   SocketOptions own_options_;
   const u32 pid_;
@@ -243,6 +128,8 @@ Result<void> NetlinkSocket::handle(const abi::NlMsgHdr& header, std::span<const 
   bool dump = (header.flags & abi::kNLM_F_DUMP) == abi::kNLM_F_DUMP;
   bool is_get = header.type >= abi::kRTM_NEWLINK && (header.type & 3) == 2;
   u8 family = body.empty() ? u8{0} : static_cast<u8>(body[0]);
+  if (protocol() == abi::kNETLINK_SOCK_DIAG && header.type >= abi::kRTM_NEWLINK)
+    return answer_sock_diag(header, body, port_, *this);
   Answer* answer = TRY(new_answer());
   Writer out(*answer, header.sequence, port_);
   s32 error = 0;
@@ -250,7 +137,7 @@ Result<void> NetlinkSocket::handle(const abi::NlMsgHdr& header, std::span<const 
   u16 flags = dump ? abi::kNLM_F_MULTI : u16{0};
   if (header.type < abi::kRTM_NEWLINK) {
     if ((header.flags & abi::kNLM_F_ACK) == 0) {
-      destroy_answer(answer);
+      drop(answer);
       return {};
     }
   } else if (!is_get) {
@@ -267,10 +154,16 @@ Result<void> NetlinkSocket::handle(const abi::NlMsgHdr& header, std::span<const 
   } else if (dump) {
     if (header.type == abi::kRTM_GETADDR) write_addresses(out, family, flags);
     if (header.type == abi::kRTM_GETROUTE) write_routes(out, family, flags);
+    if (header.type == abi::kRTM_GETRULE) write_rules(out, family, flags);
     answered = true;
+  } else if (header.type == abi::kRTM_GETROUTE) {
+    if (Result<void> found = write_route_to(out, body); found.ok()) {
+      answered = true;
+    } else {
+      error = -static_cast<s32>(found.error());
+    }
   } else {
-    error = header.type == abi::kRTM_GETROUTE ? -static_cast<s32>(Errno::NETUNREACH)
-                                              : -static_cast<s32>(Errno::NOTSUP);
+    error = -static_cast<s32>(Errno::NOTSUP);
   }
   if (answered && answer->size > 0) {
     push(answer);
@@ -305,7 +198,7 @@ Result<size_t> NetlinkSocket::receive(ReceiveRequest& request) {
     }
     return (request.flags & abi::kMSG_TRUNC) != 0 ? full : copied;
   }();
-  if (done != nullptr) destroy_answer(done);
+  if (done != nullptr) drop(done);
   return result;
 }
 
@@ -313,7 +206,8 @@ Result<size_t> NetlinkSocket::receive(ReceiveRequest& request) {
 
 Result<Ref<Socket>> make_netlink_socket(const Caller& caller, int type, int protocol, u32 flags) {
   if (type != abi::kSOCK_RAW && type != abi::kSOCK_DGRAM) return Errno::SOCKTNOSUPPORT;
-  if (protocol != abi::kNETLINK_ROUTE && protocol != abi::kNETLINK_KOBJECT_UEVENT)
+  if (protocol != abi::kNETLINK_ROUTE && protocol != abi::kNETLINK_SOCK_DIAG &&
+      protocol != abi::kNETLINK_KOBJECT_UEVENT)
     return Errno::PROTONOSUPPORT;
   auto pid = static_cast<u32>(caller.identity.pid);
   return Ref<Socket>(TRY(make_ref<NetlinkSocket>(type, protocol, pid, flags)));

@@ -19,12 +19,14 @@ constexpr size_t kLargestEcho = kLargest - kHeaderV4;
 // What the two kinds share: an address to be bound to, and one to be connected to.
 class RawSocket : public Socket {
  public:
-  RawSocket(int family, int type, int protocol, Ref<UdpEndpoint> endpoint, u32 flags)
+  RawSocket(int family, int type, int protocol, u32 uid, Ref<UdpEndpoint> endpoint, u32 flags)
       : Socket(family, type, protocol, endpoint->options, flags), endpoint_(endpoint) {
     user_.endpoint = std::move(endpoint);
     user_.family = family;
     user_.protocol = protocol;
     user_.echoes = type == abi::kSOCK_DGRAM;
+    user_.uid = uid;
+    user_.inode = number();
     user_.local = user_.remote = IpAddress::any(family);
     headers_included_ = type == abi::kSOCK_RAW && protocol == abi::kIPPROTO_RAW;
     raw_table().add(user_);
@@ -265,7 +267,8 @@ Result<Ref<Socket>> make_raw_socket(const Caller& caller, int family, int type, 
     if (!caller.has(abi::kCAP_NET_RAW)) return Errno::PERM;
   }
   auto endpoint = TRY(make_ref<UdpEndpoint>());
-  return Ref<Socket>(TRY(make_ref<RawSocket>(family, type, protocol, std::move(endpoint), flags)));
+  return Ref<Socket>(
+      TRY(make_ref<RawSocket>(family, type, protocol, caller.identity.uid, std::move(endpoint), flags)));
 }
 
 }  // namespace teacup::net

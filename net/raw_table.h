@@ -32,6 +32,8 @@ struct RawUser {
   int family = 0, protocol = 0;
   bool echoes = false;  // an echo socket: replies to its own identifier, and nothing else
   u16 identifier = 0;   // 0: none yet
+  u32 uid = 0;          // who made it
+  u64 inode = 0;        // the socket's number
   IpAddress local, remote;
   IcmpFilter filter;
 };
@@ -46,6 +48,13 @@ class RawTable {
   void set_remote(RawUser& user, const IpAddress& remote);
   // To all who want it, and, if it asks for an echo, the answer to it.
   void deliver(const IpPacket& packet);
+
+  // Calls visit(user) for every socket; with the lock held.
+  template <typename Visit>
+  void visit(Visit visit) {
+    LockGuard guard(lock_);
+    for (RawUser& user : users_) visit(static_cast<const RawUser&>(user));
+  }
 
  private:
   bool wants(const RawUser& user, const IpPacket& packet) const;

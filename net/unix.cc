@@ -123,6 +123,7 @@ class UnixSocket final : public Socket, public Listed {
  public:
   UnixSocket(Ref<Endpoint> endpoint, u32 flags)
       : Socket(abi::kAF_UNIX, endpoint->type, 0, endpoint->options, flags), endpoint_(std::move(endpoint)) {
+    endpoint_->file_number.store(number(), std::memory_order_relaxed);
     LockGuard guard(net().lock);
     net().sockets.push_back(*this);
   }
@@ -138,7 +139,12 @@ class UnixSocket final : public Socket, public Listed {
 
   Endpoint& endpoint() { return *endpoint_; }
   UnixInfo info() override {
-    UnixInfo info{type(), is_listening(), endpoint_->state() == Endpoint::State::kConnected, number(), {}, 0};
+    UnixInfo info{};
+    info.type = type();
+    info.listening = is_listening();
+    info.connected = endpoint_->state() == Endpoint::State::kConnected;
+    info.inode = number();
+    endpoint_->describe(info);
     Address name = endpoint_->address();
     info.name_length = name.length > kPathOffset ? name.length - kPathOffset : 0;
     memcpy(info.name, name.bytes + kPathOffset, info.name_length);

@@ -18,6 +18,8 @@ struct UnixInfo {
   int type;
   bool listening, connected;
   u64 inode;
+  u64 peer;               // its inode; 0: none
+  u64 waiting, outgoing;  // bytes; of a listener, connections and how many there may be
   char name[sizeof(Address::bytes)];
   size_t name_length;
 };

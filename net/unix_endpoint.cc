@@ -4,6 +4,8 @@
 // taken; others that found no room leave a Waiter at the receiver.
 #include "net/unix_endpoint.h"
 
+#include "net/unix.h"
+
 #include <algorithm>
 
 namespace teacup::net {
@@ -85,6 +87,13 @@ u64 Endpoint::outgoing_bytes() {
   if (!target) return 0;
   LockGuard guard(target->lock_);
   return target->bytes_;
+}
+
+void Endpoint::describe(UnixInfo& info) {
+  if (Ref<Endpoint> other = peer()) info.peer = other->file_number.load(std::memory_order_relaxed);
+  LockGuard guard(lock_);
+  info.waiting = info.listening ? pending_count_ : bytes_;
+  info.outgoing = info.listening ? backlog_ : 0;
 }
 
 // --- Connections.

@@ -38,6 +38,8 @@ struct Message {
 };
 using MessageList = List<Message, &Message::node>;
 
+struct UnixInfo;
+
 class Endpoint : public RefCounted<Endpoint> {
  public:
   enum class State { kUnconnected, kListening, kConnected };
@@ -76,6 +78,9 @@ class Endpoint : public RefCounted<Endpoint> {
   u64 queued_bytes();    // FIONREAD
   u64 outgoing_bytes();  // SIOCOUTQ
   Errno take_error();
+  // Its peer and queues, for sock_diag(7).
+  void describe(UnixInfo& info);
+  std::atomic<u64> file_number{0};  // of the socket that it belongs to
 
   const int type;
   WaitQueue queue;

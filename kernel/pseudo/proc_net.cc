@@ -2,6 +2,7 @@
 #include "kernel/pseudo/proc_net.h"
 
 #include "net/ports.h"
+#include "net/raw_table.h"
 #include "net/unix.h"
 
 namespace teacup::pseudo {
@@ -28,6 +29,9 @@ constexpr char kAddresses6[] = "00000000000000000000000000000001 01 80 10 80    
 constexpr char kNeighbours[] =
     "IP address       HW type     Flags       HW address            Mask     Device\n";
 constexpr char kNothing[] = "";
+constexpr char kPackets[] = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
+constexpr char kNetlinks[] =
+    "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
 constexpr char kTcpHead[] =
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 constexpr char kTcp6Head[] =
@@ -100,6 +104,27 @@ Result<void> show_udplite(TextBuffer& out, const Subject&) {
   return {};
 }
 
+// Raw sockets, or echo sockets; a protocol or an identifier stands for the port.
+template <bool v6, bool echoes>
+Result<void> show_raw(TextBuffer& out, const Subject&) {
+  out.add(v6 ? kUdp6Head : kUdpHead);
+  net::raw_table().visit([&](const net::RawUser& user) {
+    if ((user.family == abi::kAF_INET6) != v6 || user.echoes != echoes) return;
+    u16 port = echoes ? user.identifier : static_cast<u16>(user.protocol);
+    char storage[160];
+    TextBuffer names(storage);
+    show_name(names, {user.local, port, 0}, v6);
+    names.add(' ');
+    show_name(names, {user.remote, 0, 0}, v6);
+    names.add(" 07 00000000:").hex(user.endpoint->queued(), 8);
+    out.udec(port, 5).add(": ");
+    Capitals(out).add(names.text());
+    out.add(" 00:00000000 00000000 ").udec(user.uid, 5).add("        0 ").udec(user.inode);
+    out.add(" 2 0000000000000000 0\n");
+  });
+  return {};
+}
+
 Result<void> show_unix(TextBuffer& out, const Subject&) {
   out.add("Num       RefCount Protocol Flags    Type St Inode Path\n");
   net::visit_unix_sockets([&](const net::UnixInfo& info) {
@@ -119,9 +144,18 @@ Result<void> show_unix(TextBuffer& out, const Subject&) {
 
 constinit const Node kNetNodes[] = {{"arp", kFile, &show_constant<kNeighbours>},
                                     {"dev", kFile, &show_constant<kDevices>},
+                                    {"icmp", kFile, &show_raw<false, true>},
+                                    {"icmp6", kFile, &show_raw<true, true>},
                                     {"if_inet6", kFile, &show_constant<kAddresses6>},
                                     {"igmp", kFile, &show_constant<kNothing>},
+                                    {"netlink", kFile, &show_constant<kNetlinks>},
+                                    {"packet", kFile, &show_constant<kPackets>},
+                                    {"raw", kFile, &show_raw<false, false>},
+                                    {"raw6", kFile, &show_raw<true, false>},
                                     {"route", kFile, &show_constant<kRoutes>},
+                                    {"snmp", kFile, &show_snmp},
+                                    {"sockstat", kFile, &show_sockstat},
+                                    {"sockstat6", kFile, &show_sockstat6},
                                     {"tcp", kFile, &show_tcp<false>},
                                     {"tcp6", kFile, &show_tcp<true>},
                                     {"udp", kFile, &show_udp<false>},

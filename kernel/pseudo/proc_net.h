@@ -7,4 +7,8 @@ namespace teacup::pseudo {
 
 extern const Node kNetNodes[];
 
+Result<void> show_sockstat(TextBuffer& out, const Subject& subject);
+Result<void> show_sockstat6(TextBuffer& out, const Subject& subject);
+Result<void> show_snmp(TextBuffer& out, const Subject& subject);
+
 }  // namespace teacup::pseudo

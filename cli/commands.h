@@ -24,6 +24,7 @@ std::span<const Command> commands();
 
 int run_command(const Arguments& arguments);
 int pack_command(const Arguments& arguments);
+int mount_command(const Arguments& arguments);
 int ls_command(const Arguments& arguments);
 int cat_command(const Arguments& arguments);
 int stat_command(const Arguments& arguments);

@@ -53,7 +53,7 @@ _teacup() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect rewrite help version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect mount rewrite help version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]}:$previous in
@@ -87,6 +87,14 @@ _teacup() {
         _teacup_image_paths "$current"
       fi
       ;;
+    mount:-m | mount:--memory) ;;
+    mount:*)
+      if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-w --rw -m --memory -f --foreground --allow-other -h --help' -- "$current")
+      else
+        _teacup_paths "$current"
+      fi
+      ;;
     rewrite:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     rewrite:*)
       if [[ $current == -* ]]; then
@@ -95,7 +103,7 @@ _teacup() {
         _teacup_paths "$current"
       fi
       ;;
-    help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect rewrite version' -- "$current") ;;
+    help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect mount rewrite version' -- "$current") ;;
     help:* | version:*) ;;
     *) _teacup_paths "$current" ;;
   esac

@@ -22,6 +22,7 @@ constexpr Command kCommands[] = {
     {"cat", "IMAGE PATH...", "print files of an image", cat_command},
     {"stat", "[OPTIONS] IMAGE [PATH...]", "show the attributes of files of an image", stat_command},
     {"inspect", "[OPTIONS] IMAGE", "show what an image is", inspect_command},
+    {"mount", "[OPTIONS] IMAGE DIR", "show an image at a directory of the host's", mount_command},
     {"rewrite", "[OPTIONS] FILE...|--image IMAGE", "show how a program's system calls are patched",
      rewrite_command},
     {"help", "[COMMAND]", "show this, or the help of COMMAND", help_command},

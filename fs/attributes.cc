@@ -101,6 +101,31 @@ Result<void> change_times(const Caller& caller, const Path& path, TimeChange ati
   return {};
 }
 
+Result<void> check_xattr(const Credentials& credentials, const Path& path, std::string_view name,
+                         bool write) {
+  const Inode& inode = path.inode();
+  if (write && path.mount().read_only()) return Errno::ROFS;
+  if (name.starts_with("user.") && name.size() > 5) {
+    if (!inode.is_regular() && !inode.is_directory()) return write ? Errno::PERM : Errno::NODATA;
+    if (inode.is_directory() && (inode.mode & abi::kS_ISVTX) != 0 && write &&
+        !is_owner_or_capable(inode, credentials)) {
+      return Errno::PERM;
+    }
+    return check_access(inode, credentials, write ? kMayWrite : kMayRead);
+  }
+  if (name.starts_with("trusted.") && name.size() > 8) {
+    if (!credentials.has(abi::kCAP_SYS_ADMIN)) return write ? Errno::PERM : Errno::NODATA;
+    return {};
+  }
+  if (name.starts_with("security.") && name.size() > 9) {
+    if (!write) return {};
+    int needed = name == "security.capability" ? abi::kCAP_SETFCAP : abi::kCAP_SYS_ADMIN;
+    if (!credentials.has(needed)) return Errno::PERM;
+    return {};
+  }
+  return Errno::NOTSUP;
+}
+
 void touch_access_time(const Path& path, bool ask_clock) {
   constexpr s64 kDay = 24 * 60 * 60;
   Inode& inode = path.inode();

@@ -211,13 +211,9 @@ Result<void> mount_volumes(const Caller& caller, const abi::BootConfig& config) 
   return {};
 }
 
-}  // namespace
-
-Result<void> fs_start(const abi::BootConfig& config) {
+// The tree's root: the image under the memory layer.
+Result<void> start_root(Ref<Image> image) {
   VfsState& state = vfs_state();
-  TRY(start_internal());
-  state.tells_names.store(config.trace_files != 0);
-  Ref<Image> image = TRY(open_image(config));
   auto layer = LayerFs::create("overlay", static_cast<u32>(abi::kOVERLAYFS_SUPER_MAGIC), std::move(image));
   if (!layer.ok()) {
     state.start_problem = "the image is damaged: its root directory cannot be read";
@@ -228,6 +224,23 @@ Result<void> fs_start(const abi::BootConfig& config) {
   Ref<Dentry> root = TRY(state.dcache.make_root(TRY(root_fs->root())));
   state.root = TRY(state.mounts.create(std::move(root_fs), std::move(root), 0));
   state.mounts.add_root(state.root);
+  return {};
+}
+
+}  // namespace
+
+Result<void> fs_start_tree(Ref<Image> image, bool read_only) {
+  TRY(start_internal());
+  TRY(start_root(std::move(image)));
+  if (read_only) vfs_state().root->flags.fetch_or(kMountReadOnly);
+  return {};
+}
+
+Result<void> fs_start(const abi::BootConfig& config) {
+  VfsState& state = vfs_state();
+  TRY(start_internal());
+  state.tells_names.store(config.trace_files != 0);
+  TRY(start_root(TRY(open_image(config))));
 
   Ref<FsContext> context = TRY(FsContext::create());
   Credentials credentials = all_powerful();

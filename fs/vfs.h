@@ -5,6 +5,7 @@
 
 #include "fs/access.h"
 #include "fs/filesystem.h"
+#include "fs/image.h"
 #include "fs/path.h"
 #include "kernel/abi/boot.h"
 
@@ -15,6 +16,9 @@ namespace teacup::fs {
 // /etc/hosts and /etc/hostname.
 void vfs_start();
 Result<void> fs_start(const abi::BootConfig& config);
+// Instead of fs_start(), for who shows an image without a machine: `image` under a memory layer, and nothing
+// else.
+Result<void> fs_start_tree(Ref<Image> image, bool read_only);
 // Why fs_start() failed, for the user; null if it did not.
 const char* fs_start_problem();
 Path root_path();
@@ -69,6 +73,10 @@ Result<void> change_times(const Caller& caller, const Path& path, TimeChange ati
 Result<void> truncate_path(const Caller& caller, const Path& path, u64 size);
 // After a write by somebody without CAP_FSETID: set-user-id and set-group-id bits go.
 void drop_privilege_bits(Inode& inode, const Credentials& credentials);
+
+// Whether the caller may read or change this extended attribute, xattr(7). EPERM, EACCES, EROFS, ENODATA;
+// ENOTSUP for namespaces that there are not.
+Result<void> check_xattr(const Credentials& credentials, const Path& path, std::string_view name, bool write);
 
 // --- Mounts.
 Result<void> mount_file_system(Ref<FileSystem> file_system, const Path& where, u32 flags);

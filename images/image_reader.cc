@@ -8,10 +8,8 @@
 #include <set>
 
 #include "fs/filesystem.h"
-#include "host/hosted/hosted_kernel.h"
 #include "images/error.h"
-#include "images/image_cache.h"
-#include "images/probe.h"
+#include "images/opened_image.h"
 #include "kernel/frame/heap.h"
 
 namespace teacup::images {
@@ -24,42 +22,18 @@ constexpr size_t kMostEntries = 16u << 20;  // of a directory
 constexpr int kMostLinks = 40;
 constexpr u64 kFetched = 1 * MiB;  // at a time: what is compressed together is best decoded together
 
-abi::ImageKind kind_of(const std::string& path) {
-  switch (probe(path)) {
-    case Kind::kErofs:
-      return abi::ImageKind::kErofs;
-    case Kind::kExt:
-    case Kind::kSquashfs:
-      return abi::ImageKind::kImporter;
-    case Kind::kDirectory:
-    case Kind::kOciLayout:
-      return abi::ImageKind::kHostDirectory;
-    default:
-      break;
-  }
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) throw_errno("cannot open " + path);
-  throw Error(
-      path +
-      " is no image: neither EROFS, squashfs, ext2/3/4, a tar archive nor an OCI layout; make one with "
-      "`teacup pack`");
-}
-
 }  // namespace
 
-ImageReader::ImageReader(std::string name, std::string file, std::unique_ptr<host::HostedImage> hosted)
-    : name_(std::move(name)), file_(std::move(file)), hosted_(std::move(hosted)) {}
+ImageReader::ImageReader(std::string name, std::unique_ptr<OpenedImage> image)
+    : name_(std::move(name)), image_(std::move(image)) {}
 ImageReader::~ImageReader() = default;
 
 std::unique_ptr<ImageReader> ImageReader::open(const std::string& image) {
-  const PinnedName pinned = split_pin(image);
-  const PreparedImage prepared = prepare_image(pinned.path, pinned.digest);
-  try {
-    auto hosted = host::HostedKernel::get().open(prepared.path, kind_of(prepared.path));
-    return std::unique_ptr<ImageReader>(new ImageReader(image, prepared.path, std::move(hosted)));
-  } catch (const host::HostedError& error) {
-    throw Error(error.what());
-  }
+  return std::unique_ptr<ImageReader>(new ImageReader(image, OpenedImage::open(image)));
+}
+
+const std::string& ImageReader::file() const {
+  return image_->file();
 }
 
 void ImageReader::fail(int error, const std::string& what) const {
@@ -69,13 +43,13 @@ void ImageReader::fail(int error, const std::string& what) const {
 }
 
 u64 ImageReader::root() {
-  const auto root = hosted_->image()->root();
+  const auto root = image_->image()->root();
   if (!root.ok()) fail(static_cast<int>(root.error()), "the root directory");
   return root.value().id;
 }
 
 ImageStat ImageReader::stat(u64 number) {
-  const auto found = hosted_->image()->node(number);
+  const auto found = image_->image()->node(number);
   if (!found.ok()) fail(static_cast<int>(found.error()), "inode " + std::to_string(number));
   const fs::ImageNode& node = found.value();
   return {number,
@@ -104,7 +78,7 @@ std::vector<ImageEntry> ImageReader::list(u64 directory) {
   } sink;
   for (u64 cursor = 0;;) {
     const u64 before = sink.taken;
-    const auto read = hosted_->image()->read_directory(directory, sink, cursor);
+    const auto read = image_->image()->read_directory(directory, sink, cursor);
     if (!read.ok()) fail(static_cast<int>(read.error()), "directory " + std::to_string(directory));
     if (sink.taken == before) break;
     if (sink.entries.size() >= kMostEntries) fail(EUCLEAN, "directory " + std::to_string(directory));
@@ -116,14 +90,14 @@ std::vector<ImageEntry> ImageReader::list(u64 directory) {
 
 std::string ImageReader::link_target(u64 symlink) {
   char target[4096];
-  const auto length = hosted_->image()->readlink(symlink, target);
+  const auto length = image_->image()->readlink(symlink, target);
   if (!length.ok()) fail(static_cast<int>(length.error()), "symlink " + std::to_string(symlink));
   return {target, length.value()};
 }
 
 std::map<std::string, std::string> ImageReader::xattrs(u64 node) {
   std::map<std::string, std::string> found;
-  fs::Image& image = *hosted_->image();
+  fs::Image& image = *image_->image();
   const auto unreadable = [&](Errno error) {
     fail(static_cast<int>(error), "attributes of " + std::to_string(node));
   };
@@ -148,7 +122,7 @@ std::vector<ImagePiece> ImageReader::pieces(u64 file) {
   std::vector<ImagePiece> found;
   const u64 size = stat(file).size;
   for (u64 at = 0; at < size;) {
-    const auto span = hosted_->image()->data(file, at);
+    const auto span = image_->image()->data(file, at);
     if (!span.ok()) fail(static_cast<int>(span.error()), "file " + std::to_string(file));
     const fs::ImageSpan& piece = span.value();
     const u64 length = std::min(piece.length, size - at);
@@ -161,7 +135,7 @@ std::vector<ImagePiece> ImageReader::pieces(u64 file) {
 }
 
 void ImageReader::read_at(u64 file, u64 offset, std::span<std::byte> bytes) {
-  fs::Image& image = *hosted_->image();
+  fs::Image& image = *image_->image();
   const auto unreadable = [&](Errno error) { fail(static_cast<int>(error), "file " + std::to_string(file)); };
   while (!bytes.empty()) {
     const auto span = image.data(file, offset);
@@ -208,7 +182,7 @@ u64 ImageReader::find(std::string_view path, bool follow) {
       continue;
     }
     if (!S_ISDIR(stat(above.back()).mode)) refuse("not a directory");
-    const auto found = hosted_->image()->lookup(above.back(), name);
+    const auto found = image_->image()->lookup(above.back(), name);
     if (found.is(Errno::NOENT)) refuse("no such file or directory");
     if (!found.ok()) fail(static_cast<int>(found.error()), "'" + name + "'");
     const ImageStat status = stat(found.value());

@@ -16,11 +16,9 @@
 
 #include "kernel/base/types.h"
 
-namespace teacup::host {
-class HostedImage;
-}
-
 namespace teacup::images {
+
+class OpenedImage;
 
 struct ImageFile {
   std::string path;  // from the root, one of its names if it has several
@@ -62,7 +60,7 @@ class ImageReader {
   ImageReader& operator=(const ImageReader&) = delete;
 
   // What is read: the image itself, or what it was converted into.
-  const std::string& file() const { return file_; }
+  const std::string& file() const;
 
   u64 root();
   ImageStat stat(u64 node);
@@ -84,12 +82,11 @@ class ImageReader {
   std::vector<std::byte> read(const ImageFile& file, u64 size);
 
  private:
-  ImageReader(std::string name, std::string file, std::unique_ptr<host::HostedImage> hosted);
+  ImageReader(std::string name, std::unique_ptr<OpenedImage> image);
   [[noreturn]] void fail(int error, const std::string& what) const;
 
   std::string name_;
-  std::string file_;
-  std::unique_ptr<host::HostedImage> hosted_;
+  std::unique_ptr<OpenedImage> image_;
 };
 
 }  // namespace teacup::images

@@ -1,5 +1,6 @@
 // Data first, as they come, then the tables. A directory's entries say where the inodes of its children are,
-// so inodes are written in the reverse of their order, in which a directory comes before what is in it.
+// so these are written before it: first what is no directory, and may have names anywhere, then directories
+// in the reverse of their order, in which one comes before those in it.
 #include "images/squashfs_writer.h"
 
 #include <algorithm>
@@ -320,7 +321,11 @@ void Writer::write() {
   }
   check(sqfs_block_processor_finish(data_.get()), "file data");
   super_.inode_table_start = file_->get_size(file_.get());
-  for (u32 index = count; index-- > 0;) write_inode(index);
+  for (const bool directories : {false, true}) {
+    for (u32 index = count; index-- > 0;) {
+      if (order_.entries()[index].node->is_directory() == directories) write_inode(index);
+    }
+  }
   write_tables();
   output_.commit();
 }

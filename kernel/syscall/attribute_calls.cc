@@ -160,37 +160,11 @@ class XattrName {
   std::string_view name_;
 };
 
-// Which names may be used on what, and by whom.
-Result<void> check_xattr(Task& task, const fs::Path& path, std::string_view name, bool write) {
-  const fs::Inode& inode = path.inode();
-  if (write && path.mount().read_only()) return Errno::ROFS;
-  const Credentials& credentials = task.credentials;
-  if (name.starts_with("user.") && name.size() > 5) {
-    if (!inode.is_regular() && !inode.is_directory()) return write ? Errno::PERM : Errno::NODATA;
-    if (inode.is_directory() && (inode.mode & abi::kS_ISVTX) != 0 && write &&
-        !fs::is_owner_or_capable(inode, credentials)) {
-      return Errno::PERM;
-    }
-    return fs::check_access(inode, credentials, write ? fs::kMayWrite : fs::kMayRead);
-  }
-  if (name.starts_with("trusted.") && name.size() > 8) {
-    if (!credentials.has(abi::kCAP_SYS_ADMIN)) return write ? Errno::PERM : Errno::NODATA;
-    return {};
-  }
-  if (name.starts_with("security.") && name.size() > 9) {
-    if (!write) return {};
-    int needed = name == "security.capability" ? abi::kCAP_SETFCAP : abi::kCAP_SYS_ADMIN;
-    if (!credentials.has(needed)) return Errno::PERM;
-    return {};
-  }
-  return Errno::NOTSUP;
-}
-
 Result<size_t> get_xattr(Task& task, const fs::Path& path, GuestString guest_name, GuestOut<std::byte> out,
                          size_t size) {
   XattrName name;
   TRY(name.read(guest_name));
-  TRY(check_xattr(task, path, name.text(), false));
+  TRY(fs::check_xattr(task.credentials, path, name.text(), false));
   size = std::min<size_t>(size, abi::kXATTR_SIZE_MAX);
   auto value = TRY(HeapArray<std::byte>::create(size));
   size_t length = TRY(path.inode().get_xattr(name.text(), {value.data(), value.size()}));
@@ -206,7 +180,7 @@ Result<void> set_xattr(Task& task, const fs::Path& path, GuestString guest_name,
   if (size > abi::kXATTR_SIZE_MAX) return Errno::TOO_BIG;
   auto value = TRY(HeapArray<std::byte>::create(size));
   if (size > 0) TRY(copy_from_guest(value.data(), in.address(), size));
-  TRY(check_xattr(task, path, name.text(), true));
+  TRY(fs::check_xattr(task.credentials, path, name.text(), true));
   TRY(path.inode().set_xattr(name.text(), {value.data(), value.size()}, flags));
   fs::notify_path(path, abi::kIN_ATTRIB);
   return {};
@@ -236,7 +210,7 @@ Result<size_t> list_xattrs(Task& task, const fs::Path& path, GuestOut<char> out,
 Result<void> remove_xattr(Task& task, const fs::Path& path, GuestString guest_name) {
   XattrName name;
   TRY(name.read(guest_name));
-  TRY(check_xattr(task, path, name.text(), true));
+  TRY(fs::check_xattr(task.credentials, path, name.text(), true));
   TRY(path.inode().remove_xattr(name.text()));
   fs::notify_path(path, abi::kIN_ATTRIB);
   return {};

@@ -84,6 +84,8 @@ inline Tree tree_of_everything(const std::shared_ptr<Spool>& spool) {
   tree.insert("links/a", file_node(*spool, "linked"));
   tree.link("links/b", "links/a");
   tree.link("other/c", "links/a");
+  tree.insert("links/deeper/still/d", file_node(*spool, "deep"));
+  tree.link("links/deeper/still/a", "links/a");  // a file with a name above the directory
   tree.insert("symlink", make_symlink("sizes/1"));
   tree.insert("long", make_symlink(std::string(4000, 'x')));
   tree.insert(std::string(255, 'n'), file_node(*spool, "long name"));

@@ -1,0 +1,47 @@
+// `teacup mount`: shows images at a directory of the host's, through FUSE.
+#include <cstdio>
+#include <optional>
+
+#include "cli/commands.h"
+#include "cli/error.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/run_values.h"
+#include "host/mount/fuse_mount.h"
+#include "images/error.h"
+
+namespace teacup::cli {
+
+int mount_command(const Arguments& arguments) {
+  mount::MountOptions options;
+  std::string memory;
+  CLI::App app(
+      "Shows an image of any format at a directory of the host's, without root, until it is unmounted.");
+  app.formatter(std::make_shared<HelpFormatter>("teacup mount [OPTIONS] IMAGE DIR",
+                                                "Unmount with 'fusermount3 -u DIR' ('umount DIR' as root). "
+                                                "Exits with 0 when the image is mounted, with 125\n"
+                                                "if it cannot be."));
+  app.add_option("IMAGE", options.image)->required();
+  app.add_option("DIR", options.directory)->required();
+  app.add_flag("-w,--rw", options.writable,
+               "let it be written to; changes go to memory and end with the mount");
+  app.add_option("-m,--memory", memory, "limit the memory that changes take, as 512m or 2g")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->option_text("SIZE");
+  app.add_flag("-f,--foreground", options.foreground, "stay until it is unmounted; INT and TERM unmount it");
+  app.add_flag("--allow-other", options.allow_other,
+               "let other users in, with the rights that the image gives them");
+  if (const auto status = parse(app, "mount", arguments)) return *status;
+  if (!memory.empty()) {
+    const auto size = parse_size(memory);
+    if (!size) return fail("mount", {"--memory '" + memory + "' is not a size", "Write it as 512m or 2g."});
+    options.memory = *size;
+  }
+  try {
+    return mount::run_mount(options);
+  } catch (const images::Error& error) {
+    return fail("mount", {error.what()});
+  }
+}
+
+}  // namespace teacup::cli

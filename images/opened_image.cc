@@ -1,0 +1,47 @@
+#include "images/opened_image.h"
+
+#include <sys/stat.h>
+
+#include "images/error.h"
+#include "images/image_cache.h"
+#include "images/probe.h"
+
+namespace teacup::images {
+
+namespace {
+
+abi::ImageKind kind_of(const std::string& path) {
+  switch (probe(path)) {
+    case Kind::kErofs:
+      return abi::ImageKind::kErofs;
+    case Kind::kExt:
+    case Kind::kSquashfs:
+      return abi::ImageKind::kImporter;
+    case Kind::kDirectory:
+    case Kind::kOciLayout:
+      return abi::ImageKind::kHostDirectory;
+    default:
+      break;
+  }
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) throw_errno("cannot open " + path);
+  throw Error(
+      path +
+      " is no image: neither EROFS, squashfs, ext2/3/4, a tar archive nor an OCI layout; make one with "
+      "`teacup pack`");
+}
+
+}  // namespace
+
+std::unique_ptr<OpenedImage> OpenedImage::open(const std::string& image) {
+  const PinnedName pinned = split_pin(image);
+  const PreparedImage prepared = prepare_image(pinned.path, pinned.digest);
+  try {
+    auto hosted = host::HostedKernel::get().open(prepared.path, kind_of(prepared.path));
+    return std::unique_ptr<OpenedImage>(new OpenedImage(prepared.path, std::move(hosted)));
+  } catch (const host::HostedError& error) {
+    throw Error(error.what());
+  }
+}
+
+}  // namespace teacup::images

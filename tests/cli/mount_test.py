@@ -1,0 +1,293 @@
+"""teacup mount: images at a directory of the host's, read-only and on a memory layer; skipped where FUSE cannot be used.
+
+The model test does the same random operations in a mounted image and in a directory of the host's, and compares what each
+gives and what is there in the end. SEED repeats one: TEACUP_SEED; TEACUP_OPERATIONS for a longer one.
+"""
+
+import ctypes
+import errno
+import hashlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import TEACUP
+
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE = 1, 2, 16
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def why_not():
+    """Why FUSE cannot be used here; None if it can."""
+    if not os.path.exists("/dev/fuse"):
+        return "no /dev/fuse"
+    with tempfile.TemporaryDirectory() as top:
+        os.mkdir(f"{top}/tree")
+        os.mkdir(f"{top}/at")
+        made = subprocess.run([TEACUP, "mount", f"{top}/tree", f"{top}/at"], capture_output=True, text=True, timeout=30)
+        if made.returncode != 0:
+            return made.stderr.strip()
+        unmount(f"{top}/at")
+    return None
+
+
+def unmount(where):
+    command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
+    subprocess.run([*command, where], check=True)
+
+
+def fallocate(fd, mode, offset, length):
+    if libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)) != 0:
+        raise OSError(ctypes.get_errno(), "fallocate")
+
+
+class Mount(unittest.TestCase):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        reason = why_not()
+        if reason:
+            raise unittest.SkipTest(f"FUSE cannot be used here: {reason}")
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.top = pathlib.Path(cls.scratch.name)
+        cls.tree = cls.top / "tree"
+        (cls.tree / "a/b").mkdir(parents=True)
+        for size in (0, 1, 4095, 4096, 4097, 300_000):
+            (cls.tree / f"a/{size}").write_bytes(random.Random(size).randbytes(size))
+        (cls.tree / "a/b/link").symlink_to("../1")
+        os.link(cls.tree / "a/4096", cls.tree / "a/b/hard")
+        with open(cls.tree / "hollow", "wb") as hollow:
+            hollow.seek(1 << 20)
+            hollow.write(b"end")
+        cls.images = {"directory": cls.tree}
+        for name in ("a.erofs", "a.ext4", "a.squashfs"):
+            cls.images[name] = cls.top / name
+            subprocess.run([TEACUP, "pack", "-q", cls.tree, cls.top / name], check=True)
+        cls.images["lz4.erofs"] = cls.top / "lz4.erofs"
+        subprocess.run(["mkfs.erofs", "-zlz4", cls.images["lz4.erofs"], cls.tree], check=True, capture_output=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def mount(self, image, options=(), status=0):
+        where = pathlib.Path(tempfile.mkdtemp(dir=self.top))
+        self.addCleanup(where.rmdir)
+        made = subprocess.run([TEACUP, "mount", *options, image, where], capture_output=True, text=True, timeout=30)
+        self.assertEqual(made.returncode, status, made.stderr)
+        if status == 0:
+            self.addCleanup(unmount, where)
+        return where if status == 0 else made.stderr
+
+    def digests(self, top):
+        found = {}
+        for directory, folders, files in os.walk(top):
+            for name in folders + files:
+                path = os.path.join(directory, name)
+                status = os.lstat(path)
+                kind = status.st_mode, status.st_nlink if name not in folders else 0
+                content = os.readlink(path) if os.path.islink(path) else ""
+                if os.path.isfile(path) and not os.path.islink(path):
+                    content = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+                found[os.path.relpath(path, top)] = kind, content
+        return found
+
+    def test_each_format_shows_its_tree(self):
+        expected = self.digests(self.tree)
+        for name, image in self.images.items():
+            with self.subTest(name):
+                where = self.mount(image)
+                self.assertEqual(self.digests(where), expected)
+                self.assertEqual(os.stat(where / "a/4096").st_ino, os.stat(where / "a/b/hard").st_ino)
+                with self.assertRaises(OSError) as refused:
+                    (where / "new").touch()
+                self.assertEqual(refused.exception.errno, errno.EROFS)
+                self.assertGreater(os.statvfs(where).f_blocks, 0)
+
+    def test_foreground_ends_with_a_signal(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            where = pathlib.Path(tempfile.mkdtemp(dir=self.top))
+            process = subprocess.Popen([TEACUP, "mount", "-f", self.images["a.squashfs"], where])
+            for _ in range(1000):
+                if os.path.ismount(where):
+                    break
+                time.sleep(0.01)
+            self.assertEqual(len(os.listdir(where)), 2)
+            process.send_signal(number)
+            self.assertEqual(process.wait(20), 0)
+            self.assertFalse(os.path.ismount(where))
+            where.rmdir()
+
+    def test_nothing_is_left_after_unmount(self):
+        where = pathlib.Path(tempfile.mkdtemp(dir=self.top))
+        subprocess.run([TEACUP, "mount", self.images["a.ext4"], where], check=True)
+        unmount(where)
+        for _ in range(1000):
+            if subprocess.run(["pgrep", "-f", str(where)], capture_output=True).returncode != 0:
+                break
+            time.sleep(0.01)
+        else:
+            self.fail("the process that served the mount lives on")
+        where.rmdir()
+
+    def test_errors(self):
+        (self.top / "noise").write_bytes(bytes(range(256)) * 100)
+        self.assertIn("no image", self.mount(self.top / "noise", status=125))
+        for options in ((), ("-f",)):
+            made = subprocess.run([TEACUP, "mount", *options, self.images["a.erofs"], self.top / "nowhere"], capture_output=True,
+                                  text=True)
+            self.assertEqual(made.returncode, 125)
+            self.assertIn("nowhere", made.stderr)
+        self.assertIn("--memory", self.mount(self.images["a.erofs"], options=["-m", "lots"], status=125))
+
+    def test_memory_is_limited(self):
+        where = self.mount(self.images["a.erofs"], options=["-w", "-m", "64m"])
+        with self.assertRaises(OSError) as full:
+            with open(where / "large", "wb") as large:
+                for _ in range(100):
+                    large.write(bytes(1 << 20))
+        self.assertEqual(full.exception.errno, errno.ENOSPC)
+        (where / "large").unlink()
+        (where / "small").write_bytes(bytes(1 << 20))
+
+    def test_model(self):
+        seed = int(os.environ.get("TEACUP_SEED", random.randrange(1 << 30)))
+        for name, image in self.images.items():
+            with self.subTest(name, seed=seed):
+                model = pathlib.Path(tempfile.mkdtemp(dir=self.top)) / "model"
+                self.addCleanup(shutil.rmtree, model.parent)
+                shutil.copytree(self.tree, model, symlinks=True, ignore=shutil.ignore_patterns("hard"))
+                where = self.mount(image, options=["-w"])
+                (where / "a/b/hard").unlink()
+                run_model(random.Random(seed), (model, where), int(os.environ.get("TEACUP_OPERATIONS", 1500)))
+                self.assertEqual(self.digests(where), self.digests(model))
+
+
+NAMES = [f"{directory}{name}" for directory in ("", "a/", "a/b/", "d0/", "d1/", "d0/d1/")
+         for name in ("0", "1", "4095", "4097", "300000", "d0", "d1", "f0", "f1", "f2", "link")]
+
+
+class Trees:
+    """What is done to one tree; each call returns what can be compared."""
+
+    def __init__(self, top):
+        self.top = top
+        self.open_files = {}
+
+    def path(self, name):
+        return os.path.join(self.top, name)
+
+    def open(self, slot, name, flags):
+        self.close(slot)
+        self.open_files[slot] = os.open(self.path(name), flags | os.O_NOFOLLOW, 0o644)
+
+    def close(self, slot):
+        if slot in self.open_files:
+            os.close(self.open_files.pop(slot))
+
+    def fd(self, slot):
+        if slot not in self.open_files:
+            raise OSError(errno.EBADF, "none")
+        return self.open_files[slot]
+
+    def write(self, slot, offset, data):
+        return os.pwrite(self.fd(slot), data, offset)
+
+    def read(self, slot, offset, size):
+        return os.pread(self.fd(slot), size, offset)
+
+    def truncate(self, slot, size):
+        os.ftruncate(self.fd(slot), size)
+
+    def allocate(self, slot, mode, offset, length):
+        fallocate(self.fd(slot), mode, offset, length)
+
+    def stat(self, name):
+        status = os.lstat(self.path(name))
+        return status.st_mode, None if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_nlink)
+
+    def fstat(self, slot):
+        status = os.fstat(self.fd(slot))
+        return None if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_nlink)
+
+    def mkdir(self, name):
+        os.mkdir(self.path(name), 0o755)
+
+    def rmdir(self, name):
+        os.rmdir(self.path(name))
+
+    def unlink(self, name):
+        os.unlink(self.path(name))
+
+    def rename(self, name, new):
+        os.rename(self.path(name), self.path(new))
+
+    def link(self, name, new):
+        os.link(self.path(name), self.path(new), follow_symlinks=False)
+
+    def symlink(self, target, name):
+        os.symlink(target, self.path(name))
+
+    def readlink(self, name):
+        return os.readlink(self.path(name))
+
+    def chmod(self, name, mode):
+        os.chmod(self.path(name), mode)
+
+    def utime(self, name, time):
+        os.utime(self.path(name), (time, time), follow_symlinks=False)
+        return os.lstat(self.path(name)).st_mtime
+
+    def list(self, name):
+        return sorted(os.listdir(self.path(name)))
+
+    def xattr(self, name, key, value):
+        os.setxattr(self.path(name), f"user.{key}", value, follow_symlinks=False)
+        return sorted((key, os.getxattr(self.path(name), key)) for key in os.listxattr(self.path(name)))
+
+
+def random_operation(rng):
+    name, other, slot = rng.choice(NAMES), rng.choice(NAMES), rng.randrange(4)
+    offset = rng.choice((0, 1, 4095, 4096, rng.randrange(20_000), rng.randrange(400_000)))
+    size = rng.choice((1, 100, 4096, rng.randrange(50_000)))
+    access = rng.choice((os.O_RDWR, os.O_RDWR | os.O_CREAT, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR | os.O_TRUNC,
+                         os.O_RDONLY))
+    mode = rng.choice((0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+    return rng.choice((
+        ("open", slot, name, access), ("open", slot, name, access), ("open", slot, name, access), ("close", slot),
+        ("write", slot, offset, rng.randbytes(size)), ("write", slot, offset, rng.randbytes(size)),
+        ("read", slot, offset, size), ("read", slot, offset, size), ("truncate", slot, offset), ("allocate", slot, mode, offset, size),
+        ("stat", name), ("fstat", slot), ("mkdir", name), ("rmdir", name), ("unlink", name), ("rename", name, other),
+        ("link", name, other), ("symlink", other, name), ("readlink", name), ("chmod", name, rng.choice((0o644, 0o600, 0o755))),
+        ("utime", name, rng.randrange(2_000_000_000)), ("list", os.path.dirname(name)), ("xattr", name, "k", rng.randbytes(5))))
+
+
+def run_model(rng, tops, operations):
+    trees = [Trees(top) for top in tops]
+    for number in range(operations):
+        operation, *arguments = random_operation(rng)
+        results = []
+        for tree in trees:
+            try:
+                results.append(getattr(tree, operation)(*arguments))
+            except OSError as error:
+                results.append(errno.errorcode[error.errno])
+        if results[0] != results[1]:
+            shown = [argument if not isinstance(argument, bytes) else f"{len(argument)} bytes" for argument in arguments]
+            raise AssertionError(f"operation {number}, {operation}{shown}: {str(results[0])[:200]} on the host, "
+                                 f"{str(results[1])[:200]} in the mount")
+    for tree in trees:
+        for slot in list(tree.open_files):
+            tree.close(slot)
+
+
+if __name__ == "__main__":
+    unittest.main()

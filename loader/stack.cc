@@ -71,6 +71,7 @@ Result<u64> build_stack(u64 top, const ProgramRequest& request, const AuxValues&
   words.add(request.argument_count);
   words.add_strings(request.strings.data(), strings, request.argument_count);
   words.add_strings(request.strings.data() + request.arguments_size, environment, request.environment_count);
+  size_t first_aux = words.count();
   words.add_aux(abi::kAT_SYSINFO_EHDR, values.vdso);
   words.add_aux(abi::kAT_MINSIGSTKSZ, min_signal_stack());
   words.add_aux(abi::kAT_HWCAP, values.hwcap);
@@ -102,6 +103,8 @@ Result<u64> build_stack(u64 top, const ProgramRequest& request, const AuxValues&
   layout.arguments_start = strings;
   layout.arguments_end = layout.environment_start = environment;
   layout.environment_end = execfn;
+  layout.auxv_start = stack_pointer + first_aux * sizeof(u64);
+  layout.auxv_end = stack_pointer + size;
   return stack_pointer;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -221,6 +222,9 @@ void Broker::handle(u32 slot, const Request& request) {
     case abi::RingOp::kDebug:
       workers_.add([this, slot, request] { answer(slot, debug(request.args[0], request.args[1])); });
       break;
+    case abi::RingOp::kGuestMemory:
+      answer(slot, guest_memory(args));
+      break;
     case abi::RingOp::kHostFile:
       workers_.add([this, slot, request] { answer(slot, host_files_.serve(request.args)); });
       break;
@@ -260,12 +264,27 @@ s64 Broker::import(const u64 (&args)[6]) {
   return importer_->serve(request, {&arena_at<std::byte>(args[2]), args[3]});
 }
 
-// Only a live child of ours can be kicked: the pid comes from the arena.
-void Broker::kick(u64 pid, u64 tid) {
-  if (pid == 0 || pid > INT_MAX || tid > INT_MAX) return;
+// A process's number that comes from the arena: only a live child of ours is meant.
+bool Broker::is_live_child(u64 pid) {
+  if (pid == 0 || pid > INT_MAX) return false;
   siginfo_t info{};
-  if (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return;
-  if (info.si_pid != 0) return;  // dead, not reaped yet
+  if (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return false;
+  return info.si_pid == 0;  // else dead, not reaped yet
+}
+
+// args: pid, address there, offset of a buffer, bytes, 1 to write.
+s64 Broker::guest_memory(const u64 (&args)[6]) {
+  if (!is_live_child(args[0]) || !in_arena(args[2], args[3])) return -ESRCH;
+  iovec here{&arena_at<std::byte>(args[2]), args[3]};
+  iovec there{reinterpret_cast<void*>(args[1]), args[3]};
+  auto pid = static_cast<pid_t>(args[0]);
+  ssize_t moved = args[4] == 1 ? process_vm_writev(pid, &here, 1, &there, 1, 0)
+                               : process_vm_readv(pid, &here, 1, &there, 1, 0);
+  return moved < 0 ? -errno : moved;
+}
+
+void Broker::kick(u64 pid, u64 tid) {
+  if (tid > INT_MAX || !is_live_child(pid)) return;
   syscall(SYS_tgkill, static_cast<int>(pid), static_cast<int>(tid), kKickSignal);
 }
 

@@ -54,6 +54,8 @@ class Broker {
   void answer(u32 slot, s64 result);
   void free_slot(u32 slot);
   s64 import(const u64 (&args)[6]);
+  static bool is_live_child(u64 pid);
+  static s64 guest_memory(const u64 (&args)[6]);
   void kick(u64 pid, u64 tid);
   void message(u64 offset, u64 length, u64 kind);
   void make_debugger();

@@ -17,13 +17,14 @@ enum class RingOp : u32 {
   kMachineEnded,     // the header's `ended` was set. No answer.
   kNewAddressSpace,  // a: host pid of a process the template or a task cloned. No answer.
   kMessage,          // a: offset, b: length: a line of --trace output or a dump; c: kFileMessage, or 0
-  kPrepare,   // plan patches for an ELF file: a: input offset (abi/prepared.h's PrepareInput), b: output
-              // offset, c: its size
-  kHostFile,  // a: request offset, b: size, c: response offset, d: size (abi/host_file.h)
-  kStream,    // a: StreamOp, b..: see abi/stream.h: stdin, stdout, stderr and the terminal
-  kImporter,  // a: request offset, b: size, c: response offset, d: size (abi/importer.h)
-  kDebug,     // a: report offset, b: size (abi/debug.h)
-  kGateway,   // abi/gateway.h: published ports listen as the machine does, when this is answered
+  kPrepare,      // plan patches for an ELF file: a: input offset (abi/prepared.h's PrepareInput), b: output
+                 // offset, c: its size
+  kHostFile,     // a: request offset, b: size, c: response offset, d: size (abi/host_file.h)
+  kStream,       // a: StreamOp, b..: see abi/stream.h: stdin, stdout, stderr and the terminal
+  kImporter,     // a: request offset, b: size, c: response offset, d: size (abi/importer.h)
+  kDebug,        // a: report offset, b: size (abi/debug.h)
+  kGuestMemory,  // a: host pid, b: address there, c: buffer's offset, d: bytes, e: 1 to write. Bytes moved
+  kGateway,      // abi/gateway.h: published ports listen as the machine does, when this is answered
 };
 
 enum SlotState : u32 { kSlotFree = 0, kSlotClaimed = 1, kSlotSubmitted = 2, kSlotTaken = 3, kSlotDone = 4 };

@@ -40,6 +40,7 @@ struct ProgramLayout {
   u64 stack_start = 0;  // the initial stack pointer
   u64 arguments_start = 0, arguments_end = 0;
   u64 environment_start = 0, environment_end = 0;
+  u64 auxv_start = 0, auxv_end = 0;
   u64 vdso = 0;
   u64 entry = 0;
 };

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernel/pseudo/proc_process.h"
+#include "kernel/task/process_memory.h"
 #include "kernel/task/processes.h"
 
 namespace teacup::pseudo {
@@ -173,19 +174,12 @@ Result<void> store_ignored(std::string_view, const Subject&) {
   return {};
 }
 
-Result<void> show_auxv(TextBuffer& out, const Subject& subject) {
-  TRY(process_of(subject));
-  u64 end[2] = {0, 0};
-  out.add({reinterpret_cast<const char*>(end), sizeof end});
-  return {};
-}
-
 Result<void> show_net_link(TextBuffer& out, const Subject&) {
   out.add("../net");
   return {};
 }
 
-// --- mem: the caller's own memory, at the file's offset. Another's is not within reach: EIO.
+// --- mem: a process's memory, at the file's offset.
 class MemoryFile final : public fs::File {
  public:
   MemoryFile(const fs::Path& path, const Subject& subject, u32 flags)
@@ -200,27 +194,21 @@ class MemoryFile final : public fs::File {
     return position;
   }
   Result<size_t> read(IoDest& to, u64 offset) override {
-    if (!is_own()) return Errno::IO;
+    Ref<Task> task = TRY(task_of(subject_));
     return by_pieces(to.remaining(), [&](std::byte* piece, size_t size, size_t done) -> Result<size_t> {
-      TRY(copy_from_guest(piece, offset + done, size));
-      return to.put(piece, size);
+      size_t got = TRY(read_process_memory(*task, offset + done, {piece, size}));
+      return to.put(piece, got);
     });
   }
   Result<size_t> write(IoSource& from, u64 offset) override {
-    if (!is_own()) return Errno::IO;
+    Ref<Task> task = TRY(task_of(subject_));
     return by_pieces(from.remaining(), [&](std::byte* piece, size_t size, size_t done) -> Result<size_t> {
       size_t taken = TRY(from.take(piece, size));
-      TRY(copy_to_guest(offset + done, piece, taken));
-      return taken;
+      return write_process_memory(*task, offset + done, {piece, taken});
     });
   }
 
  private:
-  // Threads and borrowers of the memory count as its owners.
-  bool is_own() {
-    auto task = task_of(subject_);
-    return task.ok() && memory_of(*task.value()) == current_task().memory;
-  }
   template <typename Move>
   Result<size_t> by_pieces(size_t total, Move move) {
     std::byte piece[1024];

@@ -5,6 +5,7 @@
 #include "kernel/abi/mm.h"
 #include "kernel/base/memory.h"
 #include "kernel/pseudo/proc_process.h"
+#include "kernel/task/process_memory.h"
 #include "kernel/task/processes.h"
 
 namespace teacup::pseudo {
@@ -113,13 +114,14 @@ Result<void> show_smaps(TextBuffer& out, const Subject& subject) {
 
 namespace {
 
-// What lies in [start, end) of the caller's own memory; false if it cannot be read.
-bool show_own_memory(TextBuffer& out, u64 start, u64 end) {
+// What lies in [start, end) of a process's memory; false if it cannot be read.
+bool show_memory_of(TextBuffer& out, Task& task, u64 start, u64 end) {
   for (u64 at = start; at < end && !out.full();) {
-    char piece[512];
+    std::byte piece[512];
     size_t size = std::min<u64>(sizeof piece, end - at);
-    if (!copy_from_guest(piece, at, size).ok()) return false;
-    out.add({piece, size});
+    auto read = read_process_memory(task, at, {piece, size});
+    if (!read.ok() || read.value() < size) return false;
+    out.add({reinterpret_cast<const char*>(piece), size});
     at += size;
   }
   return true;
@@ -127,23 +129,32 @@ bool show_own_memory(TextBuffer& out, u64 start, u64 end) {
 
 }  // namespace
 
-// The caller's own as its memory says it (programs overwrite their title there), another's as it was started.
+// What the process's memory says (programs overwrite their title there); as it was started where that cannot
+// be read.
 Result<void> show_cmdline(TextBuffer& out, const Subject& subject) {
   Ref<Process> process = TRY(process_of(subject));
   if (process->zombie) return {};
   auto task = task_of(subject);
   if (task.ok()) {
     Ref<mm::AddressSpace> memory = memory_of(*task.value());
-    if (memory && memory == current_task().memory) {
-      mm::ProgramLayout layout = memory->layout();
-      if (layout.arguments_end > layout.arguments_start &&
-          show_own_memory(out, layout.arguments_start, layout.arguments_end)) {
-        return {};
-      }
-      out.clear();
+    mm::ProgramLayout layout = memory ? memory->layout() : mm::ProgramLayout{};
+    if (layout.arguments_end > layout.arguments_start &&
+        show_memory_of(out, *task.value(), layout.arguments_start, layout.arguments_end)) {
+      return {};
     }
+    out.clear();
   }
   if (Ref<ProgramRequest> program = program_of(*process); program) out.add(program->arguments());
+  return {};
+}
+
+// Where the loader put it. A zombie has none.
+Result<void> show_auxv(TextBuffer& out, const Subject& subject) {
+  Ref<Task> task = TRY(task_of(subject));
+  Ref<mm::AddressSpace> memory = memory_of(*task);
+  if (!memory) return {};
+  mm::ProgramLayout layout = memory->layout();
+  if (!show_memory_of(out, *task, layout.auxv_start, layout.auxv_end)) out.clear();
   return {};
 }
 

@@ -11,6 +11,7 @@ Result<void> show_status(TextBuffer& out, const Subject& subject);
 Result<void> show_comm(TextBuffer& out, const Subject& subject);
 Result<void> store_comm(std::string_view text, const Subject& subject);
 Result<void> show_cmdline(TextBuffer& out, const Subject& subject);
+Result<void> show_auxv(TextBuffer& out, const Subject& subject);
 Result<void> show_environ(TextBuffer& out, const Subject& subject);
 Result<void> show_maps(TextBuffer& out, const Subject& subject);
 Result<void> show_smaps(TextBuffer& out, const Subject& subject);

@@ -10,6 +10,7 @@
 #include "kernel/signal/stop.h"
 #include "kernel/task/debug_report.h"
 #include "kernel/task/exit.h"
+#include "kernel/task/process_timers.h"
 #include "kernel/task/tracer.h"
 
 namespace teacup {
@@ -128,6 +129,7 @@ void handle_pending(Task& task, Frame& frame) {
     u32 pending = task.pending.fetch_and(kPendingDying, std::memory_order_seq_cst);
     if ((pending & kPendingDying) != 0) end_dying(task);
     if ((pending & kPendingRemap) != 0) task.memory->bring_up_to_date();
+    if ((pending & kPendingClock) != 0) look_at_thread_timers(task);
     if ((pending & kPendingStop) != 0) stand_still(task);
     Taken taken = take(task);
     if (taken.signal == 0) {

@@ -49,7 +49,7 @@ enum Pending : u32 {
   kPendingDying = 2,   // the process is ending: go no further
   kPendingRemap = 4,   // the address space has mappings to bring up to date
   kPendingStop = 8,    // job control: stop here until continued
-  kPendingWork = 16,   // kernel/task has something for this task to do
+  kPendingClock = 16,  // timers on this task's CPU time are to be looked at
 };
 
 struct TaskCore {

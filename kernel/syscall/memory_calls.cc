@@ -1,4 +1,5 @@
 #include "kernel/syscall/memory_calls.h"
+#include "kernel/task/process_memory.h"
 
 #include <algorithm>
 
@@ -156,49 +157,65 @@ Result<HeapArray<abi::IoVec>> read_pieces(GuestIn<abi::IoVec> pieces, size_t cou
   return list;
 }
 
-// What lies in `from`, to `to`, as far as both go; both are the caller's own memory.
-Result<size_t> copy_pieces(std::span<const abi::IoVec> from, std::span<const abi::IoVec> to) {
-  IoSource source(from.data(), from.size());
-  IoDest dest(to.data(), to.size());
-  while (source.remaining() > 0 && dest.remaining() > 0) {
-    char buffer[1024];
-    size_t wanted = std::min({sizeof buffer, source.remaining(), dest.remaining()});
-    auto got = source.take(buffer, wanted);
-    Result<size_t> put = got.ok() ? dest.put(buffer, got.value()) : Result<size_t>(got.error());
-    if (!put.ok() && dest.done() == 0) return put.error();
-    if (!put.ok() || put.value() < wanted) break;
-  }
-  return dest.done();
-}
-
-// The process whose memory is meant must be the caller.
-Result<void> check_own_memory(Task& task, s32 pid, u64 flags) {
+// The process whose memory is meant. EINVAL, ESRCH, EPERM.
+Result<Ref<Task>> find_traced(Task& task, s32 pid, u64 flags) {
   if (flags != 0) return Errno::INVAL;
   Ref<Task> other = processes().find_task(pid);
   if (!other) return Errno::SRCH;
-  if (memory_of(*other) != task.memory) return Errno::PERM;
-  return {};
+  TRY(check_may_trace(task, *other));
+  return other;
+}
+
+// Moves between the caller's memory and another's pieces, as far as both go: move(address, buffer) is one way
+// or the other. What has been moved before an error counts.
+template <typename Move>
+Result<size_t> move_pieces(std::span<const abi::IoVec> theirs, size_t most, Move move) {
+  constexpr size_t kPiece = 64 * KiB;
+  auto buffer = TRY(HeapArray<std::byte>::create(std::min(most, kPiece)));
+  size_t done = 0;
+  for (const abi::IoVec& piece : theirs) {
+    for (u64 at = 0; at < piece.length && done < most;) {
+      size_t wanted = std::min({buffer.size(), static_cast<size_t>(piece.length - at), most - done});
+      auto moved = move(piece.base + at, std::span<std::byte>(buffer.data(), wanted));
+      if (!moved.ok() && done == 0) return moved.error();
+      if (!moved.ok()) return done;
+      done += moved.value();
+      at += moved.value();
+      if (moved.value() < wanted) return done;
+    }
+  }
+  return done;
 }
 
 }  // namespace
 
-// process_vm_readv(2), process_vm_writev(2). Differs from Linux: of the caller's own memory only. Another
-// process's is in another host process, which nobody in the machine can reach; programs take EPERM for
-// whoever may not trace.
+// process_vm_readv(2), process_vm_writev(2).
 Result<size_t> sys_process_vm_readv(Task& task, s32 pid, GuestIn<abi::IoVec> local, size_t local_count,
                                     GuestIn<abi::IoVec> remote, size_t remote_count, u64 flags) {
   auto to = TRY(read_pieces(local, local_count));
   auto from = TRY(read_pieces(remote, remote_count));
-  TRY(check_own_memory(task, pid, flags));
-  return copy_pieces({from.data(), remote_count}, {to.data(), local_count});
+  IoDest dest(to.data(), local_count);
+  if (flags == 0 && dest.remaining() == 0) return 0;
+  Ref<Task> other = TRY(find_traced(task, pid, flags));
+  return move_pieces({from.data(), remote_count}, dest.remaining(),
+                     [&](u64 address, std::span<std::byte> buffer) -> Result<size_t> {
+                       size_t got = TRY(read_process_memory(*other, address, buffer));
+                       return dest.put(buffer.data(), got);
+                     });
 }
 
 Result<size_t> sys_process_vm_writev(Task& task, s32 pid, GuestIn<abi::IoVec> local, size_t local_count,
                                      GuestIn<abi::IoVec> remote, size_t remote_count, u64 flags) {
   auto from = TRY(read_pieces(local, local_count));
   auto to = TRY(read_pieces(remote, remote_count));
-  TRY(check_own_memory(task, pid, flags));
-  return copy_pieces({from.data(), local_count}, {to.data(), remote_count});
+  IoSource source(from.data(), local_count);
+  if (flags == 0 && source.remaining() == 0) return 0;
+  Ref<Task> other = TRY(find_traced(task, pid, flags));
+  return move_pieces({to.data(), remote_count}, source.remaining(),
+                     [&](u64 address, std::span<std::byte> buffer) -> Result<size_t> {
+                       size_t taken = TRY(source.take(buffer.data(), buffer.size()));
+                       return write_process_memory(*other, address, buffer.subspan(0, taken));
+                     });
 }
 
 }  // namespace teacup

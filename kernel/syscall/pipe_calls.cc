@@ -1,4 +1,5 @@
 #include "kernel/syscall/pipe_calls.h"
+#include "kernel/task/process_memory.h"
 
 #include <algorithm>
 
@@ -355,10 +356,7 @@ Result<Fd> sys_pidfd_getfd(Task& task, Fd fd, Fd target, u32 flags) {
   if (process == nullptr) return Errno::BADF;
   Ref<Task> other = processes().next_task(*process, 0);
   if (!other) return Errno::SRCH;
-  Credentials theirs = credentials_of(*other);
-  bool same = task.credentials.fsuid == theirs.euid && task.credentials.fsuid == theirs.uid &&
-              task.credentials.fsuid == theirs.suid;
-  if (!same && !task.credentials.has(abi::kCAP_SYS_PTRACE)) return Errno::PERM;
+  TRY(check_may_trace(task, *other));
   Ref<fs::FdTable> files = files_of(*other);
   if (!files) return Errno::SRCH;
   return install(task, TRY(files->get(target)), true);

@@ -1,4 +1,5 @@
 #include "kernel/syscall/time_calls.h"
+#include "kernel/task/times.h"
 
 #include "kernel/base/memory.h"
 #include "kernel/task/processes.h"
@@ -11,30 +12,8 @@ namespace {
 // Any clock id, with the CPU-time clocks of tasks and processes (clock_getcpuclockid(3)): ~pid << 3, and in
 // the low bits whether it is a thread's (4) and which time (2: all).
 Result<u64> read_clock(Task& task, int clock) {
-  switch (clock) {
-    case abi::kCLOCK_PROCESS_CPUTIME_ID: {
-      CpuTimes times = cpu_times(*task.process);
-      return times.user + times.system;
-    }
-    case abi::kCLOCK_THREAD_CPUTIME_ID: {
-      CpuTimes times = cpu_times(task);
-      return times.user + times.system;
-    }
-    default:
-      if (clock >= 0) return clock_now(clock);
-  }
-  if ((clock & 3) == 3) return Errno::INVAL;  // a clock device's descriptor
-  s32 id = ~(clock >> 3);
-  if ((clock & 4) != 0) {
-    Ref<Task> target = id == 0 ? Ref<Task>::share(&task) : processes().find_task(id);
-    if (!target || target->process != task.process) return Errno::INVAL;
-    CpuTimes times = cpu_times(*target);
-    return times.user + times.system;
-  }
-  Ref<Process> process = id == 0 ? task.process : processes().find_process(id);
-  if (!process) return Errno::INVAL;
-  CpuTimes times = cpu_times(*process);
-  return times.user + times.system;
+  if (!is_cpu_clock(clock)) return clock_now(clock);
+  return TRY(find_cpu_clock(task, clock)).now();
 }
 
 // Sleeps until `deadline` (ns, monotonic). ERESTARTSYS when interrupted.

@@ -6,6 +6,8 @@
 //
 // Lock order: the process's kSignal, then kTimers.
 #include "kernel/task/process_timers.h"
+#include "kernel/sync/wait.h"
+#include "kernel/task/times.h"
 
 #include "kernel/task/processes.h"
 #include "kernel/task/send_signal.h"
@@ -126,8 +128,9 @@ class CpuLimitTimer : public Timer {
 
 class PosixTimer : public Timer {
  public:
-  PosixTimer(Process& process, s32 id, int clock)
-      : process_(Ref<Process>::share(&process)), id_(id), clock_(clock) {
+  // `cpu`: for a CPU-time clock.
+  PosixTimer(Process& process, s32 id, int clock, CpuClock cpu)
+      : process_(Ref<Process>::share(&process)), id_(id), clock_(clock), cpu_(std::move(cpu)) {
     signal_.on_taken = &taken;
     signal_.info.code = abi::kSI_TIMER;
     signal_.info.timer.timer_id = id;
@@ -157,7 +160,8 @@ class PosixTimer : public Timer {
     if (due_ == 0) {
       cancel();
     } else {
-      arm(deadline_for(is_cpu(), due_, now));
+      seen_ = now;
+      arm(deadline_locked());
     }
   }
   void disarm_locked() {
@@ -166,28 +170,49 @@ class PosixTimer : public Timer {
     cancel();
   }
   s32 overrun() const { return last_overrun_; }
-  u64 now() const {
-    return is_cpu() ? cpu_now(*process_) : clock_now(clock_).value_or(gate::monotonic_now());
-  }
-  bool is_cpu() const {
-    return clock_ == abi::kCLOCK_PROCESS_CPUTIME_ID || clock_ == abi::kCLOCK_THREAD_CPUTIME_ID;
-  }
-
- protected:
-  void expired(u64) override {
+  u64 now() const { return cpu_ ? cpu_.now() : clock_now(clock_).value_or(gate::monotonic_now()); }
+  // The thread whose CPU time it is that counts, if any.
+  const Task* clock_thread() const { return cpu_.thread.get(); }
+  // Has its time come? By the clock's thread, if it is a thread's.
+  void look() {
     u64 at = now();
     SignalBatch batch;
     LockGuard guard(process_->lock);
     if (due_ == 0) return;
+    seen_ = at;
     if (at >= due_) {
       u64 missed = 0;
       due_ = advance(due_, interval_, at, &missed);
       fire_locked(missed, batch);
     }
-    if (due_ != 0) arm(deadline_for(is_cpu(), due_, at));
+    if (due_ != 0) arm(deadline_locked());
+  }
+
+ protected:
+  // A thread's clock cannot be read from here: the thread is asked to look, unless it waits, and uses none.
+  void expired(u64) override {
+    Task* thread = cpu_.thread.get();
+    if (thread == nullptr) return look();
+    switch (thread->mode.load(std::memory_order_seq_cst)) {
+      case Mode::kDead:
+        return;
+      case Mode::kParked: {
+        LockGuard guard(process_->lock);
+        if (due_ != 0) arm(deadline_locked());
+        return;
+      }
+      default:
+        interrupt(*thread, kPendingClock);
+    }
   }
 
  private:
+  // When to look again, by what the clock said last. One thread's time goes no faster than the day's.
+  u64 deadline_locked() const {
+    if (!cpu_.thread) return deadline_for(static_cast<bool>(cpu_), due_, seen_);
+    u64 left = due_ > seen_ ? due_ - seen_ : 0;
+    return gate::monotonic_now() + std::max(left, kSamplePeriod);
+  }
   SignalQueue& queue() { return thread_ ? thread_->signals.queue : process_->queue; }
 
   void fire_locked(u64 missed, SignalBatch& batch) {
@@ -218,11 +243,13 @@ class PosixTimer : public Timer {
   const Ref<Process> process_;
   const s32 id_;
   const int clock_;
+  const CpuClock cpu_;
   Ref<Task> thread_;  // SIGEV_THREAD_ID
   s32 notify_ = abi::kSIGEV_SIGNAL;
   QueuedSignal signal_;
   u64 due_ = 0;
   u64 interval_ = 0;
+  u64 seen_ = 0;  // what the clock said last
   u64 overrun_ = 0;
   s32 last_overrun_ = 0;
 };
@@ -305,7 +332,12 @@ Result<IntervalSetting> set_interval_timer(Process& process, int which, const In
 
 Result<s32> create_posix_timer(Task& task, int clock, const TimerEvent* event) {
   Process& process = *task.process;
-  TRY(clock_now(clock));  // EINVAL for a clock that is none
+  CpuClock cpu;
+  if (is_cpu_clock(clock)) {
+    cpu = TRY(find_cpu_clock(task, clock));
+  } else {
+    TRY(clock_now(clock));  // EINVAL for a clock that is none
+  }
   Ref<Task> thread;
   if (event != nullptr) {
     if (event->notify != abi::kSIGEV_NONE && (event->signal < 1 || event->signal > abi::kNSIG))
@@ -340,12 +372,28 @@ Result<s32> create_posix_timer(Task& task, int clock, const TimerEvent* event) {
       }
       continue;
     }
-    Ref<PosixTimer> timer = TRY(make_ref<PosixTimer>(process, id, clock));
+    Ref<PosixTimer> timer = TRY(make_ref<PosixTimer>(process, id, clock, cpu));
     timer->set_event(event, thread);
     LockGuard guard(process.lock);
     if (process.timers->posix[static_cast<size_t>(id)]) continue;  // another thread took the id
     process.timers->posix[static_cast<size_t>(id)] = std::move(timer);
     return id;
+  }
+}
+
+void look_at_thread_timers(Task& task) {
+  Process& process = *task.process;
+  for (size_t i = 0;; i++) {
+    Ref<PosixTimer> timer;
+    {
+      LockGuard guard(process.lock);
+      if (process.timers == nullptr) return;
+      auto& timers = process.timers->posix;
+      while (i < timers.size() && (!timers[i] || timers[i]->clock_thread() != &task)) i++;
+      if (i == timers.size()) return;
+      timer = timers[i];
+    }
+    timer->look();
   }
 }
 

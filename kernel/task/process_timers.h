@@ -45,6 +45,9 @@ Result<s32> posix_timer_overrun(Process& process, s32 id);
 // RLIMIT_CPU has been set, or a process starts with one: watches it (SIGXCPU, SIGKILL).
 void watch_cpu_limit(Process& process);
 
+// The timers on the calling task's own CPU time: on the way out of the kernel with kPendingClock.
+void look_at_thread_timers(Task& task);
+
 void drop_posix_timers(Process& process);  // exec
 void drop_all_timers(Process& process);    // exit
 

@@ -64,6 +64,31 @@ CpuTimes cpu_times(Task& task) {
   return {with_offset(clock, task.cpu_offset), 0};
 }
 
+u64 CpuClock::now() const {
+  CpuTimes times = thread ? cpu_times(*thread) : cpu_times(*process);
+  return times.user + times.system;
+}
+
+bool is_cpu_clock(int clock) {
+  return clock < 0 || clock == abi::kCLOCK_PROCESS_CPUTIME_ID || clock == abi::kCLOCK_THREAD_CPUTIME_ID;
+}
+
+Result<CpuClock> find_cpu_clock(Task& task, int clock) {
+  if (clock == abi::kCLOCK_PROCESS_CPUTIME_ID) return CpuClock{task.process, {}};
+  if (clock == abi::kCLOCK_THREAD_CPUTIME_ID) return CpuClock{task.process, Ref<Task>::share(&task)};
+  constexpr int kOfDevice = 3, kOfThread = 4;
+  if ((clock & kOfDevice) == kOfDevice) return Errno::INVAL;  // a clock device's descriptor
+  s32 id = ~(clock >> 3);
+  if ((clock & kOfThread) != 0) {
+    Ref<Task> thread = id == 0 ? Ref<Task>::share(&task) : processes().find_task(id);
+    if (!thread || thread->process != task.process) return Errno::INVAL;
+    return CpuClock{task.process, std::move(thread)};
+  }
+  Ref<Process> process = id == 0 ? task.process : processes().find_process(id);
+  if (!process) return Errno::INVAL;
+  return CpuClock{std::move(process), {}};
+}
+
 void cpu_start_borrowing(Task& borrower) {
   s64 now = static_cast<s64>(own_thread_clock());
   borrower.cpu_offset = -now;

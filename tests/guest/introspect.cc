@@ -1,6 +1,10 @@
 // A program that looks at itself: its text by pointer, by /proc/self/mem and by process_vm_readv(2), and its
 // mappings.
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include <vector>
 
@@ -54,6 +58,122 @@ bool has_call_near(const std::string& bytes, size_t at) {
     if (bytes[i] == 0x0f && (bytes[i + 1] == 0x05 || uint8_t(bytes[i + 1]) == 0xa2)) return true;
   }
   return false;
+}
+
+// A child that waits until its parent has looked at it, and what the parent does meanwhile.
+template <typename Look>
+void look_at_child(Look look, char* title = nullptr) {
+  int gate[2], ready[2];
+  NEED_OK(pipe(gate));
+  NEED_OK(pipe(ready));
+  pid_t child = NEED_OK(fork());
+  if (child == 0) {
+    if (title) strcpy(title, "title");
+    char byte = 0;
+    (void)!write(ready[1], &byte, 1);
+    (void)!read(gate[0], &byte, 1);
+    _exit(0);
+  }
+  char byte = 0;
+  NEED_OK(read(ready[0], &byte, 1));
+  look(child);
+  CHECK_OK(write(gate[1], &byte, 1));
+  CHECK_OK(waitpid(child, nullptr, 0));
+  for (int fd : {gate[0], gate[1], ready[0], ready[1]}) close(fd);
+}
+
+char shared_place[3 << 20] = "both have this";
+
+TEST(memory_of_another_process) {
+  look_at_child([](pid_t child) {
+    strcpy(shared_place, "parent");  // the child has a copy of its own
+    shared_place[sizeof shared_place - 1] = 7;
+    std::string got(sizeof shared_place, 'x');
+    iovec local{got.data(), got.size()}, remote{shared_place, got.size()};
+    CHECK_EQ(process_vm_readv(child, &local, 1, &remote, 1, 0), ssize_t(got.size()));
+    CHECK_EQ(std::string(got.c_str()), "both have this");
+    CHECK_EQ(got.back(), 0);
+    char text[] = "written from outside";
+    iovec from{text, sizeof text}, to{shared_place + 100, sizeof text};
+    CHECK_EQ(process_vm_writev(child, &from, 1, &to, 1, 0), ssize_t(sizeof text));
+    CHECK_EQ(shared_place[100], 0);
+    std::string path = "/proc/" + std::to_string(child) + "/mem";
+    int mem = NEED_OK(open(path.c_str(), O_RDWR));
+    char back[sizeof text] = "";
+    CHECK_EQ(pread(mem, back, sizeof back, off_t(shared_place + 100)), ssize_t(sizeof back));
+    CHECK_EQ(std::string(back), text);
+    CHECK_EQ(pread(mem, back, sizeof back, 4096), -1);
+    CHECK_EQ(errno, EIO);
+    // From several pieces into several, until one is not there.
+    char a[3], b[8];
+    iovec parts[] = {{a, sizeof a}, {b, sizeof b}};
+    iovec theirs[] = {{shared_place, 4}, {shared_place + 100, 4}, {reinterpret_cast<void*>(4096), 4}};
+    CHECK_EQ(process_vm_readv(child, parts, 2, theirs, 3, 0), 8);
+    CHECK(memcmp(a, "bot", 3) == 0 && memcmp(b, "hwrit", 5) == 0);
+    CHECK_ERR(process_vm_readv(child, &local, 1, &theirs[2], 1, 0), EFAULT);
+    CHECK_ERR(process_vm_readv(child, &local, 1, &remote, 1, 1), EINVAL);
+    close(mem);
+  });
+  iovec none{}, one{shared_place, 1};
+  CHECK_ERR(process_vm_readv(999999, &one, 1, &one, 1, 0), ESRCH);
+  CHECK_EQ(process_vm_readv(999999, &none, 1, &one, 1, 0), 0);
+}
+
+TEST(memory_of_a_stopped_process) {
+  look_at_child([](pid_t child) {
+    CHECK_OK(kill(child, SIGSTOP));
+    CHECK_OK(waitpid(child, nullptr, WUNTRACED));
+    char got[5] = "";
+    iovec local{got, 4}, remote{shared_place, 4};
+    CHECK_EQ(process_vm_readv(child, &local, 1, &remote, 1, 0), 4);
+    CHECK_OK(kill(child, SIGCONT));
+  });
+}
+
+TEST(memory_of_another_users_process) {
+  if (geteuid() != 0) return;
+  look_at_child([](pid_t child) {
+    CHECK_EXIT(check::in_child([=] {
+                 CHECK_OK(setgid(1000));
+                 CHECK_OK(setuid(1000));
+                 char got[4];
+                 iovec local{got, 4}, remote{shared_place, 4};
+                 CHECK_ERR(process_vm_readv(child, &local, 1, &remote, 1, 0), EPERM);
+               }),
+               0);
+  });
+}
+
+TEST(a_title_is_seen_by_others) {
+  std::string own = check::read_file("/proc/self/cmdline");
+  // The arguments lie where /proc/self/stat says: fields 48 and 49.
+  std::string stat = check::read_file("/proc/self/stat");
+  unsigned long start = 0;
+  const char* at = strrchr(stat.c_str(), ')');
+  for (int field = 2; field < 48 && at != nullptr; field++) at = strchr(at + 1, ' ');
+  NEED(at != nullptr && sscanf(at, "%lu", &start) == 1 && start != 0);
+  NEED(own.size() > 6);
+  look_at_child(
+      [&](pid_t child) {
+        std::string theirs = check::read_file(("/proc/" + std::to_string(child) + "/cmdline").c_str());
+        CHECK_EQ(std::string(theirs.c_str()), "title");
+        CHECK_EQ(check::read_file("/proc/self/cmdline"), own);
+      },
+      reinterpret_cast<char*>(start));
+}
+
+TEST(auxv_is_what_the_program_was_given) {
+  std::string bytes = check::read_file("/proc/self/auxv");
+  NEED(bytes.size() >= 32 && bytes.size() % 16 == 0);
+  size_t known = 0;
+  for (size_t i = 0; i < bytes.size(); i += 16) {
+    unsigned long pair[2];
+    memcpy(pair, bytes.data() + i, sizeof pair);
+    for (unsigned long type : {AT_PAGESZ, AT_ENTRY, AT_RANDOM, AT_UID}) {
+      if (pair[0] == type) known++, CHECK_EQ(pair[1], getauxval(type));
+    }
+  }
+  CHECK_EQ(known, 4u);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <sys/timex.h>
 
 #include <atomic>
+#include <thread>
 
 #include "tests/guest/check.h"
 
@@ -194,6 +195,61 @@ TEST(posix_timer_thread_id) {
   NEED_OK(timer_settime(timer, 0, &soon, nullptr));
   CHECK(check::eventually([] { return fired != 0; }));
   timer_delete(timer);
+}
+
+// Uses `ms` of the calling thread's own CPU time.
+void use_time(long ms) {
+  timespec start{}, now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+  do {
+    for (int i = 0; i < 10000; i++) {
+      asm volatile("");
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < ms);
+}
+
+timer_t every_10_ms_of(clockid_t clock, int signal) {
+  sigevent event{};
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = signal;
+  event._sigev_un._tid = gettid();
+  timer_t timer;
+  NEED_OK(timer_create(clock, &event, &timer));
+  itimerspec period{{0, 10000000}, {0, 10000000}};
+  NEED_OK(timer_settime(timer, 0, &period, nullptr));
+  return timer;
+}
+
+TEST(timers_on_a_threads_cpu_time) {
+  // The main thread's counts what it uses, not what the other does; nor does one that sleeps use any.
+  std::atomic<bool> done{false};
+  std::thread busy([&] {
+    while (!done) use_time(1);
+  });
+  catching(SIGUSR1);
+  timer_t timer = every_10_ms_of(CLOCK_THREAD_CPUTIME_ID, SIGUSR1);
+  fired = 0;
+  check::sleep_ms(100);
+  CHECK(fired <= 1);
+  use_time(200);
+  CHECK(fired >= 10 && fired <= 21);
+  CHECK_EQ(info.si_code, SI_TIMER);
+  timer_delete(timer);
+  // Another thread's clock, by its number.
+  clockid_t clock;
+  CHECK_EQ(pthread_getcpuclockid(busy.native_handle(), &clock), 0);
+  timer = every_10_ms_of(clock, SIGUSR1);
+  fired = 0;
+  CHECK(check::eventually([] { return fired >= 5; }));
+  timer_delete(timer);
+  done = true;
+  busy.join();
+  timer_t refused;
+  CHECK_ERR(timer_create(~999999 << 3 | 6, nullptr, &refused), EINVAL);
+  CHECK_ERR(timer_create(~999999 << 3 | 2, nullptr, &refused), EINVAL);
+  NEED_OK(clock_getcpuclockid(getpid(), &clock));
+  CHECK_OK(timer_create(clock, nullptr, &refused));
 }
 
 TEST(timerfd_basics) {

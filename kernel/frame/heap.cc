@@ -15,6 +15,7 @@ constexpr u64 kSlabSize = 64 * KiB;
 constexpr u64 kLargest = 32 * KiB;
 constexpr u32 kClassCount = 22;  // 16, 32, 48, 64, 96, 128, 192, ... 32 KiB
 constexpr u32 kLargeClass = ~u32{0};
+constexpr u64 kFirstEnd = kHeapOffset + 2 * MiB;
 
 struct FreeBlock {
   FreeBlock* next;
@@ -43,6 +44,9 @@ struct Heap {
   } rest[kClassCount];
   SlabHeader* free_runs = nullptr;  // freed large blocks, reused for the same number of slabs
   u64 brk = 0;                      // arena offset of the first slab never used
+  // The same for slabs of small blocks, as long as there are any in the heap's first 2 MiB: a huge page, in time
+  // (kernel/entry/start.cc). Tables, which are large and touched here and there, do not take its place.
+  u64 first_brk = 0;
   std::atomic<u64> in_use{0};
 };
 
@@ -93,9 +97,17 @@ SlabHeader* fresh_slabs(Heap& heap, u64 count, bool& zero) {
   return slab;
 }
 
-bool refill(Heap& heap, u32 size_class) {
+SlabHeader* small_slab(Heap& heap) {
+  if (heap.first_brk + kSlabSize <= kFirstEnd) {
+    heap.first_brk += kSlabSize;
+    return &arena_at<SlabHeader>(heap.first_brk - kSlabSize);
+  }
   bool zero;
-  SlabHeader* slab = fresh_slabs(heap, 1, zero);
+  return fresh_slabs(heap, 1, zero);
+}
+
+bool refill(Heap& heap, u32 size_class) {
+  SlabHeader* slab = small_slab(heap);
   if (slab == nullptr) return false;
   *slab = SlabHeader{size_class, kSlabMagic, 1, nullptr, {}};
   u64 size = class_size(size_class);
@@ -134,7 +146,8 @@ void heap_start() {
   static_assert(sizeof(Heap) <= kSlabSize);
   u64 start = align_up(arena().heap_brk, kSlabSize);
   auto* heap = new (&arena_at<Heap>(start)) Heap;
-  heap->brk = start + kSlabSize;
+  heap->first_brk = start + kSlabSize;
+  heap->brk = std::max(kFirstEnd, heap->first_brk);
   set_root(Root::kHeap, heap);
 }
 

@@ -146,10 +146,10 @@ void map_images() {
   }
 }
 
-// Clones of a process find its file mappings empty, and map them again by a fault for 64 KiB: 15 of the 65 faults that a fork
-// cost. But a mapping that has a page of the process's own is copied with all that is mapped. So one page of the runtime
-// becomes the template's own, by writing to it what it holds, and the others are mapped. A host that forbids that
-// (SELinux: execmod) has the faults.
+// Clones of a process find its file mappings empty, and map them again by a fault for 64 KiB: 15 of the 65
+// faults that a fork cost. But a mapping that has a page of the process's own is copied with all that is
+// mapped. So one page of the runtime becomes the template's own, by writing to it what it holds, and the
+// others are mapped. A host that forbids that (SELinux: execmod) has the faults.
 void map_runtime_for_clones() {
   u64 first = kRuntimeBase, length = page_up(address_of(runtime_text_end)) - first;
   constexpr u64 kReadExecute = abi::kPROT_READ | abi::kPROT_EXEC;

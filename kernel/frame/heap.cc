@@ -44,8 +44,8 @@ struct Heap {
   } rest[kClassCount];
   SlabHeader* free_runs = nullptr;  // freed large blocks, reused for the same number of slabs
   u64 brk = 0;                      // arena offset of the first slab never used
-  // The same for slabs of small blocks, as long as there are any in the heap's first 2 MiB: a huge page, in time
-  // (kernel/entry/start.cc). Tables, which are large and touched here and there, do not take its place.
+  // The same for slabs of small blocks, as long as there are any in the heap's first 2 MiB: a huge page, in
+  // time (kernel/entry/start.cc). Tables, which are large and touched here and there, do not take its place.
   u64 first_brk = 0;
   std::atomic<u64> in_use{0};
 };

@@ -121,6 +121,14 @@ struct Consequences {
   u32 reaped_count = 0;
 };
 
+// setpgid(2): a group is orphaned when no member has a parent in another group of its session. Only who was
+// such a link, `parent` to a member of `group`, can orphan it by ending; a group that was orphaned before
+// hears nothing.
+bool links_locked(const Process* parent, const ProcessGroup& group) {
+  return parent != nullptr && parent->group && parent->group.get() != &group &&
+         parent->group->session == group.session;
+}
+
 void hang_up_if_orphaned_locked(ProcessGroup& group, const Process* without, SignalBatch& batch) {
   if (!processes().had_stop.load(std::memory_order_seq_cst)) return;
   if (!processes().is_orphaned_locked(group, without)) return;
@@ -201,7 +209,7 @@ void hand_over_children_locked(Process& process, Consequences& after) {
         after.reaped[after.reaped_count++] = Ref<Process>::adopt(child);
       }
       after.init = Ref<Process>::share(heir);
-    } else if (child->group && child->group != process.group) {
+    } else if (child->group && links_locked(&process, *child->group)) {
       hang_up_if_orphaned_locked(*child->group, &process, after.signals);
     }
   }
@@ -235,7 +243,8 @@ void finish_process(Process& process, u32 status) {
     process.wait_status = status;
     leave_session_locked(process, after);
     hand_over_children_locked(process, after);
-    hang_up_if_orphaned_locked(*process.group, &process, after.signals);
+    if (links_locked(process.parent, *process.group))
+      hang_up_if_orphaned_locked(*process.group, &process, after.signals);
     {
       LockGuard guard(process.lock);
       process.ending = true;

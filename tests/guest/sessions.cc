@@ -312,6 +312,32 @@ TEST(master_sees_eio_after_last_slave_closes) {
   p.slave = -1;
 }
 
+// Only the end of who kept it from being one makes a group orphaned: what ends in it later is no news.
+TEST(orphans_of_old_hear_nothing) {
+  CHECK_EXIT(check::in_child([] {
+               NEED_OK(setsid());  // a group without a parent in the session
+               signal(SIGHUP, SIG_DFL);
+               pid_t stopped = fork();
+               if (stopped == 0) {
+                 for (;;) pause();
+               }
+               kill(stopped, SIGSTOP);
+               int status = 0;
+               CHECK_EQ(waitpid(stopped, &status, WUNTRACED), stopped);
+               CHECK(WIFSTOPPED(status));
+               pid_t other = fork();
+               if (other == 0) {
+                 if (fork() == 0) _exit(0);  // and one that is handed on
+                 _exit(0);
+               }
+               CHECK_EQ(waitpid(other, &status, 0), other);
+               CHECK_EQ(waitpid(stopped, &status, WNOHANG | WCONTINUED), 0);
+               kill(stopped, SIGKILL);
+               waitpid(stopped, nullptr, 0);
+             }),
+             0);
+}
+
 TEST(orphaned_group_gets_hup_and_cont) {
   int out[2];
   NEED_OK(pipe(out));

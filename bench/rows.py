@@ -37,10 +37,15 @@ class Program:
     command: list
     output: str  # what it must print
     volume: bool = False
+    reports: bool = False  # what it prints is its figure, in nanoseconds, instead
 
 
 def shell(image, script, output="", **settings):
     return Program(image, ["/bin/sh", "-c", script], output, **settings)
+
+
+def server(name, *arguments):
+    return Program("servers", ["/bin/sh", "{bench}/servers/" + name + ".sh", *arguments], "", reports=True)
 
 
 WHOLE = {
@@ -66,4 +71,8 @@ WHOLE = {
     "gcc compile -v": Program(
         "toolchain", ["/usr/bin/gcc", "-O1", "-o", "{tmp}/compiled", "{src}/main.c", "{src}/work.c", "-lm"], "",
         volume=True),
+    "redis get/set": server("redis", "-n", "100000"),
+    "redis pipelined": server("redis", "-n", "1000000", "-P", "16"),
+    "pgbench select": server("pgbench"),
+    "nginx 1k": server("nginx"),
 }

@@ -135,6 +135,8 @@ class Tree:
         shutil.rmtree(bench, ignore_errors=True)
         write_benchmarks(bench, build)
         write_sources(bench / "src")
+        if name == "servers":
+            shutil.copytree(ROOT / "bench" / "servers", bench / "servers")
         if name == "toolchain":
             write_zlib(bench, build)
         if name == "base":

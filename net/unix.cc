@@ -62,9 +62,10 @@ bool same_address(const Address& a, const Address& b) {
   return a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
 }
 
-AbstractName* find_abstract_locked(const Address& address) {
+// Each type of socket has names of its own.
+AbstractName* find_abstract_locked(const Address& address, int type) {
   for (AbstractName& entry : net().names) {
-    if (same_address(entry.name->address, address)) return &entry;
+    if (entry.endpoint->type == type && same_address(entry.name->address, address)) return &entry;
   }
   return nullptr;
 }
@@ -81,7 +82,7 @@ Result<void> claim_abstract(Ref<Name> name, Endpoint& endpoint) {
   entry->endpoint = Ref<Endpoint>::share(&endpoint);
   {
     LockGuard guard(net().lock);
-    if (find_abstract_locked(entry->name->address) == nullptr) {
+    if (find_abstract_locked(entry->name->address, endpoint.type) == nullptr) {
       net().names.push_back(*entry);
       return {};
     }
@@ -90,21 +91,23 @@ Result<void> claim_abstract(Ref<Name> name, Endpoint& endpoint) {
   return Errno::ADDRINUSE;
 }
 
-void forget_abstract(const Address& address) {
+// If it is this endpoint's: those that a listener accepted are called as it is, but the name is not theirs.
+void forget_abstract(const Address& address, const Endpoint& endpoint) {
   AbstractName* entry;
   {
     LockGuard guard(net().lock);
-    entry = find_abstract_locked(address);
-    if (entry != nullptr) List<AbstractName, &AbstractName::node>::remove(*entry);
+    entry = find_abstract_locked(address, endpoint.type);
+    if (entry == nullptr || entry->endpoint.get() != &endpoint) return;
+    List<AbstractName, &AbstractName::node>::remove(*entry);
   }
   destroy(entry);
 }
 
-Result<Ref<Endpoint>> find_endpoint(const Caller& caller, const Address& address) {
+Result<Ref<Endpoint>> find_endpoint(const Caller& caller, const Address& address, int type) {
   TRY(check_address(address));
   if (is_abstract(address)) {
     LockGuard guard(net().lock);
-    AbstractName* entry = find_abstract_locked(address);
+    AbstractName* entry = find_abstract_locked(address, type);
     if (entry == nullptr) return Errno::CONNREFUSED;
     return entry->endpoint;
   }
@@ -134,7 +137,7 @@ class UnixSocket final : public Socket, public Listed {
     }
     Ref<Name> name = endpoint_->name();
     endpoint_->close();
-    if (name && is_abstract(name->address)) forget_abstract(name->address);
+    if (name && is_abstract(name->address)) forget_abstract(name->address, *endpoint_);
   }
 
   Endpoint& endpoint() { return *endpoint_; }
@@ -281,7 +284,7 @@ Result<void> UnixSocket::connect(const Caller& caller, const Address& address, b
     endpoint_->set_peer(nullptr);
     return {};
   }
-  Ref<Endpoint> target = TRY(find_endpoint(caller, address));
+  Ref<Endpoint> target = TRY(find_endpoint(caller, address, type()));
   if (target->type != endpoint_->type) return Errno::PROTOTYPE;
   endpoint_->own_identity = caller.identity;
   if (!endpoint_->is_datagram()) return endpoint_->connect(*target, caller.identity);
@@ -294,7 +297,7 @@ Result<void> UnixSocket::connect(const Caller& caller, const Address& address, b
 Result<size_t> UnixSocket::send(const Caller& caller, SendRequest& request) {
   bool addressed = request.to != nullptr && request.to->length > 0;
   if (addressed && endpoint_->is_datagram()) {
-    Ref<Endpoint> target = TRY(find_endpoint(caller, *request.to));
+    Ref<Endpoint> target = TRY(find_endpoint(caller, *request.to, type()));
     if (target->type != endpoint_->type) return Errno::PROTOTYPE;
     return send_as(request, caller.identity, target.get());
   }

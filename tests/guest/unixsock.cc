@@ -211,6 +211,42 @@ TEST(named_stream) {
   CHECK_ERR(getpeername(second, reinterpret_cast<sockaddr*>(&peer), &n), ENOTCONN);
 }
 
+// What a listener accepts is called as it is, but to end does not take the name away.
+TEST(abstract_names_stay_with_the_listener) {
+  std::string name = "stays-" + std::to_string(getpid());
+  int listener = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
+  NEED_OK(bind_to(listener, name.c_str(), true));
+  NEED_OK(listen(listener, 5));
+  for (int i = 0; i < 3; i++) {
+    int client = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
+    CHECK_OK(connect_to(client, name.c_str(), true));
+    close(NEED_OK(accept(listener, nullptr, nullptr)));
+    close(client);
+  }
+  int client = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
+  CHECK_OK(connect_to(client, name.c_str(), true));
+  int accepted = NEED_OK(accept(listener, nullptr, nullptr));
+  close(listener);
+  int next = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
+  CHECK_OK(bind_to(next, name.c_str(), true));  // free, though the connection lives on
+  CHECK_EQ(write(client, "x", 1), 1);
+  CHECK_EQ(get(accepted), "x");
+}
+
+TEST(abstract_names_are_a_types_own) {
+  std::string name = "types-" + std::to_string(getpid());
+  int stream = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0)), datagrams = NEED_OK(socket(AF_UNIX, SOCK_DGRAM, 0));
+  CHECK_OK(bind_to(stream, name.c_str(), true));
+  CHECK_OK(bind_to(datagrams, name.c_str(), true));
+  int second = NEED_OK(socket(AF_UNIX, SOCK_DGRAM, 0));
+  CHECK_ERR(bind_to(second, name.c_str(), true), EADDRINUSE);
+  CHECK_OK(connect_to(second, name.c_str(), true));
+  CHECK_EQ(write(second, "x", 1), 1);
+  CHECK_EQ(get(datagrams), "x");
+  int packets = NEED_OK(socket(AF_UNIX, SOCK_SEQPACKET, 0));
+  CHECK_ERR(connect_to(packets, name.c_str(), true), ECONNREFUSED);
+}
+
 TEST(abstract_names) {
   int server = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
   std::string name = "abstract-" + std::to_string(getpid());

@@ -14,6 +14,8 @@ def redis_tests(text):
     cases = {}
     for kind, name in re.findall(r"^(?:\*\*\* )?\[(ok|err|exception|ignore|skip)\]: (.+?)(?: \(\d+ ms\))?$", text, re.M):
         name = re.sub(r" in tests/\S+$", "", name)
+        if name.startswith("PSYNC2"):  # which server does what is left to chance, and in the names
+            name = re.sub(r"\d+", "N", name)
         outcome = {"ok": "ok", "ignore": "skipped", "skip": "skipped"}.get(kind, "failed")
         if cases.get(name, ("",))[0] != "failed":
             cases[name] = (outcome, "" if outcome == "ok" else text[-3000:], "")

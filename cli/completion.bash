@@ -12,7 +12,7 @@ _teacup_run() {
   while ((i < COMP_CWORD)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | -v | --volume | -p | --publish | -m | --memory | --mode | --patch | --cpu)
+      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | -v | --volume | -p | --publish | --network | --allow-net | --hosts | --connect | -m | --memory | --mode | --patch | --cpu)
         # bash splits at "=" and ":"; a value may be several words.
         i=$((i + 1))
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
@@ -26,7 +26,7 @@ _teacup_run() {
   done
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname -v --volume -p --publish -m
+    mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname -v --volume -p --publish --network --allow-net --hosts --connect -m
       --memory -i --interactive -t --tty --rm --mode --patch --cpu --trace --trace-files --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"
@@ -58,6 +58,7 @@ _teacup() {
   fi
   case ${COMP_WORDS[1]}:$previous in
     run:--mode) mapfile -t COMPREPLY < <(compgen -W 'rewrite trap' -- "$current") ;;
+    run:--network) mapfile -t COMPREPLY < <(compgen -W 'none loopback host-proxy' -- "$current") ;;
     run:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     run:--cpu) mapfile -t COMPREPLY < <(compgen -W 'host x86-64 x86-64-v2 x86-64-v3 x86-64-v4' -- "$current") ;;
     run:--env-file | run:-v | run:--volume) _teacup_paths "$current" ;;

@@ -37,6 +37,10 @@ struct RawOptions {
   std::vector<std::string> environment_files;
   std::vector<std::string> volumes;
   std::vector<std::string> published;
+  std::string network = "loopback";
+  std::vector<std::string> allowed;
+  std::vector<std::string> hosts;
+  std::vector<std::string> services;
   std::optional<std::string> user;
   std::optional<std::string> hostname;
   std::optional<std::string> memory;
@@ -88,6 +92,13 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
            "show a host directory or file in the guest (default ro; rw writes through)");
   add_list(app, "-p,--publish", raw.published, "[ADDR:]HOST:GUEST[/udp]",
            "let the host reach a port of the machine; -p GUEST takes any free port and prints it");
+  add_single(app, "--network", raw.network, "none|loopback|host-proxy",
+             "loopback (default): the machine has only itself; host-proxy lets it connect to anything");
+  add_list(app, "--allow-net", raw.allowed, "HOST[:PORT]",
+           "let the machine connect to a name, an address or a range as 10.0.0.0/8");
+  add_list(app, "--hosts", raw.hosts, "NAME=ADDR", "what a name stands for in the machine");
+  add_list(app, "--connect", raw.services, "NAME:PORT=TARGET",
+           "in the machine NAME:PORT is TARGET: HOST:PORT as the host sees it, or unix:/PATH");
   add_single(app, "-m,--memory", raw.memory, "SIZE", "limit the machine's memory, as 512m or 2g");
   app.add_flag("-i,--interactive", options.interactive, "accepted: standard input is always connected");
   app.add_flag("-t,--tty", options.terminal, "accepted: a terminal is used where there is one");
@@ -158,6 +169,19 @@ std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& optio
 std::optional<CliError> resolve_network(const RawOptions& raw, RunOptions& options) {
   for (const std::string& text : raw.published) {
     if (auto problem = parse_publish(text, options.network.published)) return problem;
+  }
+  if (auto problem = parse_network(raw.network, options.network)) return problem;
+  const std::pair<const std::vector<std::string>&, decltype(&parse_host)> lists[] = {
+      {raw.allowed, &parse_destination}, {raw.hosts, &parse_host}, {raw.services, &parse_service}};
+  for (const auto& [texts, parse] : lists) {
+    for (const std::string& text : texts) {
+      if (auto problem = parse(text, options.network)) return problem;
+    }
+  }
+  const bool leads_out = !options.network.allowed.empty() || !options.network.services.empty();
+  if (raw.network == "none" && (leads_out || !raw.published.empty() || !raw.hosts.empty())) {
+    return CliError{"--network none leaves nothing for -p, --allow-net, --hosts and --connect",
+                    "Leave one or the other out; the default is --network loopback."};
   }
   return std::nullopt;
 }

@@ -164,21 +164,32 @@ Result<void> mount_type(const Caller& caller, const char* type, std::string_view
   return mount_file_system(std::move(file_system), where, flags);
 }
 
-Result<void> write_file(const Caller& caller, std::string_view path, std::string_view text) {
+Result<void> write_file(const Caller& caller, std::string_view path, std::string_view text,
+                        std::string_view more = {}) {
   Ref<File> file =
       TRY(open_path(caller, nullptr, path, abi::kO_WRONLY | abi::kO_CREAT | abi::kO_TRUNC, 0644));
   IoSource from(std::as_bytes(std::span(text.data(), text.size())));
   TRY(file->write(from, 0));
+  if (more.empty()) return {};
+  IoSource rest(std::as_bytes(std::span(more.data(), more.size())));
+  TRY(file->write(rest, text.size()));
   return {};
 }
 
-Result<void> write_host_files(const Caller& caller, std::string_view hostname) {
+Result<void> write_host_files(const Caller& caller, const abi::BootConfig& config) {
+  std::string_view hostname = boot_string(config.hostname);
   TRY(ensure_directory(caller, "/etc", 0755));
   char storage[512];
   TextBuffer text(storage);
   text.add("127.0.0.1\tlocalhost\n127.0.1.1\t").add(hostname);
   text.add("\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-  TRY(write_file(caller, "/etc/hosts", text.text()));
+  TRY(write_file(caller, "/etc/hosts", text.text(), boot_string(config.hosts)));
+  constexpr std::string_view kResolver = "/etc/resolv.conf", kServer = "nameserver 127.0.0.53\n";
+  if (!write_file(caller, kResolver, kServer).ok()) {
+    // A link into a /run that is not there.
+    (void)remove_name(caller, nullptr, kResolver);
+    TRY(write_file(caller, kResolver, kServer));
+  }
   text.clear();
   text.add(hostname).add("\n");
   return write_file(caller, "/etc/hostname", text.text());
@@ -257,10 +268,9 @@ Result<void> fs_start(const abi::BootConfig& config) {
   TRY(ensure_directory(caller, "/tmp", 01777));
   Path tmp = TRY(resolve(caller, nullptr, "/tmp", kFollow));
   if ((tmp.inode().mode & 07777) != 01777) TRY(change_mode(caller, tmp, 01777));
+  // Before the volumes: what the user put there stays.
+  if (!boot_string(config.hostname).empty()) TRY(write_host_files(caller, config));
   TRY(mount_volumes(caller, config));
-  state.start_problem = "the machine's own file systems could not be mounted";
-  std::string_view hostname = boot_string(config.hostname);
-  if (!hostname.empty()) TRY(write_host_files(caller, hostname));
   state.start_problem = nullptr;
   return {};
 }

@@ -3,6 +3,7 @@
 #include "host/gate/gate.h"
 #include "kernel/base/memory.h"
 #include "kernel/sync/doorbell.h"
+#include "net/gateway_wire.h"
 #include "net/tcp_listener.h"
 
 namespace teacup::net {
@@ -14,29 +15,15 @@ using abi::GatewayState;
 struct GatewayTable {
   Mutex lock{LockRank::kGateway};
   TcpConnection* connections[abi::kGatewaySlots] = {};  // counted
+  // Slots that the machine may begin, and which of them it has begun.
+  u32 free[abi::kGatewaySlots - abi::kFirstOutSlot];
+  u32 free_count = 0;
+  bool begun[abi::kGatewaySlots - abi::kFirstOutSlot] = {};
+  Mutex datagram_locks[2] = {Mutex(LockRank::kGateway), Mutex(LockRank::kGateway)};
 };
 
 GatewayTable* table() {
   return root<GatewayTable>(Root::kGateway);
-}
-
-void ring_doorbell() {
-  abi::Gateway& gateway = abi::gateway();
-  gateway.doorbell.fetch_add(1, std::memory_order_seq_cst);
-  if (gateway.broker_sleeping.load(std::memory_order_seq_cst) != 0) gate::futex_wake(gateway.doorbell, 1);
-}
-
-void post(u32 index) {
-  abi::gateway().to_broker.post(index);
-  ring_doorbell();
-}
-
-IpName name_from(const abi::GatewayName& shared) {
-  IpName name;
-  memcpy(name.address.bytes, shared.address, sizeof name.address.bytes);
-  name.port = shared.port;
-  name.scope = shared.scope;
-  return name;
 }
 
 // Who in the machine serves a published port: a listener of the peer's family, or of the other.
@@ -51,7 +38,7 @@ Ref<TcpListener> find_listener(const IpName& from, IpName& to) {
 }
 
 Result<void> let_in(u32 index, abi::GatewaySlot& slot) {
-  IpName from = name_from(slot.from), to = name_from(slot.to);
+  IpName from = name_from_gateway(slot.from), to = name_from_gateway(slot.to);
   Ref<TcpListener> listener = find_listener(from, to);
   if (!listener) return Errno::CONNREFUSED;
   // A peer of IPv6 that is served over IPv4 has a name there too: the machine's, as if a proxy stood there.
@@ -75,20 +62,34 @@ void take_offer(u32 index, abi::GatewaySlot& slot) {
   if (let_in(index, slot).ok()) return;
   slot.out.ended.store(abi::kGatewayReset, std::memory_order_release);
   slot.state.store(GatewayState::kDetached, std::memory_order_seq_cst);
-  post(index);
+  gateway_post(index);
+}
+
+// Its connection; null: none any more. What the broker gave back can be begun again.
+Ref<TcpConnection> connection_of(u32 index, const abi::GatewaySlot& slot) {
+  GatewayTable& state = *table();
+  LockGuard guard(state.lock);
+  if (TcpConnection* known = state.connections[index]; known != nullptr)
+    return Ref<TcpConnection>::share(known);
+  if (index < abi::kFirstOutSlot || !state.begun[index - abi::kFirstOutSlot]) return nullptr;
+  if (slot.state.load(std::memory_order_acquire) == GatewayState::kFree) {
+    state.begun[index - abi::kFirstOutSlot] = false;
+    state.free[state.free_count++] = index;
+  }
+  return nullptr;
 }
 
 void take_news(u32 index) {
+  if (index == abi::kNewsDatagrams) return gateway_take_datagrams();
   if (index >= abi::kGatewaySlots) return;
   abi::GatewaySlot& slot = abi::gateway().slots[index];
-  take_offer(index, slot);
-  Ref<TcpConnection> connection;
-  {
-    LockGuard guard(table()->lock);
-    if (TcpConnection* known = table()->connections[index]; known != nullptr)
-      connection = Ref<TcpConnection>::share(known);
-  }
+  if (index < abi::kFirstOutSlot) take_offer(index, slot);
+  Ref<TcpConnection> connection = connection_of(index, slot);
   if (!connection) return;
+  GatewayState state = slot.state.load(std::memory_order_acquire);
+  if (index >= abi::kFirstOutSlot && state == GatewayState::kFailed)
+    return connection->outside_refused(static_cast<Errno>(slot.error.load(std::memory_order_relaxed)));
+  if (index >= abi::kFirstOutSlot && state == GatewayState::kOpen) connection->outside_answered();
   u32 ended = slot.in.ended.load(std::memory_order_seq_cst);
   connection->outside_moved();
   if (ended == abi::kGatewayFin) connection->outside_finished();
@@ -97,16 +98,78 @@ void take_news(u32 index) {
 
 }  // namespace
 
+Mutex& gateway_datagram_lock(bool out) {
+  return table()->datagram_locks[out ? 1 : 0];
+}
+
+IpName name_from_gateway(const abi::GatewayName& shared) {
+  IpName name;
+  memcpy(name.address.bytes, shared.address, sizeof name.address.bytes);
+  name.port = shared.port;
+  name.scope = shared.scope;
+  return name;
+}
+
+abi::GatewayName name_for_gateway(const IpName& name) {
+  abi::GatewayName shared{};
+  memcpy(shared.address, name.address.bytes, sizeof shared.address);
+  shared.port = name.port;
+  shared.scope = name.scope;
+  return shared;
+}
+
+void gateway_post(u32 index) {
+  abi::Gateway& gateway = abi::gateway();
+  gateway.to_broker.post(index);
+  gateway.doorbell.fetch_add(1, std::memory_order_seq_cst);
+  if (gateway.broker_sleeping.load(std::memory_order_seq_cst) != 0) gate::futex_wake(gateway.doorbell, 1);
+}
+
 void gateway_start() {
   if (abi::boot_config().gateway == 0) return;
   auto created = make<GatewayTable>();
   KERNEL_ASSERT(created.ok());
+  GatewayTable& state = *created.value();
+  for (u32 slot = abi::kGatewaySlots; slot > abi::kFirstOutSlot; slot--)
+    state.free[state.free_count++] = slot - 1;
   set_root(Root::kGateway, created.value());
 }
 
 void gateway_news() {
   if (table() == nullptr) return;
   abi::gateway().to_guest.take(&take_news);
+}
+
+bool gateway_leads_to(const IpAddress& to) {
+  bool leads_out = (abi::boot_config().gateway & abi::kGatewayOut) != 0;
+  return leads_out && !to.is_loopback() && !to.is_any() && !to.is_multicast() && !to.is_broadcast();
+}
+
+bool gateway_is_resolver(const IpName& to) {
+  return (abi::boot_config().gateway & abi::kGatewayOut) != 0 && to.port == abi::kResolverPort &&
+         to.address == IpAddress::v4(abi::kResolverAddress);
+}
+
+Result<Ref<TcpConnection>> gateway_connect(Ref<TcpHub> client, const IpName& from, const IpName& to) {
+  auto connection =
+      TRY(TcpConnection::create(std::move(client), from, TRY(make_ref<TcpHub>()), Ref<Binding>{}, to));
+  GatewayTable& state = *table();
+  LockGuard guard(state.lock);
+  if (state.free_count == 0) return Errno::NOBUFS;
+  u32 index = state.free[--state.free_count];
+  state.begun[index - abi::kFirstOutSlot] = true;
+  abi::GatewaySlot& slot = abi::gateway().slots[index];
+  slot.in.clear();
+  slot.out.clear();
+  slot.from = name_for_gateway(from);
+  slot.to = name_for_gateway(to);
+  connection->lead_outside(TcpConnection::kServer, index);
+  connection->ref();
+  state.connections[index] = connection.get();
+  slot.state.store(GatewayState::kAsked, std::memory_order_seq_cst);
+  guard.unlock();
+  gateway_post(index);
+  return connection;
 }
 
 // Nearly always there are bytes to fetch, or room, and the bit says it. The slot's words are written with the
@@ -126,10 +189,10 @@ void gateway_tell(TcpConnection& connection) {
       slot.state.store(GatewayState::kDetached, std::memory_order_seq_cst);
     }
     guard.unlock();
-    post(index);
+    gateway_post(index);
     return;
   }
-  post(index);
+  gateway_post(index);
 }
 
 void gateway_settle_listening(u16 port) {
@@ -153,7 +216,7 @@ void gateway_set_listening(u16 port, bool listening) {
     changed |=
         published.listening.exchange(listening ? 1 : 0, std::memory_order_seq_cst) != (listening ? 1 : 0);
   }
-  if (changed) post(abi::kNewsListeners);
+  if (changed) gateway_post(abi::kNewsListeners);
 }
 
 }  // namespace teacup::net

@@ -13,9 +13,19 @@
 namespace teacup::net {
 
 class TcpConnection;
+class TcpHub;
+struct Datagram;
 
 // Creates the table of connections, if the machine has a gateway. Once.
 void gateway_start();
+// Whether packets to an address go to the broker, which lets them out or not.
+bool gateway_leads_to(const IpAddress& to);
+// The nameserver that the broker is, while nobody in the machine serves there.
+bool gateway_is_resolver(const IpName& to);
+// A connection in SYN_SENT whose other side is outside. ENOBUFS: there are too many.
+Result<Ref<TcpConnection>> gateway_connect(Ref<TcpHub> client, const IpName& from, const IpName& to);
+// Takes the datagram over; lost if there is no room. `wants_errors`: its sender is told what became of it.
+void gateway_send(Datagram* datagram, bool wants_errors);
 // Takes the broker's news. By any task; with no lock held.
 void gateway_news();
 // The machine's side of `connection` has done something that the broker should see.

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "kernel/abi/boot.h"
 #include "kernel/base/memory.h"
 
 namespace teacup::net {
 
 namespace {
+
+constexpr u32 kUp = abi::kIFF_UP | abi::kIFF_RUNNING;
 
 constexpr Interface kLoopback = {"lo",
                                  1,
@@ -16,6 +19,12 @@ constexpr Interface kLoopback = {"lo",
                                  1000,
                                  {127, 0, 0, 1},
                                  8};
+
+constexpr Interface kDownLoopback = [] {
+  Interface down = kLoopback;
+  down.flags &= ~kUp;
+  return down;
+}();
 
 struct InterfaceRequest {  // struct ifreq
   char name[16];
@@ -46,7 +55,10 @@ Result<s64> list_interfaces(GuestAddress argument) {
   InterfaceRequest one{};
   memcpy(one.name, kLoopback.name.data(), kLoopback.name.size());
   set_address(one, kLoopback.v4);
-  if (list.buffer == 0) {
+  // It lists those that have an address.
+  if (!is_loopback_up()) {
+    list.size = 0;
+  } else if (list.buffer == 0) {
     list.size = sizeof one;
   } else if (list.size >= static_cast<s32>(sizeof one)) {
     TRY(copy_to_guest(list.buffer, &one, sizeof one));
@@ -61,7 +73,11 @@ Result<s64> list_interfaces(GuestAddress argument) {
 }  // namespace
 
 const Interface& loopback_interface() {
-  return kLoopback;
+  return is_loopback_up() ? kLoopback : kDownLoopback;
+}
+
+bool is_loopback_up() {
+  return abi::boot_config().network != abi::NetworkMode::kNone;
 }
 
 Result<s64> interface_ioctl(u32 command, GuestAddress argument, int family) {
@@ -81,11 +97,12 @@ Result<s64> interface_ioctl(u32 command, GuestAddress argument, int family) {
   bool inet_only = command == abi::kSIOCGIFADDR || command == abi::kSIOCGIFDSTADDR ||
                    command == abi::kSIOCGIFBRDADDR || command == abi::kSIOCGIFNETMASK;
   if (inet_only && family != abi::kAF_INET) return Errno::NOTTY;
+  if (inet_only && !is_loopback_up()) return Errno::ADDRNOTAVAIL;
   memset(request.bytes, 0, sizeof request.bytes);
   constexpr u8 kNone[4] = {0, 0, 0, 0}, kMask[4] = {255, 0, 0, 0};
   switch (command) {
     case abi::kSIOCGIFFLAGS:
-      request.flags = static_cast<s16>(kLoopback.flags);
+      request.flags = static_cast<s16>(loopback_interface().flags);
       break;
     case abi::kSIOCGIFADDR:
     case abi::kSIOCGIFDSTADDR:

@@ -16,6 +16,8 @@ struct Interface {
   u8 v4_bits;
 };
 const Interface& loopback_interface();
+// False: --network none; it has no addresses then.
+bool is_loopback_up();
 
 // SIOCGIF*. ENOTTY: none of these; ENODEV; EPERM: nothing can be set.
 Result<s64> interface_ioctl(u32 command, GuestAddress argument, int family);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "kernel/base/memory.h"
+#include "net/gateway.h"
+#include "net/interfaces.h"
 
 namespace teacup::net {
 
@@ -114,13 +116,19 @@ Address address_from(const IpName& name, int family) {
 // --- The machine's addresses: those of lo.
 
 bool is_own_address(const IpAddress& address) {
-  return address.is_loopback() && !address.is_broadcast();
+  return is_loopback_up() && address.is_loopback() && !address.is_broadcast();
 }
 
 Result<IpAddress> source_for(const IpAddress& to) {
   int family = to.is_v4() ? abi::kAF_INET : abi::kAF_INET6;
+  if (!is_loopback_up()) return Errno::NETUNREACH;
   if (!to.is_loopback() && !to.is_any()) return Errno::NETUNREACH;
   return IpAddress::loopback(family);
+}
+
+Result<IpAddress> source_for_outside(const IpAddress& to) {
+  if (!gateway_leads_to(to)) return source_for(to);
+  return IpAddress::loopback(to.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
 }
 
 }  // namespace teacup::net

@@ -45,5 +45,7 @@ Address address_from(const IpName& name, int family);
 bool is_own_address(const IpAddress& address);
 // Where packets to `to` come from. ENETUNREACH: there is no way.
 Result<IpAddress> source_for(const IpAddress& to);
+// The same for TCP and UDP, which may lead out of the machine (net/gateway.h).
+Result<IpAddress> source_for_outside(const IpAddress& to);
 
 }  // namespace teacup::net

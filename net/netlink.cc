@@ -152,8 +152,8 @@ Result<void> NetlinkSocket::handle(const abi::NlMsgHdr& header, std::span<const 
       answered = true;
     }
   } else if (dump) {
-    if (header.type == abi::kRTM_GETADDR) write_addresses(out, family, flags);
-    if (header.type == abi::kRTM_GETROUTE) write_routes(out, family, flags);
+    if (header.type == abi::kRTM_GETADDR && is_loopback_up()) write_addresses(out, family, flags);
+    if (header.type == abi::kRTM_GETROUTE && is_loopback_up()) write_routes(out, family, flags);
     if (header.type == abi::kRTM_GETRULE) write_rules(out, family, flags);
     answered = true;
   } else if (header.type == abi::kRTM_GETROUTE) {

@@ -9,8 +9,9 @@ void write_link(Writer& out, u16 flags) {
   const Interface& lo = loopback_interface();
   constexpr u8 kNoAddress[6] = {};
   constexpr u64 kNoStatistics[24] = {};
-  out.begin(abi::kRTM_NEWLINK, flags,
-            abi::IfInfoMsg{0, 0, lo.type, lo.index, lo.flags | abi::kIFF_LOWER_UP, 0});
+  out.begin(
+      abi::kRTM_NEWLINK, flags,
+      abi::IfInfoMsg{0, 0, lo.type, lo.index, lo.flags | (is_loopback_up() ? abi::kIFF_LOWER_UP : 0), 0});
   out.text(abi::kIFLA_IFNAME, lo.name);
   out.number(abi::kIFLA_TXQLEN, lo.queue_length);
   u8 unknown = 0;

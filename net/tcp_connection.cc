@@ -289,6 +289,15 @@ void TcpConnection::outside_finished() {
   (void)shutdown(outside_, false, true);
 }
 
+// More than once is fine.
+void TcpConnection::outside_answered() {
+  if (state(kClient) == abi::kTCP_SYN_SENT && establish()) wake_all(kClient);
+}
+
+void TcpConnection::outside_refused(Errno error) {
+  if (state(kClient) == abi::kTCP_SYN_SENT) refuse(error);
+}
+
 void TcpConnection::tell_outside() {
   gateway_tell(*this);
 }

@@ -79,7 +79,9 @@ class TcpConnection : public RefCounted<TcpConnection> {
   u32 slot() const { return slot_; }
   // The broker has read some of what was sent, has written something, or both.
   void outside_moved();
-  void outside_finished();  // it sends no more
+  void outside_finished();            // it sends no more
+  void outside_answered();            // it was reached
+  void outside_refused(Errno error);  // it was not
   void outside_reset() { close(outside_, true); }
   // What the machine's side has done with its end.
   bool is_closed_here() const { return sides_[1 - outside_].has(kClosed); }

@@ -275,7 +275,7 @@ Result<void> TcpSocket::start_connecting_locked(const Address& address) {
   if (to.address.is_any())
     to.address = IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
   if (to.address.is_multicast() || to.address.is_broadcast()) return Errno::NETUNREACH;
-  IpAddress source = TRY(source_for(to.address));
+  IpAddress source = TRY(source_for_outside(to.address));
   error_.store(0, std::memory_order_release);
   if (local_.address.is_any()) {
     local_.address = source;
@@ -305,7 +305,15 @@ Result<void> TcpSocket::reach_locked(const IpName& to) {
   } else {
     TRY(tcp_ports().set_remote(*binding_, local_, to));
   }
-  PortUser* user = tcp_ports().find(to, local_, true);
+  bool leads_out = gateway_leads_to(to.address);
+  PortUser* user = leads_out ? nullptr : tcp_ports().find(to, local_, true);
+  if (leads_out || (user == nullptr && gateway_is_resolver(to))) {
+    auto outside = TRY(gateway_connect(hub_, local_, to));
+    side_ = TcpConnection::kClient;
+    forget_connection_locked();
+    connection_.store(outside.leak(), std::memory_order_release);
+    return {};
+  }
   if (user == nullptr) return Errno::CONNREFUSED;
   auto listener = Ref<TcpListener>::adopt(static_cast<TcpListener*>(user));
   auto connection = TRY(listener->make_connection(hub_, local_, to));

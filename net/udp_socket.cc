@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernel/abi/process.h"
+#include "net/gateway.h"
 #include "net/udp_endpoint.h"
 
 namespace teacup::net {
@@ -147,7 +148,7 @@ Result<IpName> UdpSocket::target(const Address& address) const {
 Result<IpAddress> UdpSocket::source_of(const IpName& to) const {
   if (to.address.is_multicast())
     return IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
-  return source_for(to.address);
+  return protocol() == abi::kIPPROTO_UDP ? source_for_outside(to.address) : source_for(to.address);
 }
 
 void UdpSocket::disconnect_locked() {
@@ -277,11 +278,16 @@ Result<size_t> UdpSocket::transmit(SendRequest& request) {
 
 // Nobody there is what ICMP would say: a connected sender hears of it, at its next call.
 Result<void> UdpSocket::send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram) {
-  PortUser* user = ports_.find(to, from, false);
+  bool leads_out = gateway_leads_to(to.address);
+  PortUser* user = leads_out ? nullptr : ports_.find(to, from, false);
   if (user == nullptr) {
     const auto& stored = endpoint_->ip.stored;
     bool asked = to.address.is_v4() ? stored.get(abi::kIPPROTO_IP, abi::kIP_RECVERR) != 0
                                     : stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_RECVERR) != 0;
+    if (&ports_ == &udp_ports() && (leads_out || gateway_is_resolver(to))) {
+      gateway_send(datagram, connected || asked);
+      return {};
+    }
     if (asked) {
       endpoint_->refuse(datagram);
       return {};

@@ -85,7 +85,9 @@ void Broker::serve(pid_t machine) {
   machine_ = machine;
   streams_.start();
   workers_.start();
-  gateway_.start();
+  std::function<void(const std::string&)> say;
+  if (trace_fd_ >= 0) say = [this](const std::string& line) { print(trace_fd_, line + "\n"); };
+  gateway_.start(std::move(say));
   ring_thread_ = std::thread([this] { ring_loop(); });
   sigset_t set = taken_signals();
   reap();

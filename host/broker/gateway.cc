@@ -6,7 +6,11 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
 
 #include "host/broker/events.h"
 #include "kernel/abi/boot.h"
@@ -18,6 +22,7 @@ namespace {
 
 constexpr int kBatch = 32;                  // host sockets served before the machine is woken
 constexpr int kMostAccepted = 64;           // of one port, before others have their turn
+constexpr u64 kDatagramTag = u64{1} << 48;  // epoll data: a socket of Datagrams
 constexpr u64 kListenerTag = u64{1} << 32;  // epoll data: a published port; else a slot
 constexpr int kFlushPatience = 2000;        // ms without progress, at the end
 
@@ -44,15 +49,29 @@ void hang_up(int fd) {
 
 }  // namespace
 
+Gateway::Gateway(const MachineNetwork& options)
+    : options_(options),
+      policy_(options),
+      resolver_(policy_),
+      datagrams_(
+          policy_, resolver_, [this] { wake_machine(); },
+          [this](const abi::GatewayName& to) { denied(to, true); }) {}
+
+// A published UDP port's answers have to find out, too.
 u32 Gateway::flags() const {
-  return options_.published.empty() ? 0 : u32{abi::kGatewayIn};
+  bool answers = std::any_of(options_.published.begin(), options_.published.end(),
+                             [](const MachinePort& port) { return port.is_udp; });
+  return (options_.published.empty() ? 0 : u32{abi::kGatewayIn}) |
+         (answers || policy_.leads_out() ? u32{abi::kGatewayOut} : 0);
 }
 
 void Gateway::open() {
+  policy_.prepare();
   published_.open(options_.published);
 }
 
-void Gateway::start() {
+void Gateway::start(std::function<void(const std::string&)> say) {
+  say_ = std::move(say);
   if (flags() == 0) return;
   raise_descriptor_limit();
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
@@ -60,6 +79,10 @@ void Gateway::start() {
   connections_ = std::make_unique<HostConnection[]>(abi::kGatewaySlots);
   for (u32 i = 0; i < abi::kGatewaySlots; i++) connections_[i].set_index(i);
   for (u32 i = abi::kFirstOutSlot; i > 0; i--) free_.push_back(i - 1);
+  for (std::size_t i = 0; i < published_.count(); i++) {
+    if (published_.is_udp(i)) datagrams_.publish(published_.fd(i), published_.guest_port(i));
+  }
+  datagrams_.start(epoll_fd_, kDatagramTag);
   host_thread_ = std::thread([this] { host_loop(); });
   machine_thread_ = std::thread([this] { machine_loop(); });
 }
@@ -79,6 +102,8 @@ void Gateway::settle(u32 index, HostConnection::Outcome outcome, bool& news) {
     std::lock_guard guard(free_mutex_);
     free_.push_back(index);
   }
+  // The machine may begin it again.
+  if (outcome.over && index >= abi::kFirstOutSlot) outcome.news = true;
   if (!outcome.news) return;
   abi::gateway().to_guest.post(index);
   news = true;
@@ -94,7 +119,9 @@ void Gateway::host_loop() {
     bool news = false;
     for (int i = 0; i < count; i++) {
       u64 what = events[i].data.u64;
-      if (what >= kListenerTag) {
+      if (what >= kDatagramTag) {
+        datagrams_.ready(what - kDatagramTag);
+      } else if (what >= kListenerTag) {
         accept_all(what - kListenerTag, news);
       } else {
         u32 index = static_cast<u32>(what);
@@ -154,8 +181,64 @@ void Gateway::machine_loop() {
 }
 
 void Gateway::take_news(u32 index, bool& news) {
+  if (index >= abi::kFirstOutSlot && index < abi::kGatewaySlots && connections_[index].is_asked())
+    return begin_out(index, news);
   if (index < abi::kGatewaySlots) return settle(index, connections_[index].news(), news);
+  if (index == abi::kNewsDatagrams) datagrams_.take();
   if (index == abi::kNewsListeners) published_.follow(epoll_fd_, kListenerTag);
+}
+
+// What is asked for was copied out before it is looked at.
+void Gateway::begin_out(u32 index, bool& news) {
+  const abi::GatewayName to = abi::gateway().slots[index].to;
+  Destination destination = policy_.judge(to, false);
+  bool connecting = false;
+  int error = destination.error;
+  int fd = -1;
+  if (destination.kind == Destination::Kind::kDenied) {
+    denied(to, false);
+  } else {
+    fd = connect_to(destination, connecting);
+    error = errno;
+  }
+  if (fd < 0) {
+    connections_[index].refuse(error);
+  } else {
+    connections_[index].begin(fd, epoll_fd_, connecting);
+  }
+  settle(index, {true, false}, news);
+  // It may have been given up meanwhile.
+  settle(index, connections_[index].news(), news);
+}
+
+// -1: errno.
+int Gateway::connect_to(const Destination& to, bool& connecting) {
+  if (to.kind == Destination::Kind::kResolver) return resolver_.open_stream();
+  sockaddr_un name{};
+  const sockaddr* raw = to.address.raw();
+  socklen_t length = to.address.length;
+  int family = to.address.family();
+  if (to.kind == Destination::Kind::kUnix) {
+    family = name.sun_family = AF_UNIX;
+    std::strncpy(name.sun_path, to.unix_path.c_str(), sizeof name.sun_path - 1);
+    raw = reinterpret_cast<const sockaddr*>(&name);
+    length = sizeof name;
+  }
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  if (connect(fd, raw, length) == 0) return fd;
+  connecting = errno == EINPROGRESS;
+  if (connecting) return fd;
+  // What a path says (nobody there, not allowed, full) is no error of an address.
+  int error = family == AF_UNIX ? ECONNREFUSED : errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
+void Gateway::denied(const abi::GatewayName& to, bool is_udp) {
+  if (say_)
+    say_("network: " + SocketAddress::from_name(to).text() + (is_udp ? "/udp" : "") + " is not let out");
 }
 
 // As the host's kernel would go on sending what a process left behind; for a peer that takes nothing, not

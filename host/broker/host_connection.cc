@@ -31,42 +31,72 @@ int pieces(u8* ring, u64 offset, u64 size, iovec (&into)[2]) {
 
 }  // namespace
 
-void HostConnection::reset() {
-  in_finished_ = out_finished_ = in_stalled_ = out_blocked_ = false;
-  armed_ = 0;
+// The slot is this connection's from now on.
+void HostConnection::take_socket(int fd, int epoll_fd, u32 events) {
+  busy_ = true;
+  connecting_ = in_finished_ = out_finished_ = in_stalled_ = out_blocked_ = false;
   in_head_ = in_base_ = out_tail_ = furthest_ = 0;
-  for (abi::GatewayRing* ring : {&slot().in, &slot().out}) {
-    ring->at.head.store(0, std::memory_order_relaxed);
-    ring->at.base.store(0, std::memory_order_relaxed);
-    ring->at.tail.store(0, std::memory_order_relaxed);
-    ring->ended.store(abi::kGatewayRuns, std::memory_order_relaxed);
-    ring->waits_for_room.store(0, std::memory_order_relaxed);
-  }
+  fd_ = fd;
+  epoll_fd_ = epoll_fd;
+  if (fd_ < 0) return;
+  int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  epoll_event event{};
+  event.events = armed_ = events;
+  event.data.u64 = index_;
+  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd_, &event);
 }
 
 void HostConnection::offer(int fd, int epoll_fd, const SocketAddress& peer, u16 guest_port) {
   std::lock_guard guard(mutex_);
-  int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  fd_ = fd;
-  epoll_fd_ = epoll_fd;
-  busy_ = true;
-  reset();
+  slot().in.clear();
+  slot().out.clear();
   slot().from = peer.name();
   slot().to = {};
   slot().to.port = guest_port;
   slot().state.store(GatewayState::kOffered, std::memory_order_seq_cst);
-  epoll_event event{};
-  event.events = armed_ = EPOLLIN;
-  event.data.u64 = index_;
-  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd_, &event);
+  take_socket(fd, epoll_fd, EPOLLIN);
+}
+
+bool HostConnection::is_asked() {
+  std::lock_guard guard(mutex_);
+  return !busy_ && slot().state.load(std::memory_order_seq_cst) == GatewayState::kAsked;
+}
+
+void HostConnection::begin(int fd, int epoll_fd, bool connecting) {
+  std::lock_guard guard(mutex_);
+  take_socket(fd, epoll_fd, connecting ? EPOLLOUT : EPOLLIN);
+  connecting_ = connecting;
+  GatewayState asked = GatewayState::kAsked;
+  if (!connecting) slot().state.compare_exchange_strong(asked, GatewayState::kOpen);
+}
+
+void HostConnection::refuse(int error) {
+  Outcome outcome;
+  std::lock_guard guard(mutex_);
+  take_socket(-1, -1, 0);
+  connecting_ = true;
+  fail(error, outcome);
+}
+
+void HostConnection::finish_connecting(Outcome& outcome) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return fail(error, outcome);
+  connecting_ = false;
+  outcome.news = true;
+  GatewayState asked = GatewayState::kAsked;
+  slot().state.compare_exchange_strong(asked, GatewayState::kOpen);
 }
 
 HostConnection::Outcome HostConnection::ready(u32 events) {
   Outcome outcome;
   std::lock_guard guard(mutex_);
   if (fd_ < 0) return outcome;
-  if ((events & EPOLLERR) != 0) {
+  if (connecting_) {
+    finish_connecting(outcome);
+  } else if ((events & EPOLLERR) != 0) {
     int error = 0;
     socklen_t size = sizeof error;
     getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -80,7 +110,12 @@ HostConnection::Outcome HostConnection::ready(u32 events) {
 HostConnection::Outcome HostConnection::news() {
   Outcome outcome;
   std::lock_guard guard(mutex_);
-  if (!busy_) return outcome;
+  if (!busy_) {
+    // Given up before it was begun.
+    bool left = slot().state.load(std::memory_order_seq_cst) == GatewayState::kDetached;
+    if (left && index_ >= abi::kFirstOutSlot) leave(outcome);
+    return outcome;
+  }
   bool was_stalled = std::exchange(in_stalled_, false);
   advance(was_stalled, outcome);
   return outcome;
@@ -89,10 +124,10 @@ HostConnection::Outcome HostConnection::news() {
 void HostConnection::advance(bool readable, Outcome& outcome) {
   bool left = slot().state.load(std::memory_order_seq_cst) == GatewayState::kDetached;
   if (left) in_stalled_ = true;  // for good: nobody reads any more
-  if (fd_ >= 0) pump_out(outcome);
-  if (fd_ >= 0 && readable) pump_in(outcome);
+  if (fd_ >= 0 && !connecting_) pump_out(outcome);
+  if (fd_ >= 0 && readable && !connecting_) pump_in(outcome);
   if (left) leave(outcome);
-  if (fd_ >= 0) arm();
+  if (fd_ >= 0 && !connecting_) arm();
 }
 
 // From the host into the machine, as much as there is room for.
@@ -171,25 +206,29 @@ void HostConnection::pump_out(Outcome& outcome) {
 
 // The host's side is gone. The machine learns why.
 void HostConnection::fail(int error, Outcome& outcome) {
-  close(fd_);
+  if (fd_ >= 0) close(fd_);
   fd_ = -1;
-  slot().error.store(static_cast<u32>(error), std::memory_order_relaxed);
-  slot().in.ended.store(abi::kGatewayReset, std::memory_order_seq_cst);
+  slot().error.store(static_cast<u32>(error), std::memory_order_release);
+  GatewayState asked = GatewayState::kAsked;
+  if (connecting_) {
+    slot().state.compare_exchange_strong(asked, GatewayState::kFailed);
+  } else {
+    slot().in.ended.store(abi::kGatewayReset, std::memory_order_seq_cst);
+  }
   outcome.news = true;
 }
 
 // The machine's side is gone: what it left is written still, unless it said that it is not to be.
 void HostConnection::leave(Outcome& outcome) {
   bool reset = slot().out.ended.load(std::memory_order_seq_cst) == abi::kGatewayReset;
-  if (fd_ >= 0 && !reset && !out_finished_) return;
+  if (fd_ >= 0 && !reset && !out_finished_ && !connecting_) return;
   if (fd_ >= 0) {
     linger now{1, 0};
     if (reset) setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     close(fd_);
     fd_ = -1;
   }
-  if (!busy_) return;
-  busy_ = false;
+  busy_ = connecting_ = false;
   give_back_memory();
   slot().state.store(GatewayState::kFree, std::memory_order_seq_cst);
   outcome.over = true;
@@ -219,7 +258,7 @@ void HostConnection::arm() {
 bool HostConnection::flush() {
   Outcome outcome;
   std::lock_guard guard(mutex_);
-  if (fd_ < 0) return false;
+  if (fd_ < 0 || connecting_) return false;
   out_blocked_ = false;
   pump_out(outcome);
   return fd_ >= 0 && out_blocked_ && has_output();

@@ -18,6 +18,12 @@ class HostConnection {
   // A host connection for a port of the machine: offers it. The slot is free.
   void offer(int fd, int epoll_fd, const SocketAddress& peer, u16 guest_port);
 
+  // A connection out of the machine: connected, or on its way (`connecting`). Or it could not be begun.
+  void begin(int fd, int epoll_fd, bool connecting);
+  void refuse(int error);
+  // The machine asks for one that was not begun yet.
+  bool is_asked();
+
   // What one call came to.
   struct Outcome {
     bool news = false;  // for the machine
@@ -32,7 +38,8 @@ class HostConnection {
   int fd() const { return fd_; }
 
  private:
-  void reset();
+  void take_socket(int fd, int epoll_fd, u32 events);
+  void finish_connecting(Outcome& outcome);
   void advance(bool readable, Outcome& outcome);
   void pump_in(Outcome& outcome);
   void pump_out(Outcome& outcome);
@@ -47,7 +54,8 @@ class HostConnection {
   u32 index_ = 0;
   int epoll_fd_ = -1;
   int fd_ = -1;
-  bool busy_ = false;         // the slot is a connection's
+  bool busy_ = false;  // the slot is a connection's
+  bool connecting_ = false;
   bool in_finished_ = false;  // the host's peer sends no more
   bool out_finished_ = false;
   bool in_stalled_ = false;   // the ring is full

@@ -25,6 +25,7 @@ class PublishedPorts {
 
   std::size_t count() const { return ports_.size(); }
   int fd(std::size_t index) const { return ports_[index].fd; }
+  bool is_udp(std::size_t index) const { return ports_[index].is_udp; }
   u16 guest_port(std::size_t index) const { return ports_[index].guest_port; }
 
  private:

@@ -25,8 +25,36 @@ struct MachinePort {
   std::string text;  // as it was typed
 };
 
+// --allow-net: where the machine may connect to.
+struct MachineDestination {
+  std::string host;        // a name, in lower case; "*.example.com" for all under it; or an address in digits
+  int prefix = -1;         // of an address: so many bits of it count; -1: it is a name
+  std::uint16_t port = 0;  // 0: all
+};
+
+// --hosts: what a name stands for in the machine.
+struct MachineHost {
+  std::string name;     // in lower case
+  std::string address;  // in digits
+};
+
+// --connect: a name of the machine's whose port is something on the host.
+struct MachineService {
+  std::string name;
+  std::uint16_t port = 0;
+  std::string unix_path;  // else:
+  std::string host;       // address or name, as the host knows it
+  std::uint16_t host_port = 0;
+  std::string text;  // as it was typed
+};
+
 struct MachineNetwork {
+  bool has_loopback = true;
+  bool allow_all = false;  // --network host-proxy
   std::vector<MachinePort> published;
+  std::vector<MachineDestination> allowed;
+  std::vector<MachineHost> hosts;
+  std::vector<MachineService> services;
 };
 
 struct MachineOptions {

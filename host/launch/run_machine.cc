@@ -93,7 +93,7 @@ void put_volumes(Arena& arena, abi::BootConfig& config, const std::vector<abi::B
 
 // The boot configuration, into the arena. Host directories become roots of the broker's host file service.
 void write_config(Arena& arena, const MachineOptions& options, const Image& image, HostFiles& host_files,
-                  u32 gateway) {
+                  const Gateway& gateway) {
   ArenaHeader& header = teacup::arena();
   u64 offset = 0;
   abi::BootConfig& config = arena.reserve_object<abi::BootConfig>(offset);
@@ -115,7 +115,9 @@ void write_config(Arena& arena, const MachineOptions& options, const Image& imag
   config.debug = (options.gdb_folder || options.perf_map ? u32{abi::kDebugMaps} : 0) |
                  (options.perf_map ? u32{abi::kDebugAnonymousText} : 0) |
                  (options.crash_report ? u32{abi::kDebugCrashes} : 0);
-  config.gateway = gateway;
+  config.network = options.network.has_loopback ? abi::NetworkMode::kLoopback : abi::NetworkMode::kNone;
+  config.gateway = gateway.flags();
+  config.hosts = arena.put(gateway.hosts_text());
   config.image_kind = static_cast<u32>(image.kind);
   if (getrandom(config.random_seed, sizeof config.random_seed, 0) != sizeof config.random_seed) {
     throw LaunchError("no random bytes from the host (getrandom)");
@@ -172,10 +174,10 @@ std::unique_ptr<importer::Importer> start_importer(const std::string& path, cons
   header.events_offset = events_room;
   describe_image(image);
   Gateway gateway(options.network);
-  write_config(arena, options, image, host_files, gateway.flags());
+  gateway.open();
+  write_config(arena, options, image, host_files, gateway);
   std::vector<int> image_fds;
   if (image.kind != abi::ImageKind::kHostDirectory) image_fds.push_back(image.fd);
-  gateway.open();
   Broker broker(options, host_files, gateway, image, importer.get());
   broker.prepare();
   pid_t machine = start_template(arena, image_fds);

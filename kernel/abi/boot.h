@@ -64,6 +64,7 @@ struct BootConfig {
   u32 debug;       // abi::DebugFlags: reports for debuggers (abi/debug.h)
   u32 image_kind;  // ImageKind of images[0]; for kHostDirectory volumes[0] with guest_path "/" is the root
   NetworkMode network;
+  BootString hosts;    // more lines of /etc/hosts
   u32 gateway;         // GatewayFlags; 0: nothing comes in or goes out
   u8 random_seed[32];  // for AT_RANDOM, /dev/urandom, getrandom
   u64 boot_realtime;   // ns, when the machine was started

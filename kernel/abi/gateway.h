@@ -43,6 +43,15 @@ struct GatewayRing {
   std::atomic<u32> ended;           // GatewayEnd, after the last byte: the writer's
   std::atomic<u32> waits_for_room;  // the writer wants news of what is read
   u8 pad_[32];
+
+  // For a new connection; by whoever begins it.
+  void clear() {
+    at.head.store(0, std::memory_order_relaxed);
+    at.base.store(0, std::memory_order_relaxed);
+    at.tail.store(0, std::memory_order_relaxed);
+    ended.store(kGatewayRuns, std::memory_order_relaxed);
+    waits_for_room.store(0, std::memory_order_relaxed);
+  }
 };
 
 struct GatewayName {
@@ -101,6 +110,21 @@ struct PublishedPort {
 };
 inline constexpr u32 kMaxPublished = 1024;
 
+// Datagrams travel in one ring each way, whole or not at all: a head, the data, up to 8 bytes' alignment.
+// What finds no room is lost, as UDP has it. With `error`, there are no data: what was sent from `to` to
+// `from` met this errno.
+struct DatagramHead {
+  u32 size;   // of the data
+  u32 error;  // out of the machine: not 0 if the sender wants to hear of errors
+  GatewayName from, to;
+  u64 whole() const { return (sizeof(DatagramHead) + u64{size} + 7) & ~u64{7}; }
+};
+inline constexpr u32 kLargestDatagram = 65535;
+
+// The machine's nameserver, unless somebody in the machine serves there: the broker answers.
+inline constexpr u8 kResolverAddress[4] = {127, 0, 0, 53};
+inline constexpr u16 kResolverPort = 53;
+
 struct Gateway {
   NewsBoard to_broker;
   std::atomic<u32> doorbell;         // counts news to the broker, which sleeps on it
@@ -108,14 +132,23 @@ struct Gateway {
   NewsBoard to_guest;
   u32 published_count;
   PublishedPort published[kMaxPublished];
+  RingPositions datagrams_in;   // host to guest
+  RingPositions datagrams_out;  // guest to host
   GatewaySlot slots[kGatewaySlots];
 };
 inline constexpr u64 kGatewayRings = kGatewayOffset + 2 * MiB;
 static_assert(sizeof(Gateway) <= kGatewayRings - kGatewayOffset);
-static_assert(kGatewayRings + 2 * kGatewayRingSize * kGatewaySlots <= kGatewayOffset + kGatewaySize);
+inline constexpr u64 kDatagramRings = kGatewayRings + 2 * kGatewayRingSize * kGatewaySlots;
+static_assert(kDatagramRings + 2 * kGatewayRingSize <= kGatewayOffset + kGatewaySize);
 
 inline Gateway& gateway() {
   return arena_at<Gateway>(kGatewayOffset);
+}
+inline u8* datagram_in_ring() {
+  return &arena_at<u8>(kDatagramRings);
+}
+inline u8* datagram_out_ring() {
+  return datagram_in_ring() + kGatewayRingSize;
 }
 inline u8* gateway_in_ring(u32 slot) {
   return &arena_at<u8>(kGatewayRings + slot * 2 * kGatewayRingSize);

@@ -5,6 +5,7 @@ import re
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -267,8 +268,8 @@ while served < 300:
             self.assertEqual(guest.finish().status, 0)
 
     def test_busy_ports_are_errors(self):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
+        port = free_port()
+        with socket.create_server(("127.0.0.1", port)):
             result = harness.run("true", options=["-p", f"127.0.0.1:{port}:80"])
         self.assertEqual(result.status, 125)
         self.assertIn(f"127.0.0.1 port {port} is taken", result.err)
@@ -278,11 +279,335 @@ while served < 300:
             self.assertEqual(harness.run("true", options=["-p", f"{port}:80"]).status, 125)
         self.assertEqual(harness.run("true", options=["-p", f"{port}:80"]).status, 0)
 
+    def test_datagrams(self):
+        port = free_port()
+        with Guest("""
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 7000))
+print("ready", flush=True)
+for _ in range(3):
+    data, peer = server.recvfrom(65536)
+    server.sendto(data.upper(), peer)
+""", ["-p", f"{port}:7000/udp"]) as guest:
+            self.assertEqual(guest.line(), "ready")
+            for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")):
+                with socket.socket(family, socket.SOCK_DGRAM) as client:
+                    client.settimeout(harness.TIMEOUT)
+                    client.sendto(b"x" * 9000, (host, port))
+                    self.assertEqual(client.recvfrom(65536)[0], b"X" * 9000)
+            self.assertEqual(guest.finish().status, 0)
+
     def test_bad_values(self):
-        for value in ("x:80", "80:0", "70000:1", "1-3:1-2", "80/sctp", "80:80/udp", "1.2.3:80:80", "999.1.1.1:1:1", ""):
+        for value in ("x:80", "80:0", "70000:1", "1-3:1-2", "80/sctp", "1.2.3:80:80", "999.1.1.1:1:1", ""):
             result = harness.run("true", options=["-p", value])
             self.assertEqual((result.status, result.out), (125, ""), value)
             self.assertIn("-p", result.err)
+
+
+def host_address():
+    """An address of this host that is not loopback's, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+        return None if address.startswith("127.") else address
+
+
+# What scripts in the machine share: one line for what each attempt came to.
+ATTEMPTS = """
+import errno, socket, struct, sys
+def attempt(what, action):
+    try:
+        print(what, action(), flush=True)
+    except socket.gaierror as error:
+        print(what, "no address", flush=True)
+    except OSError as error:
+        print(what, errno.errorcode[error.errno] if error.errno else "timeout", flush=True)
+def tcp(host, port):
+    with socket.create_connection((host, port), 10) as connection:
+        return connection.recv(100).decode()
+def udp(host, port, connected=True):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        if connected: client.connect((host, port))
+        client.send(b"hello") if connected else client.sendto(b"hello", (host, port))
+        return client.recv(100).decode()
+def addresses(name):
+    return sorted({entry[4][0] for entry in socket.getaddrinfo(name, 80)})
+def ask(name, kind=1, stream=False):
+    query = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0)
+    query += b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + struct.pack(">BHH", 0, kind, 1)
+    if stream:
+        with socket.create_connection(("127.0.0.53", 53), 10) as server:
+            server.sendall(struct.pack(">H", len(query)) + query)
+            answer = server.recv(struct.unpack(">H", server.recv(2))[0])
+    else:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.connect(("127.0.0.53", 53))
+            client.send(query)
+            answer = client.recv(512)
+    code, count = answer[3] & 15, answer[7]
+    return f"code {code}, {count} answers" + (", " + ".".join(map(str, answer[-4:])) if count else "")
+"""
+
+
+def attempts(body, options=()):
+    """The lines that a script in a machine prints, by their first word."""
+    result = harness.run("python3", "-c", ATTEMPTS + body, options=options, image=PYTHON)
+    if result.status != 0:
+        raise AssertionError(f"status {result.status}: {result.out} {result.err}")
+    return dict(line.split(" ", 1) for line in result.out.splitlines())
+
+
+class Server:
+    """Accepts on the host and says a word to each; counts."""
+
+    def __init__(self, listener, word):
+        self.listener, self.word, self.count = listener, word, 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.count += 1
+            connection.sendall(self.word)
+            connection.close()
+
+    @property
+    def port(self):
+        return self.listener.getsockname()[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def tcp_server(word, host="127.0.0.1"):
+    return Server(socket.create_server((host, 0)), word)
+
+
+class Out(unittest.TestCase):
+    """--connect, --hosts, --allow-net, --network"""
+
+    def test_connect(self):
+        with tempfile.TemporaryDirectory() as folder, tcp_server(b"tcp") as server:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(folder + "/socket")
+            listener.listen()
+            with Server(listener, b"unix"):
+                found = attempts("""
+attempt("named", lambda: tcp("service", 80))
+attempt("local", lambda: tcp("local", 5432))
+attempt("nobody", lambda: tcp("nobody", 1))
+attempt("other-port", lambda: tcp("service", 81))
+attempt("address", lambda: len(addresses("service")))
+attempt("dns", lambda: ask("service"))
+""", ["--connect", f"service:80=127.0.0.1:{server.port}", "--connect", f"local:5432=unix:{folder}/socket",
+      "--connect", f"nobody:1=unix:{folder}/missing"])
+        self.assertEqual(found, {"named": "tcp", "local": "unix", "nobody": "ECONNREFUSED", "other-port": "ECONNREFUSED",
+                                 "address": "1", "dns": "code 0, 1 answers, 198.18.1.1"})
+
+    def test_connect_to_another_machine(self):
+        port = free_port()
+        with Guest(SERVER + "connection, _ = listener.accept()\nconnection.sendall(b'other machine')",
+                   ["-p", f"127.0.0.1:{port}:7000"]) as guest:
+            self.assertEqual(guest.line(), "ready")
+            found = attempts('attempt("peer", lambda: tcp("peer", 7000))', ["--connect", f"peer:7000=localhost:{port}"])
+        self.assertEqual(found, {"peer": "other machine"})
+
+    def test_names(self):
+        found = attempts("""
+attempt("file", lambda: addresses("db"))
+attempt("upper", lambda: ask("DB"))
+attempt("stream", lambda: ask("db", stream=True))
+attempt("other-kind", lambda: ask("db", kind=28))
+attempt("unknown", lambda: ask("db.example"))
+attempt("resolver", lambda: open("/etc/resolv.conf").read().strip())
+""", ["--hosts", "db=10.1.2.3"])
+        self.assertEqual(found, {"file": "['10.1.2.3']", "upper": "code 0, 1 answers, 10.1.2.3",
+                                 "stream": "code 0, 1 answers, 10.1.2.3", "other-kind": "code 0, 0 answers",
+                                 "unknown": "code 3, 0 answers", "resolver": "nameserver 127.0.0.53"})
+
+    def test_own_nameserver(self):
+        found = attempts("""
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 53))
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.sendto(b"question", ("127.0.0.53", 53))
+attempt("asked", lambda: server.recv(100).decode())
+""", ["--hosts", "db=10.1.2.3"])
+        self.assertEqual(found, {"asked": "question"})
+
+    def test_only_what_is_allowed(self):
+        host = host_address()
+        if host is None:
+            self.skipTest("this host has no address but loopback's")
+        with tcp_server(b"yes", host) as server, tcp_server(b"no", host) as other, tempfile.NamedTemporaryFile() as trace:
+            ours = f"""
+attempt("allowed", lambda: tcp("{host}", {server.port}))
+attempt("other-port", lambda: tcp("{host}", {other.port}))
+attempt("own", lambda: tcp("127.0.0.1", {server.port}))
+"""
+            script = ours + f"""
+attempt("other-host", lambda: tcp("198.51.100.7", 80))
+attempt("datagram", lambda: udp("198.51.100.7", 80))
+"""
+            denied = {"other-port": "ECONNREFUSED", "other-host": "ENETUNREACH", "datagram": "ENETUNREACH",
+                      "own": "ECONNREFUSED"}
+            found = attempts(script, ["--allow-net", f"{host}:{server.port}", f"--trace={trace.name}"])
+            self.assertEqual(found, {"allowed": "yes", **denied})
+            lines = [line for line in trace.read().decode().splitlines() if line.startswith("network: ")]
+            self.assertEqual(lines, [f"network: {host}:{other.port} is not let out", "network: 198.51.100.7:80 is not let out",
+                                     "network: 198.51.100.7:80/udp is not let out"])
+            network = host.rsplit(".", 1)[0] + ".0/24"
+            found = attempts(script, ["--allow-net", network])
+            self.assertEqual((found["allowed"], found["other-port"], found["other-host"]), ("yes", "no", "ENETUNREACH"))
+            found = attempts(ours, ["--network", "host-proxy"])
+            self.assertEqual((found["allowed"], found["other-port"], found["own"]), ("yes", "no", "ECONNREFUSED"))
+
+    def test_datagrams_and_their_answers(self):
+        host = host_address()
+        if host is None:
+            self.skipTest("this host has no address but loopback's")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind((host, 0))
+
+            def serve():
+                for _ in range(2):
+                    data, peer = server.recvfrom(100)
+                    server.sendto(data + b" yourself", peer)
+
+            threading.Thread(target=serve, daemon=True).start()
+            found = attempts(f"""
+attempt("connected", lambda: udp("{host}", {server.getsockname()[1]}))
+attempt("unconnected", lambda: udp("{host}", {server.getsockname()[1]}, False))
+""", ["--allow-net", host])
+        self.assertEqual(found, {"connected": "hello yourself", "unconnected": "hello yourself"})
+
+    def test_a_refused_connection(self):
+        host = host_address()
+        if host is None:
+            self.skipTest("this host has no address but loopback's")
+        with socket.socket() as probe:
+            probe.bind((host, 0))  # taken, and nobody listens
+            port = probe.getsockname()[1]
+            found = attempts(f"""
+attempt("refused", lambda: tcp("{host}", {port}))
+client = socket.socket()
+client.setblocking(False)
+attempt("begun", lambda: client.connect(("{host}", {port})))
+import select
+select.select([], [client], [], 10)
+print("later", errno.errorcode[client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)])
+""", ["--allow-net", host])
+        self.assertEqual(found, {"refused": "ECONNREFUSED", "begun": "EINPROGRESS", "later": "ECONNREFUSED"})
+
+    def test_many_connections_out(self):
+        with tcp_server(b"w") as server:
+            found = attempts("""
+count = 0
+for _ in range(5):
+    held = [socket.create_connection(("s", 1)) for _ in range(60)]
+    count += sum(len(one.recv(1)) for one in held)
+    for one in held: one.close()
+print("count", count)
+""", ["--connect", f"s:1=127.0.0.1:{server.port}"])
+        self.assertEqual(found, {"count": "300"})
+
+    def test_no_network(self):
+        found = attempts("""
+attempt("bind", lambda: socket.create_server(("127.0.0.1", 0)))
+attempt("connect", lambda: tcp("127.0.0.1", 80))
+attempt("datagram", lambda: udp("127.0.0.1", 80))
+attempt("dns", lambda: addresses("example.com"))
+attempt("unix", lambda: len(socket.socketpair()))
+""", ["--network", "none"])
+        self.assertEqual(found, {"bind": "EADDRNOTAVAIL", "connect": "ENETUNREACH", "datagram": "ENETUNREACH",
+                                 "dns": "no address", "unix": "2"})
+
+    def test_bad_values(self):
+        for option, value in (("--allow-net", "1.2.3.4/33"), ("--allow-net", "a b"), ("--allow-net", "h:0"),
+                              ("--allow-net", "127.0.0.1:80"), ("--hosts", "a"), ("--hosts", "a=b"),
+                              ("--connect", "a=b:1"), ("--connect", "a:1=b"), ("--connect", "a:1=unix:x"),
+                              ("--connect", "a:1=no.such.name.invalid:1"), ("--network", "bridge")):
+            result = harness.run("true", options=[option, value])
+            self.assertEqual((result.status, result.out), (125, ""), (option, value))
+            self.assertIn(option, result.err)
+        self.assertEqual(harness.run("true", options=["--network", "none", "-p", "80"]).status, 125)
+
+
+# Everything a program could try; each line says what became of it.
+ESCAPES = """
+attempt("tcp", lambda: tcp(HOST, PORT))
+attempt("tcp6", lambda: tcp("2001:db8::1", 80))
+attempt("own", lambda: tcp("127.0.0.1", PORT))
+attempt("udp", lambda: udp(HOST, PORT))
+attempt("unconnected", lambda: udp(HOST, PORT, False))
+attempt("dns", lambda: addresses("example.com"))
+attempt("nameserver", lambda: ask("example.com"))
+attempt("abstract", lambda: socket.socket(socket.AF_UNIX).connect("\\0" + NAME))
+def opened(*kind):
+    with socket.socket(*kind) as made:
+        made.sendto(bytes(64), (HOST, 0) if kind[0] == socket.AF_INET else ("eth0", 0x800))
+        return "sent"
+attempt("raw", lambda: opened(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+attempt("ping", lambda: opened(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP))
+attempt("packet", lambda: opened(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+attempt("vsock", lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).connect((2, 1)))
+"""
+
+
+class Hermetic(unittest.TestCase):
+    """A machine that nothing was allowed reaches nothing."""
+
+    def check(self, found):
+        unreachable = ("ENETUNREACH", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "ECONNREFUSED", "EPERM",
+                       "EACCES", "ENODEV", "ENXIO", "no address")
+        for what, outcome in found.items():
+            self.assertIn(outcome, unreachable, what)
+        self.assertEqual((found["tcp"], found["udp"], found["own"]), ("ENETUNREACH", "ENETUNREACH", "ECONNREFUSED"))
+        self.assertEqual(len(found), 12)
+
+    def test_nothing_is_reached(self):
+        host = host_address() or "127.0.0.1"
+        name = f"teacup-test-{os.getpid()}"
+        abstract = socket.socket(socket.AF_UNIX)
+        abstract.bind("\0" + name)
+        abstract.listen()
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.bind(("0.0.0.0", 0))
+        datagrams.setblocking(False)
+        with tcp_server(b"escaped", "0.0.0.0") as server, Server(abstract, b"escaped") as local, datagrams:
+            target = host if host != "127.0.0.1" else "192.0.2.1"
+            self.check(attempts(f"HOST, PORT, NAME = {target!r}, {server.port}, {name!r}\n" + ESCAPES))
+            self.assertEqual((server.count, local.count), (0, 0))
+            with self.assertRaises(BlockingIOError):
+                datagrams.recv(1)
+
+    def test_no_packet_is_sent(self):
+        # In a network namespace of its own every packet is the machine's.
+        script = f"HOST, PORT, NAME = '198.51.100.1', 80, 'x'\n" + ESCAPES
+        inner = "ip link set lo up 2>/dev/null; \"$@\"; cat /proc/net/dev /proc/net/snmp"
+        words = ["unshare", "-rn", "sh", "-c", inner, "sh"] + harness.command("python3", "-c", ATTEMPTS + script, image=PYTHON)
+        if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode != 0:
+            self.skipTest("no network namespaces here")
+        result = subprocess.run(words, capture_output=True, text=True, timeout=harness.TIMEOUT)
+        output, counters = result.stdout.split("Inter-|", 1)
+        self.check(dict(line.split(" ", 1) for line in output.splitlines() if line))
+        loopback = next(line for line in counters.splitlines() if line.strip().startswith("lo:")).split()
+        self.assertEqual((loopback[2], loopback[10]), ("0", "0"))
+        ip, tcp, datagrams = ([line for line in counters.splitlines() if line.startswith(name)][1].split()
+                              for name in ("Ip:", "Tcp:", "Udp:"))
+        self.assertEqual((ip[10], tcp[5], datagrams[4]), ("0", "0", "0"))  # OutRequests, ActiveOpens, OutDatagrams
 
 
 if __name__ == "__main__":

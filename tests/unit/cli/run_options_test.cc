@@ -212,6 +212,32 @@ TEST_F(RunOptionsTest, DebuggersOptions) {
   EXPECT_EQ(good({"--crash-report=c"}).crash_report, "c");
 }
 
+TEST_F(RunOptionsTest, WaysOut) {
+  EXPECT_TRUE(good({}).network.has_loopback);
+  EXPECT_FALSE(good({"--network", "none"}).network.has_loopback);
+  EXPECT_TRUE(good({"--network", "host-proxy"}).network.allow_all);
+  const auto network = good({"--allow-net", "Example.com:443", "--allow-net", "10.0.0.0/8", "--allow-net",
+                             "[2001:db8::1]:80", "--allow-net", "2001:db8::2", "--hosts", "DB=::1",
+                             "--connect", "s:1=host:2", "--connect", "t:3=unix:/run/x"})
+                           .network;
+  ASSERT_EQ(network.allowed.size(), 4u);
+  EXPECT_EQ(network.allowed[0].host, "example.com");
+  EXPECT_EQ(network.allowed[0].prefix, -1);
+  EXPECT_EQ(network.allowed[0].port, 443);
+  EXPECT_EQ(network.allowed[1].host, "10.0.0.0");
+  EXPECT_EQ(network.allowed[1].prefix, 8);
+  EXPECT_EQ(network.allowed[1].port, 0);
+  EXPECT_EQ(network.allowed[2].host, "2001:db8::1");
+  EXPECT_EQ(network.allowed[2].port, 80);
+  EXPECT_EQ(network.allowed[3].prefix, 128);
+  EXPECT_EQ(network.hosts.at(0).name, "db");
+  EXPECT_EQ(network.services.at(0).host, "host");
+  EXPECT_EQ(network.services.at(0).host_port, 2);
+  EXPECT_EQ(network.services.at(1).unix_path, "/run/x");
+  EXPECT_THAT(refusal({"--allow-net", "127.0.0.1:80"}), HasSubstr("the machine itself"));
+  EXPECT_THAT(refusal({"--network", "none", "-p", "80"}), HasSubstr("leaves nothing"));
+}
+
 TEST_F(RunOptionsTest, PublishedPorts) {
   const auto ports = good({"-p", "8080:80", "--publish", "127.0.0.1:81:81", "-p", "90", "-p", "[::1]::91",
                            "-p", "10-12:20-22"})

@@ -1,0 +1,211 @@
+#include "host/broker/datagrams.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace teacup::host {
+
+namespace {
+
+constexpr std::size_t kMostPorts = 256;   // that send; the one not used for longest makes room
+constexpr std::size_t kMostPeers = 4096;  // of a port
+constexpr int kMostAtOnce = 64;           // datagrams of one socket, before others have their turn
+constexpr u64 kMask = abi::kGatewayRingSize - 1;
+constexpr std::size_t kShortAnswer = 512;  // of a nameserver, by UDP
+
+void copy_out(u64 position, void* to, u64 size) {
+  u64 first = std::min(size, abi::kGatewayRingSize - (position & kMask));
+  std::memcpy(to, abi::datagram_out_ring() + (position & kMask), first);
+  std::memcpy(static_cast<u8*>(to) + first, abi::datagram_out_ring(), size - first);
+}
+
+void copy_in(u64 position, const void* from, u64 size) {
+  u64 first = std::min(size, abi::kGatewayRingSize - (position & kMask));
+  std::memcpy(abi::datagram_in_ring() + (position & kMask), from, first);
+  std::memcpy(abi::datagram_in_ring(), static_cast<const u8*>(from) + first, size - first);
+}
+
+// What the machine calls a peer: not by an address that is its own, nor by one of a family that the server
+// does not have.
+abi::GatewayName name_of_peer(const SocketAddress& peer) {
+  abi::GatewayName name = peer.name();
+  bool is_v4 = SocketAddress::from_name(name).family() == AF_INET;
+  if (is_v4 && name.address[12] != 127) return name;
+  return SocketAddress::parse("198.18.0.1", peer.port())->name();
+}
+
+}  // namespace
+
+Datagrams::Name Datagrams::key(const abi::GatewayName& name) {
+  std::array<u8, 16> address;
+  std::copy(name.address, name.address + 16, address.begin());
+  return {address, name.port};
+}
+
+void Datagrams::start(int epoll_fd, u64 tag) {
+  std::lock_guard guard(mutex_);
+  epoll_fd_ = epoll_fd;
+  tag_ = tag;
+  for (auto& [number, port] : ports_) watch(port);
+}
+
+void Datagrams::watch(Port& port) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = tag_ + port.number;
+  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, port.fd, &event);
+}
+
+void Datagrams::publish(int fd, u16 guest_port) {
+  std::lock_guard guard(mutex_);
+  u64 number = next_number_++;
+  Port& port = ports_[number];
+  port.fd = fd;
+  port.number = number;
+  port.is_published = true;
+  port.guest = SocketAddress::parse("127.0.0.1", guest_port)->name();
+}
+
+// --- From the host.
+
+void Datagrams::ready(u64 number) {
+  std::lock_guard guard(mutex_);
+  auto found = ports_.find(number);
+  if (found == ports_.end()) return;
+  Port& port = found->second;
+  static thread_local u8 buffer[65536];
+  for (int i = 0; i < kMostAtOnce; i++) {
+    SocketAddress peer;
+    peer.length = sizeof peer.storage;
+    ssize_t size = recvfrom(port.fd, buffer, sizeof buffer, MSG_DONTWAIT, peer.raw(), &peer.length);
+    if (size < 0 && (errno == EINTR || errno == ECONNREFUSED)) continue;
+    if (size < 0) return;
+    abi::GatewayName name = port.is_published ? name_of_peer(peer) : peer.name();
+    if (port.is_published) {
+      if (port.peers.size() >= kMostPeers) port.peers.erase(port.peers.begin());
+      port.peers[key(name)] = peer;
+    } else {
+      // Only whoever was written to may answer.
+      auto known = std::find_if(port.peers.begin(), port.peers.end(), [&](const auto& entry) {
+        abi::GatewayName written = entry.second.name();
+        return key(written) == key(peer.name());
+      });
+      if (known == port.peers.end()) continue;
+      std::copy(std::get<0>(known->first).begin(), std::get<0>(known->first).end(), name.address);
+      name.port = std::get<1>(known->first);
+    }
+    deliver(name, port.guest, 0, {buffer, static_cast<std::size_t>(size)});
+  }
+}
+
+// Into the ring; dropped if the machine does not keep up.
+void Datagrams::deliver(const abi::GatewayName& from, const abi::GatewayName& to, u32 error,
+                        std::span<const u8> data) {
+  {
+    std::lock_guard guard(in_mutex_);
+    abi::DatagramHead head{static_cast<u32>(data.size()), error, from, to};
+    abi::RingPositions& ring = abi::gateway().datagrams_in;
+    u64 used = in_head_ - ring.tail.load(std::memory_order_seq_cst);
+    if (used > abi::kGatewayRingSize || used + head.whole() > abi::kGatewayRingSize) return;
+    copy_in(in_head_, &head, sizeof head);
+    copy_in(in_head_ + sizeof head, data.data(), data.size());
+    in_head_ += head.whole();
+    ring.head.store(in_head_, std::memory_order_seq_cst);
+  }
+  abi::gateway().to_guest.post(abi::kNewsDatagrams);
+  arrived_();
+}
+
+// --- From the machine.
+
+void Datagrams::take() {
+  abi::RingPositions& ring = abi::gateway().datagrams_out;
+  std::vector<u8> data;
+  for (;;) {
+    u64 waiting = ring.head.load(std::memory_order_seq_cst) - out_tail_;
+    if (waiting == 0) return;
+    abi::DatagramHead head;
+    copy_out(out_tail_, &head, sizeof head);
+    // Nonsense: all is dropped.
+    bool is_good =
+        waiting <= abi::kGatewayRingSize && head.size <= abi::kLargestDatagram && head.whole() <= waiting;
+    if (is_good) {
+      data.resize(head.size);
+      copy_out(out_tail_ + sizeof head, data.data(), head.size);
+    }
+    out_tail_ += is_good ? head.whole() : waiting;
+    ring.tail.store(out_tail_, std::memory_order_seq_cst);
+    if (is_good) send_out(head, data);
+  }
+}
+
+void Datagrams::send_out(const abi::DatagramHead& head, std::span<const u8> data) {
+  std::unique_lock guard(mutex_);
+  for (auto& [number, port] : ports_) {
+    if (!port.is_published || port.guest.port != head.from.port) continue;
+    auto peer = port.peers.find(key(head.to));
+    if (peer == port.peers.end()) continue;
+    sendto(port.fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL, peer->second.raw(),
+           peer->second.length);
+    return;
+  }
+  Destination to = policy_.judge(head.to, true);
+  if (to.kind == Destination::Kind::kResolver) {
+    guard.unlock();
+    resolver_.ask(data, kShortAnswer,
+                  [this, head](const DnsMessage& answer) { deliver(head.to, head.from, 0, answer); });
+    return;
+  }
+  int error = to.error;
+  if (to.kind == Destination::Kind::kAddress) {
+    Port* port = port_for(head.from, to.address.family());
+    if (port == nullptr) return;
+    if (port->peers.size() >= kMostPeers) port->peers.clear();
+    port->peers[key(head.to)] = to.address;
+    ssize_t sent = sendto(port->fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL, to.address.raw(),
+                          to.address.length);
+    error = sent < 0 && errno != EAGAIN ? errno : 0;
+  } else {
+    denied_(head.to);
+  }
+  guard.unlock();
+  if (error != 0 && head.error != 0) deliver(head.to, head.from, static_cast<u32>(error), {});
+}
+
+Datagrams::Port* Datagrams::port_for(const abi::GatewayName& guest, int family) {
+  for (auto& [number, port] : ports_) {
+    if (port.is_published || key(port.guest) != key(guest)) continue;
+    if (SocketAddress::local_of(port.fd).family() != family) continue;
+    port.used = ++clock_;
+    return &port;
+  }
+  if (ports_.size() >= kMostPorts) drop_oldest();
+  int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return nullptr;
+  u64 number = next_number_++;
+  Port& port = ports_[number];
+  port.fd = fd;
+  port.number = number;
+  port.guest = guest;
+  port.used = ++clock_;
+  watch(port);
+  return &port;
+}
+
+void Datagrams::drop_oldest() {
+  auto oldest = ports_.end();
+  for (auto at = ports_.begin(); at != ports_.end(); ++at) {
+    if (at->second.is_published) continue;
+    if (oldest == ports_.end() || at->second.used < oldest->second.used) oldest = at;
+  }
+  if (oldest == ports_.end()) return;
+  close(oldest->second.fd);
+  ports_.erase(oldest);
+}
+
+}  // namespace teacup::host

@@ -1,0 +1,94 @@
+// Datagrams between the machine's UDP sockets and the broker: two rings of whole records
+// (kernel/abi/gateway.h).
+//
+// Locks: kGateway for the end of the machine in either ring, one each; sockets are looked up and told
+// without.
+#include <algorithm>
+
+#include "host/gate/gate.h"
+#include "kernel/base/memory.h"
+#include "net/gateway.h"
+#include "net/gateway_wire.h"
+#include "net/udp_endpoint.h"
+
+namespace teacup::net {
+
+namespace {
+
+constexpr u64 kMask = abi::kGatewayRingSize - 1;
+
+void copy_in(u64 position, const void* from, u64 size) {
+  u64 first = std::min(size, abi::kGatewayRingSize - (position & kMask));
+  memcpy(abi::datagram_out_ring() + (position & kMask), from, first);
+  memcpy(abi::datagram_out_ring(), static_cast<const u8*>(from) + first, size - first);
+}
+
+void copy_out(u64 position, void* to, u64 size) {
+  u64 first = std::min(size, abi::kGatewayRingSize - (position & kMask));
+  memcpy(to, abi::datagram_in_ring() + (position & kMask), first);
+  memcpy(static_cast<u8*>(to) + first, abi::datagram_in_ring(), size - first);
+}
+
+struct Received {
+  abi::DatagramHead head;
+  Datagram* datagram = nullptr;  // null: an error, or there was no memory
+};
+
+// The next one; false: none.
+bool take_one(Received& received) {
+  LockGuard guard(gateway_datagram_lock(false));
+  abi::RingPositions& ring = abi::gateway().datagrams_in;
+  u64 tail = ring.tail.load(std::memory_order_relaxed);
+  if (ring.head.load(std::memory_order_seq_cst) == tail) return false;
+  copy_out(tail, &received.head, sizeof received.head);
+  received.datagram = nullptr;
+  if (received.head.error == 0) {
+    auto created = Datagram::create(received.head.size);
+    if (created.ok()) received.datagram = created.value();
+  }
+  if (received.datagram != nullptr)
+    copy_out(tail + sizeof received.head, received.datagram->data(), received.head.size);
+  ring.tail.store(tail + received.head.whole(), std::memory_order_seq_cst);
+  return true;
+}
+
+}  // namespace
+
+void gateway_take_datagrams() {
+  Received received;
+  while (take_one(received)) {
+    IpName from = name_from_gateway(received.head.from), to = name_from_gateway(received.head.to);
+    PortUser* user = udp_ports().find(to, from, false);
+    if (user == nullptr) {
+      if (received.datagram != nullptr) Datagram::destroy(received.datagram);
+      continue;
+    }
+    auto endpoint = Ref<UdpEndpoint>::adopt(static_cast<UdpEndpoint*>(user));
+    if (received.head.error != 0) endpoint->fail(static_cast<Errno>(received.head.error));
+    if (received.datagram == nullptr) continue;
+    received.datagram->from = from;
+    received.datagram->to = to;
+    received.datagram->time = gate::realtime_now();
+    received.datagram->hops = 64;
+    endpoint->deliver(received.datagram);
+  }
+}
+
+void gateway_send(Datagram* datagram, bool wants_errors) {
+  abi::DatagramHead head{datagram->size, wants_errors ? 1u : 0u, name_for_gateway(datagram->from),
+                         name_for_gateway(datagram->to)};
+  abi::RingPositions& ring = abi::gateway().datagrams_out;
+  {
+    LockGuard guard(gateway_datagram_lock(true));
+    u64 at = ring.head.load(std::memory_order_relaxed);
+    if (at - ring.tail.load(std::memory_order_seq_cst) + head.whole() <= abi::kGatewayRingSize) {
+      copy_in(at, &head, sizeof head);
+      copy_in(at + sizeof head, datagram->data(), datagram->size);
+      ring.head.store(at + head.whole(), std::memory_order_seq_cst);
+    }
+  }
+  Datagram::destroy(datagram);
+  gateway_post(abi::kNewsDatagrams);
+}
+
+}  // namespace teacup::net

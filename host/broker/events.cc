@@ -22,7 +22,8 @@ void wait_word(void* word, u32 expected, int timeout_ms) {
 
 void raise_event(u32 flags) {
   abi::Events& events = abi::events();
-  events.flags.fetch_or(flags, std::memory_order_seq_cst);
+  // Raised already and not taken: whoever did so wakes it.
+  if ((events.flags.fetch_or(flags, std::memory_order_seq_cst) & flags) == flags) return;
   events.word.fetch_add(1, std::memory_order_seq_cst);
   wake_word(&events.word, INT_MAX);
 }

@@ -60,13 +60,6 @@ SocketAddress SocketAddress::from_name(const abi::GatewayName& name) {
   return address;
 }
 
-SocketAddress SocketAddress::peer_of(int fd) {
-  SocketAddress address;
-  address.length = sizeof address.storage;
-  if (getpeername(fd, address.raw(), &address.length) != 0) return {};
-  return address;
-}
-
 SocketAddress SocketAddress::local_of(int fd) {
   SocketAddress address;
   address.length = sizeof address.storage;

@@ -17,7 +17,6 @@ struct SocketAddress {
   // `ip`: digits only, IPv6 with or without brackets; nullopt: it is no address.
   static std::optional<SocketAddress> parse(const std::string& ip, u16 port);
   static SocketAddress from_name(const abi::GatewayName& name);
-  static SocketAddress peer_of(int fd);
   static SocketAddress local_of(int fd);
 
   int family() const { return storage.ss_family; }

@@ -43,6 +43,16 @@ const Row kRows[] = {
 #undef ROW
 };
 
+struct BrokerCalls {
+  const char* names;
+  const char* reason;
+};
+const BrokerCalls kBrokerSockets[] = {
+#define CALLS(names, reason) {names, reason},
+#include "host/filter/broker_sockets.def"
+#undef CALLS
+};
+
 constexpr std::uint32_t low(std::uint64_t value) {
   return static_cast<std::uint32_t>(value);
 }
@@ -143,6 +153,15 @@ std::string describe_host_surface() {
   }
   text += "\n" + std::to_string(std::size(kRows)) +
           " calls; on hosts without FSGSBASE also arch_prctl (this thread's FS and GS bases).\n";
+  text +=
+      "\nThe broker, outside that filter, has the files, the terminal and the sockets of the host. Sockets "
+      "it "
+      "uses\nonly where -p, --allow-net, --connect, --hosts or --network host-proxy is given:\n\n";
+  for (const BrokerCalls& calls : kBrokerSockets) {
+    std::string names = calls.names;
+    names.resize(39, ' ');
+    text += names + calls.reason + "\n";
+  }
   return text;
 }
 

@@ -139,6 +139,7 @@ TEST(Filter, ListsSixteenCallsWithReasons) {
   EXPECT_EQ(16U, host_surface().size());
   for (const SurfaceRow& row : host_surface()) EXPECT_NE('\0', *row.reason) << row.name;
   EXPECT_NE(std::string::npos, describe_host_surface().find("futex"));
+  EXPECT_NE(std::string::npos, describe_host_surface().find("socket bind listen"));
 }
 
 }  // namespace

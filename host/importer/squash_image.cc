@@ -365,6 +365,9 @@ s64 SquashImage::xattrs(const abi::ImporterRequest& request, ResponseWriter& out
   if (const int error = load_xattr_table()) return -error;
   sqfs_xattr_id_t description;
   int error = sqfs_xattr_reader_get_desc(xattrs_.get(), index, &description);
+  // Of an image without a table the library describes attributes 0 as none, and has nothing to look for them
+  // in.
+  if (error == 0 && description.count == 0) return out.finish();
   if (error == 0) error = sqfs_xattr_reader_seek_kv(xattrs_.get(), &description);
   for (u32 i = 0; error == 0 && i < description.count; ++i) {
     sqfs_xattr_entry_t* raw_key = nullptr;

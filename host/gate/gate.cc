@@ -146,6 +146,9 @@ void set_signal_stack(u64 base, u64 size) {
 
 void die_with_broker() {
   call(abi::kNR_prctl, abi::kPR_SET_PDEATHSIG, abi::kSIGKILL);
+  // It may have died before that, and then has left its mark.
+  constexpr u32 kOwnerDied = 0x40000000;  // FUTEX_OWNER_DIED
+  if ((arena().broker_life.load(std::memory_order_seq_cst) & kOwnerDied) != 0) exit_process(125);
 }
 
 u64 monotonic_now() {

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -84,6 +85,22 @@ int runtime_memfd() {
   _exit(125);
 }
 
+// A process of the machine asks to be killed when its parent, this thread, dies (PR_SET_PDEATHSIG). If that
+// has happened already nobody kills it, and to ask who its parent is would be one more call in its filter. So
+// the host is told that this thread holds a robust futex (set_robust_list(2)): dying, it marks the word
+// before it tells the children. The list is ours and not glibc's, whose pointers would lie in the arena; no
+// other robust mutex is held by this thread.
+void leave_mark_at_death(std::atomic<u32>& word) {
+  static robust_list entry;
+  static robust_list_head head;
+  word.store(static_cast<u32>(syscall(SYS_gettid)), std::memory_order_seq_cst);
+  entry.next = &head.list;
+  head.list.next = &entry;
+  head.futex_offset = reinterpret_cast<char*>(&word) - reinterpret_cast<char*>(&entry);
+  head.list_op_pending = nullptr;
+  syscall(SYS_set_robust_list, &head, sizeof head);
+}
+
 }  // namespace
 
 pid_t start_template(Arena& arena, const std::vector<int>& image_fds) {
@@ -100,6 +117,7 @@ pid_t start_template(Arena& arena, const std::vector<int>& image_fds) {
   int runtime = runtime_memfd();
   int errors[2];
   if (pipe2(errors, O_CLOEXEC) != 0) throw LaunchError("pipe: " + errno_text(errno));
+  leave_mark_at_death(header.broker_life);
   pid_t pid = fork();
   if (pid < 0) throw LaunchError("cannot start a process: " + errno_text(errno));
   if (pid == 0) become_template(arena.fd(), image_fds, runtime, errors[1]);

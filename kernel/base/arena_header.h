@@ -73,7 +73,8 @@ struct ArenaHeader {
   u64 events_offset;   // abi::Events
   u64 heap_brk;        // arena offset where the broker's own allocations end: the heap starts behind
   u32 filter_length;   // seccomp program, in instructions of 8 bytes
-  u32 pad_;
+  std::atomic<u32>
+      broker_life;  // a futex of the broker's that the host marks at its death: host/launch/template.cc
   u64 filter[512];
 
   // --- Written by the template at its start.

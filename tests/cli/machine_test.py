@@ -3,10 +3,15 @@
 import json
 import os
 import pathlib
+import random
+import shutil
+import signal
+import subprocess
 import tempfile
+import time
 import unittest
 
-from harness import run, shell
+from harness import IMAGE, command, run, shell
 
 
 class Environment(unittest.TestCase):
@@ -71,6 +76,41 @@ class Hermetic(unittest.TestCase):
         result = shell("head -c 200000000 /dev/zero > /tmp/big; echo $?", options=["--memory", "64m"])
         self.assertEqual(result.out, "1\n", result.err)
         self.assertIn("No space left", result.err)
+
+
+class Killed(unittest.TestCase):
+    """teacup killed by SIGKILL, at any moment: nothing of its machine stays."""
+    TIMES = int(os.environ.get("TEACUP_KILLS", 40))
+    PATIENCE = 10  # seconds
+
+    @staticmethod
+    def processes_with(path):
+        found = []
+        for links in pathlib.Path("/proc").glob("[0-9]*/fd"):
+            try:
+                if any(os.readlink(link) == path for link in links.iterdir()):
+                    found.append(int(links.parent.name))
+            except OSError:
+                pass  # gone meanwhile, or another's
+        return found
+
+    def test_nothing_stays(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            image = pathlib.Path(scratch, "image")  # by which this machine's processes are known
+            shutil.copy(IMAGE, image)
+            random.seed(1)
+            for _ in range(self.TIMES):
+                words = command("sh", "-c", "while :; do /bin/true & /bin/true; wait; done", image=image)
+                machine = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(random.uniform(0, 0.05))
+                machine.kill()
+                machine.wait()
+            until = time.monotonic() + self.PATIENCE
+            while (left := self.processes_with(str(image))) and time.monotonic() < until:
+                time.sleep(0.05)
+            for process in left:
+                os.kill(process, signal.SIGKILL)
+            self.assertEqual(left, [])
 
 
 class Volumes(unittest.TestCase):

@@ -1,6 +1,7 @@
 """The ways into the machine's network and out of it, from the host's side: sockets of this process are the peers."""
 
 import os
+import random
 import re
 import socket
 import struct
@@ -27,9 +28,15 @@ def reset(connection):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody gets by asking for any port, or by connecting, before the test takes it."""
+    while True:
+        port = random.randrange(10000, 20000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+                return port
+            except OSError:
+                pass
 
 
 class Guest:
@@ -46,7 +53,10 @@ class Guest:
         self.process.communicate()
 
     def line(self):
-        return self.process.stdout.readline().decode().strip()
+        text = self.process.stdout.readline().decode().strip()
+        if not text:
+            raise AssertionError(f"the machine has ended: {self.finish()}")
+        return text
 
     def finish(self):
         return harness.finish(self.process)

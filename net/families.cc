@@ -8,11 +8,13 @@
 #include "net/tcp_socket.h"
 #include "net/udp_socket.h"
 #include "net/unix.h"
+#include "net/unix_rights.h"
 
 namespace teacup::net {
 
 void net_start() {
   unix_start();
+  unix_rights_start();
   ports_start();
   gateway_start();
   raw_start();

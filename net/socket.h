@@ -78,6 +78,8 @@ struct ReceiveRequest {
   ControlRecords control;
 };
 
+class Endpoint;  // of unix sockets
+
 class Socket : public fs::File {
  public:
   // `options`: must outlive the socket (it is in what the derived class refers to).
@@ -108,6 +110,7 @@ class Socket : public fs::File {
   // What connect(2) says when SO_SNDTIMEO is over.
   virtual Errno connect_timeout() const { return Errno::INPROGRESS; }
   virtual bool is_listening() const { return false; }
+  virtual Endpoint* unix_endpoint() { return nullptr; }  // null for other families
 
   fs::FileKind kind() const override { return fs::FileKind::kSocket; }
   Result<size_t> read(IoDest& to, u64) override;

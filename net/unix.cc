@@ -5,6 +5,7 @@
 #include "fs/vfs.h"
 #include "kernel/base/memory.h"
 #include "net/unix_endpoint.h"
+#include "net/unix_rights.h"
 
 namespace teacup::net {
 
@@ -126,6 +127,7 @@ class UnixSocket final : public Socket, public Listed {
  public:
   UnixSocket(Ref<Endpoint> endpoint, u32 flags)
       : Socket(abi::kAF_UNIX, endpoint->type, 0, endpoint->options, flags), endpoint_(std::move(endpoint)) {
+    endpoint_->file = this;
     endpoint_->file_number.store(number(), std::memory_order_relaxed);
     LockGuard guard(net().lock);
     net().sockets.push_back(*this);
@@ -138,9 +140,11 @@ class UnixSocket final : public Socket, public Listed {
     Ref<Name> name = endpoint_->name();
     endpoint_->close();
     if (name && is_abstract(name->address)) forget_abstract(name->address, *endpoint_);
+    unix_rights().collect_if_due();
   }
 
   Endpoint& endpoint() { return *endpoint_; }
+  Endpoint* unix_endpoint() override { return endpoint_.get(); }
   UnixInfo info() override {
     UnixInfo info{};
     info.type = type();

@@ -1,5 +1,5 @@
 // AF_UNIX sockets (unix(7)): stream, datagram and sequenced packets, with names in the file tree and
-// abstract ones. Differs from Linux: descriptors in flight that only refer to one another are not collected.
+// abstract ones.
 //
 // Locks: the table of abstract names' (kSocketNames), alone; endpoints' (unix_endpoint.h).
 #pragma once

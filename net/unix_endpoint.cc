@@ -5,8 +5,10 @@
 #include "net/unix_endpoint.h"
 
 #include "net/unix.h"
+#include "net/unix_rights.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace teacup::net {
 
@@ -20,11 +22,7 @@ void chain(Message*& first, Message& message) {
   first = &message;
 }
 void drop_chain(Message* message) {
-  while (message != nullptr) {
-    Message* next = message->chain;
-    Message::destroy(message);
-    message = next;
-  }
+  if (message != nullptr) unix_rights().drop(message);
 }
 
 bool same_sender(const abi::UCred& a, const abi::UCred& b) {
@@ -98,6 +96,12 @@ void Endpoint::describe(UnixInfo& info) {
 
 // --- Connections.
 
+void Endpoint::unload_locked(Message& message) {
+  if (!carries_sockets(message)) return;
+  carrying_.fetch_sub(1, std::memory_order_relaxed);
+  unix_rights().arrive_locked(*message.ancillary);
+}
+
 void Endpoint::close() {
   Message* dropped = nullptr;
   Ref<Endpoint> peer;
@@ -105,10 +109,14 @@ void Endpoint::close() {
   Endpoint* pending;
   bool unread;
   {
+    LockGuard rights(unix_rights().lock());
     LockGuard guard(lock_);
     closed_ = receive_shut_ = send_shut_ = true;
     unread = !messages_.empty();
-    while (Message* message = messages_.pop_front()) chain(dropped, *message);
+    while (Message* message = messages_.pop_front()) {
+      unload_locked(*message);
+      chain(dropped, *message);
+    }
     bytes_ = count_ = 0;
     peer = std::move(peer_);
     name = std::move(name_);
@@ -218,6 +226,8 @@ Result<Ref<Endpoint>> Endpoint::accept() {
   if (is_datagram()) return Errno::NOTSUP;
   Ref<Endpoint> accepted;
   {
+    // The queue of connections is walked with that lock.
+    LockGuard rights(unix_rights().lock());
     LockGuard guard(lock_);
     if (state() != State::kListening || receive_shut_) return Errno::INVAL;
     if (pending_first_ == nullptr) return Errno::AGAIN;
@@ -356,9 +366,16 @@ Result<size_t> Endpoint::send_stream(SendRequest& request, const abi::UCred& sen
 }
 
 Result<void> Endpoint::deliver(Message* message, Endpoint& target) {
+  bool carries = carries_sockets(*message);
   {
+    std::optional<LockGuard> rights;
+    if (carries) rights.emplace(unix_rights().lock());
     LockGuard guard(target.lock_);
     if (!target.closed_ && !target.receive_shut_) {
+      if (carries) {
+        target.carrying_.fetch_add(1, std::memory_order_relaxed);
+        unix_rights().depart_locked(*message->ancillary);
+      }
       target.messages_.push_back(*message);
       target.bytes_ += message->size;
       target.count_++;
@@ -440,7 +457,10 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
       message->taken += static_cast<u32>(put.value());
       bytes_ -= put.value();
       // The descriptors go with the first bytes.
-      if (has_files) message->ancillary = nullptr;
+      if (has_files) {
+        unload_locked(*message);
+        message->ancillary = nullptr;
+      }
       if (whole) {
         MessageList::remove(*message);
         count_--;
@@ -461,6 +481,7 @@ Result<size_t> Endpoint::receive_message_locked(ReceiveRequest& request, Message
   if (copied < message->size) request.out_flags |= abi::kMSG_TRUNC;
   if (type == abi::kSOCK_SEQPACKET) request.out_flags |= abi::kMSG_EOR;
   if ((request.flags & abi::kMSG_PEEK) == 0) {
+    unload_locked(*message);
     MessageList::remove(*message);
     bytes_ -= message->size;
     count_--;
@@ -474,7 +495,16 @@ Result<size_t> Endpoint::receive(ReceiveRequest& request) {
   Message* done = nullptr;
   Ref<Endpoint> sender;
   Result<size_t> result = [&]() -> Result<size_t> {
-    LockGuard guard(lock_);
+    std::optional<LockGuard> rights;
+    if (carrying_.load(std::memory_order_relaxed) > 0) rights.emplace(unix_rights().lock());
+    std::optional<LockGuard> guard;
+    guard.emplace(lock_);
+    // One that carries sockets has come in between: its lock is taken before this one.
+    while (!rights && carrying_.load(std::memory_order_relaxed) > 0) {
+      guard.reset();
+      rights.emplace(unix_rights().lock());
+      guard.emplace(lock_);
+    }
     if (messages_.empty()) {
       if (is_stream() && request.data->remaining() == 0 && state() == State::kConnected) return size_t{0};
       TRY(check_empty_locked());

@@ -81,6 +81,12 @@ class Endpoint : public RefCounted<Endpoint> {
   // Its peer and queues, for sock_diag(7).
   void describe(UnixInfo& info);
   std::atomic<u64> file_number{0};  // of the socket that it belongs to
+  // --- Of UnixRights, under its lock: whether the socket is in flight.
+  ListNode flight_node;
+  fs::File* file = nullptr;  // the socket that it belongs to, while there is one
+  u32 flights = 0;           // files in queued messages that are it
+  u32 unexplained = 0;       // of those, the ones that are not in a queue of the same kind
+  bool reached = false, followed = false;
 
   const int type;
   WaitQueue queue;
@@ -90,6 +96,7 @@ class Endpoint : public RefCounted<Endpoint> {
   State state() const { return state_.load(std::memory_order_acquire); }
 
  private:
+  friend class UnixRights;
   // Somebody who could not send here, or connect: woken when there is room.
   struct Waiter {
     ListNode node;
@@ -107,6 +114,8 @@ class Endpoint : public RefCounted<Endpoint> {
   Result<size_t> receive_message_locked(ReceiveRequest& request, Message*& done);
   Result<void> check_empty_locked();
   void describe_message(Message& message, ReceiveRequest& request);
+  // A message leaves the queue, or what it carries does. With UnixRights' lock held, if it carries sockets.
+  void unload_locked(Message& message);
   void peer_closed(bool reset);
   void peer_shut(bool reading, bool writing);
 
@@ -119,6 +128,7 @@ class Endpoint : public RefCounted<Endpoint> {
   MessageList messages_;
   u64 bytes_ = 0;
   u32 count_ = 0;
+  std::atomic<u32> carrying_{0};  // messages that carry sockets; changed with UnixRights' lock held, too
   Ref<Endpoint> peer_;
   Ref<Name> name_;
   WaiterList waiters_;

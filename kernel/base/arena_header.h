@@ -37,6 +37,7 @@ enum class Root : u32 {
   kInternet,
   kGateway,
   kRawSockets,
+  kUnixRights,
   kCount
 };
 

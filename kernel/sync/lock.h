@@ -27,14 +27,15 @@ enum class LockRank : u8 {
   kFileLocks,
   kRecordWaits,  // who waits for whose record lock
   kDentry,
-  kSocketNames,  // the machine's abstract socket names
-  kSocket,       // an endpoint's, or what an internet socket is about
-  kPorts,        // a protocol's ports
-  kListener,     // connections that wait to be accepted
-  kConnection,   // a TCP connection's state
-  kGateway,      // connections that leave the machine
-  kQueueWrite,   // the end of a queue of bytes where they go in
-  kQueueRead,    // and where they come out
+  kSocketNames,   // the machine's abstract socket names
+  kSocketRights,  // sockets in flight
+  kSocket,        // an endpoint's, or what an internet socket is about
+  kPorts,         // a protocol's ports
+  kListener,      // connections that wait to be accepted
+  kConnection,    // a TCP connection's state
+  kGateway,       // connections that leave the machine
+  kQueueWrite,    // the end of a queue of bytes where they go in
+  kQueueRead,     // and where they come out
   kPipe,
   kTty,
   kTtyPeer,

@@ -568,3 +568,131 @@ TEST(multiple_messages) {
   CHECK_EQ(recvmmsg(p.b, in, 5, MSG_DONTWAIT, nullptr), 3);
   CHECK_EQ(in[1].msg_len, 2);
 }
+
+// --- Sockets in flight that only refer to one another.
+
+namespace {
+
+void send_files(int over, std::initializer_list<int> files) {
+  char byte = 'f', control[CMSG_SPACE(sizeof(int) * 4)] = {};
+  iovec piece{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(sizeof(int) * files.size());
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int) * files.size());
+  memcpy(CMSG_DATA(header), files.begin(), sizeof(int) * files.size());
+  NEED_OK(sendmsg(over, &message, 0));
+}
+// The writing end of a pipe goes with the garbage: its reader hears of it.
+struct Witness {
+  int reader, writer;
+  Witness() {
+    int fds[2];
+    NEED_OK(pipe(fds));
+    reader = fds[0];
+    writer = fds[1];
+  }
+  bool gone() {
+    for (int i = 0; i < 50; i++) {
+      pollfd p{reader, POLLIN, 0};
+      if (poll(&p, 1, 100) == 1) return (p.revents & POLLHUP) != 0;
+      Pair unrelated;  // Linux looks for garbage when a socket is closed
+      close(unrelated.a);
+      close(unrelated.b);
+    }
+    return false;
+  }
+};
+
+}  // namespace
+
+TEST(a_socket_in_its_own_queue_goes) {
+  for (int type : {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET}) {
+    Witness witness;
+    Pair p(type);
+    send_files(p.a, {p.b, witness.writer});
+    close(witness.writer);
+    close(p.a);
+    close(p.b);
+    CHECK(witness.gone());
+  }
+}
+
+TEST(sockets_in_each_others_queues_go) {
+  Witness witness;
+  Pair p, q;
+  send_files(p.a, {q.b});
+  send_files(q.a, {p.b, witness.writer});
+  for (int fd : {witness.writer, p.a, p.b, q.a, q.b}) close(fd);
+  CHECK(witness.gone());
+}
+
+TEST(what_a_descriptor_leads_to_stays) {
+  Witness witness;
+  Pair p, q;
+  send_files(p.a, {q.b});
+  send_files(q.a, {p.b, witness.writer});
+  for (int fd : {witness.writer, p.a, q.a, q.b}) close(fd);
+  pollfd poller{witness.reader, POLLIN, 0};
+  CHECK_EQ(poll(&poller, 1, 200), 0);
+  char byte, control[CMSG_SPACE(sizeof(int) * 4)];
+  iovec piece{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  CHECK_EQ(recvmsg(p.b, &message, 0), 1);
+  int inner;
+  memcpy(&inner, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof inner);
+  message.msg_controllen = sizeof control;
+  CHECK_EQ(recvmsg(inner, &message, 0), 1);
+  CHECK_EQ(CMSG_FIRSTHDR(&message)->cmsg_len, CMSG_LEN(2 * sizeof(int)));
+}
+
+// A connection that was never accepted has its listener in its queue.
+TEST(a_listener_in_flight_to_itself_goes) {
+  Witness witness;
+  std::string name = "flight-" + std::to_string(getpid());
+  int listener = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0)), client = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
+  NEED_OK(bind_to(listener, name.c_str(), true));
+  NEED_OK(listen(listener, 5));
+  NEED_OK(connect_to(client, name.c_str(), true));
+  send_files(client, {listener, witness.writer});
+  for (int fd : {witness.writer, listener, client}) close(fd);
+  CHECK(witness.gone());
+}
+
+// As many as one may: a socket in the queue of a socket in the queue…
+TEST(long_chains_in_flight_end) {
+  Witness witness;
+  int inner = witness.writer;
+  for (int i = 0; i < 3000; i++) {
+    Pair p;
+    char byte = 'f', control[CMSG_SPACE(sizeof(int))] = {};
+    iovec piece{&byte, 1};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &inner, sizeof inner);
+    ssize_t sent = sendmsg(p.a, &message, 0);
+    if (sent < 0) CHECK_EQ(errno, ETOOMANYREFS);  // Linux allows few
+    close(p.a);
+    close(inner);
+    inner = p.b;
+    if (sent < 0) break;
+  }
+  close(inner);
+  CHECK(witness.gone());
+}

@@ -1,5 +1,6 @@
 // Unix domain sockets without descriptors and names (unix(7)).
 #include "net/unix_endpoint.h"
+#include "net/unix_rights.h"
 
 #include <gtest/gtest.h>
 
@@ -24,6 +25,7 @@ class CountedFile final : public fs::File {
 
 class EndpointTest : public testing::Test {
  protected:
+  void SetUp() override { unix_rights_start(); }
   void pair(int type) {
     a_ = Endpoint::create(type).value();
     b_ = Endpoint::create(type).value();

@@ -12,7 +12,7 @@ _teacup_run() {
   while ((i < COMP_CWORD)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | -v | --volume | -p | --publish | --network | --allow-net | --hosts | --connect | -m | --memory | --mode | --patch | --cpu)
+      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | --layer | -v | --volume | --tmpfs | -p | --publish | --network | --allow-net | --hosts | --connect | -m | --memory | --mode | --patch | --cpu)
         # bash splits at "=" and ":"; a value may be several words.
         i=$((i + 1))
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
@@ -26,7 +26,8 @@ _teacup_run() {
   done
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname -v --volume -p --publish --network --allow-net --hosts --connect -m
+    mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname --layer -v --volume --tmpfs
+      --read-only -p --publish --network --allow-net --hosts --connect -m
       --memory -i --interactive -t --tty --rm --mode --patch --cpu --trace --trace-files --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"
@@ -61,7 +62,7 @@ _teacup() {
     run:--network) mapfile -t COMPREPLY < <(compgen -W 'none loopback host-proxy' -- "$current") ;;
     run:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     run:--cpu) mapfile -t COMPREPLY < <(compgen -W 'host x86-64 x86-64-v2 x86-64-v3 x86-64-v4' -- "$current") ;;
-    run:--env-file | run:-v | run:--volume) _teacup_paths "$current" ;;
+    run:--env-file | run:--layer | run:-v | run:--volume) _teacup_paths "$current" ;;
     run:-e | run:--env) mapfile -t COMPREPLY < <(compgen -v -- "$current") ;;
     run:*) _teacup_run "$current" ;;
     pack:-f | pack:--format) mapfile -t COMPREPLY < <(compgen -W 'erofs squashfs ext4' -- "$current") ;;

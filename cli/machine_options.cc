@@ -5,7 +5,8 @@ namespace teacup::cli {
 host::MachineOptions machine_options(const RunOptions& options, const images::RunConfig& config,
                                      bool terminal, const EnvironmentLookup& caller) {
   host::MachineOptions machine;
-  machine.image = options.image;
+  machine.images.push_back(options.image);
+  for (const NamedImage& layer : options.layers) machine.images.push_back(layer.path);
   // As docker has it: CMD, given or the image's, is the entry point's arguments; an entry point that is given
   // leaves the image's CMD alone.
   if (options.entrypoint) {
@@ -32,9 +33,11 @@ host::MachineOptions machine_options(const RunOptions& options, const images::Ru
   }
   machine.hostname = options.hostname;
   for (const Volume& volume : options.volumes) {
-    machine.volumes.push_back({volume.host, volume.guest, volume.writable});
+    machine.volumes.push_back({volume.host, volume.guest, volume.mode});
   }
   machine.network = options.network;
+  for (const Tmpfs& tmpfs : options.tmpfs) machine.tmpfs.push_back({tmpfs.guest, tmpfs.data, tmpfs.flags});
+  machine.read_only = options.read_only;
   machine.memory = options.memory;
   machine.trap = options.mode == Mode::TRAP;
   machine.patch_cpuid = options.patch_cpuid;

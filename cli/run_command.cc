@@ -34,6 +34,9 @@ int run_command(const Arguments& arguments) {
   images::PreparedImage prepared;
   try {
     prepared = images::prepare_image(options.image, options.digest);
+    for (NamedImage& layer : options.layers) {
+      layer.path = images::prepare_layer(layer.path, layer.digest);
+    }
   } catch (const images::Error& error) {
     return fail("run", {error.what()});
   }

@@ -35,12 +35,14 @@ const char* const kStandardError = "-";
 struct RawOptions {
   std::vector<std::string> environment;
   std::vector<std::string> environment_files;
+  std::vector<std::string> layers;
   std::vector<std::string> volumes;
   std::vector<std::string> published;
   std::string network = "loopback";
   std::vector<std::string> allowed;
   std::vector<std::string> hosts;
   std::vector<std::string> services;
+  std::vector<std::string> tmpfs;
   std::optional<std::string> user;
   std::optional<std::string> hostname;
   std::optional<std::string> memory;
@@ -88,8 +90,14 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
   add_single(app, "--entrypoint", options.entrypoint, "CMD",
              "run this with CMD as its arguments, instead of what an OCI image says; '' for neither");
   add_single(app, "--hostname", raw.hostname, "NAME", "the machine's host name");
-  add_list(app, "-v,--volume", raw.volumes, "HOST:GUEST[:ro|rw]",
-           "show a host directory or file in the guest (default ro; rw writes through)");
+  add_list(app, "--layer", raw.layers, "IMAGE", "lay another image over IMAGE; the last one given is on top");
+  add_list(
+      app, "-v,--volume", raw.volumes, "HOST:GUEST[:ro|rw|cow]",
+      "show a host directory or file in the guest (default ro; rw writes through; cow keeps what is written "
+      "in the machine)");
+  add_list(app, "--tmpfs", raw.tmpfs, "GUEST[:OPTIONS]",
+           "an empty directory in memory, as --tmpfs /run:size=64m,exec (docker's options)");
+  app.add_flag("--read-only", options.read_only, "nothing can be written but volumes, --tmpfs and /dev/shm");
   add_list(app, "-p,--publish", raw.published, "[ADDR:]HOST:GUEST[/udp]",
            "let the host reach a port of the machine; -p GUEST takes any free port and prints it");
   add_single(app, "--network", raw.network, "none|loopback|host-proxy",
@@ -162,6 +170,30 @@ std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& optio
                       "Give each volume a guest path of its own."};
     }
     options.volumes.push_back(volume);
+  }
+  for (const std::string& text : raw.tmpfs) {
+    auto parsed = parse_tmpfs(text);
+    if (auto* error = std::get_if<CliError>(&parsed)) return *error;
+    const auto& tmpfs = std::get<Tmpfs>(parsed);
+    const auto same = [&](const auto& other) { return other.guest == tmpfs.guest; };
+    if (std::any_of(options.volumes.begin(), options.volumes.end(), same) ||
+        std::any_of(options.tmpfs.begin(), options.tmpfs.end(), same)) {
+      return CliError{"--tmpfs '" + text + "': a volume or another --tmpfs already stands at " + tmpfs.guest,
+                      "Give each a guest path of its own."};
+    }
+    options.tmpfs.push_back(tmpfs);
+  }
+  return std::nullopt;
+}
+
+std::optional<CliError> resolve_layers(const RawOptions& raw, RunOptions& options) {
+  for (const std::string& text : raw.layers) {
+    NamedImage layer;
+    std::tie(layer.path, layer.digest) = split_image(text);
+    if (auto problem = image_problem(layer.path)) {
+      return CliError{"--layer: " + problem->what, problem->to_do};
+    }
+    options.layers.push_back(std::move(layer));
   }
   return std::nullopt;
 }
@@ -276,6 +308,7 @@ RunRequest parse_run_options(const std::vector<std::string>& arguments, const En
   if (auto error = resolve_environment(raw, caller, options)) return *error;
   if (auto error = resolve_volumes(raw, options)) return *error;
   if (auto error = resolve_network(raw, options)) return *error;
+  if (auto error = resolve_layers(raw, options)) return *error;
   if (auto error = resolve_machine(raw, options)) return *error;
   if (auto error = resolve_command(words, options)) return *error;
   return options;

@@ -11,6 +11,7 @@
 
 #include "cli/error.h"
 #include "host/launch/machine_options.h"
+#include "kernel/abi/boot.h"
 #include "kernel/abi/cpu_model.h"
 
 namespace teacup::cli {
@@ -22,12 +23,27 @@ struct EnvironmentChange {
   bool operator==(const EnvironmentChange&) const = default;
 };
 
-// -v HOST:GUEST[:ro|rw]
+// -v HOST:GUEST[:ro|rw|cow]
 struct Volume {
   std::string host;   // absolute; existed when it was parsed
   std::string guest;  // absolute, normalised, without a trailing slash, never "/"
-  bool writable = false;
+  abi::VolumeMode mode = abi::VolumeMode::kReadOnly;
   bool operator==(const Volume&) const = default;
+};
+
+// --tmpfs GUEST[:OPTION,…]
+struct Tmpfs {
+  std::string guest;        // as a volume's
+  std::string data;         // size=, mode= and the like, for the file system
+  std::uint32_t flags = 0;  // MS_* of mount(2)
+  bool operator==(const Tmpfs&) const = default;
+};
+
+// IMAGE[@sha256:…]
+struct NamedImage {
+  std::string path;    // a file or a directory, which exists
+  std::string digest;  // in hex; empty: any
+  bool operator==(const NamedImage&) const = default;
 };
 
 // REWRITE patches system-call sites as objects are mapped; TRAP patches none and serves every call through
@@ -37,6 +53,7 @@ enum class Mode { REWRITE, TRAP };
 struct RunOptions {
   std::string image;                 // IMAGE as typed, without its pin: a file or a directory, which exists
   std::string digest;                // of IMAGE@sha256:…, in hex; empty: any
+  std::vector<NamedImage> layers;    // over IMAGE, the lowest first
   std::vector<std::string> command;  // CMD ARG…; empty only where IMAGE may say itself what to run
   std::optional<std::string> entrypoint;  // --entrypoint, instead of the image's; "": none
 
@@ -45,7 +62,9 @@ struct RunOptions {
   std::optional<std::string> user;  // UID or a name of the image's passwd; nullopt: the image's, or 0
   std::string group;                // GID or a name of the image's group file; empty: the user's primary
   std::string hostname;             // empty: the machine's default
-  std::vector<Volume> volumes;      // in the order given; guest paths differ
+  std::vector<Volume> volumes;      // in the order given; guest paths differ, also from those of tmpfs
+  std::vector<Tmpfs> tmpfs;
+  bool read_only = false;
   host::MachineNetwork network;
   std::uint64_t memory = 0;  // bytes; 0: no limit given
 

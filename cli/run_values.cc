@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "images/probe.h"
@@ -20,6 +21,13 @@ namespace {
 // A path as the user is to read it in a message.
 std::string quoted(const std::string& text) {
   return "'" + text + "'";
+}
+
+// Without "." and "..", and without a slash at the end.
+std::string normal_path(const std::string& path) {
+  std::string normal = std::filesystem::path(path).lexically_normal();
+  while (normal.size() > 1 && normal.back() == '/') normal.pop_back();
+  return normal;
 }
 
 bool is_name_character(char c) {
@@ -105,7 +113,9 @@ Parsed<std::vector<EnvironmentChange>> read_environment_file(const std::string& 
 Parsed<Volume> parse_volume(const std::string& text) {
   const std::string flag = "-v " + quoted(text);
   const char* const form =
-      "Write -v HOST:GUEST for read-only, -v HOST:GUEST:rw to write through to the host.";
+      "Write -v HOST:GUEST for read-only, -v HOST:GUEST:rw to write through to the host, -v HOST:GUEST:cow "
+      "to "
+      "keep what is written in the machine.";
   const size_t first = text.find(':');
   if (first == std::string::npos) return CliError{flag + " has no guest path", form};
   const size_t second = text.find(':', first + 1);
@@ -113,14 +123,13 @@ Parsed<Volume> parse_volume(const std::string& text) {
   const std::string guest = text.substr(first + 1, second == std::string::npos ? second : second - first - 1);
   const std::string mode = second == std::string::npos ? "ro" : text.substr(second + 1);
 
-  if (mode != "ro" && mode != "rw")
-    return CliError{flag + ": " + quoted(mode) + " is neither ro nor rw", form};
+  if (mode != "ro" && mode != "rw" && mode != "cow")
+    return CliError{flag + ": " + quoted(mode) + " is none of ro, rw and cow", form};
   if (host.empty()) return CliError{flag + " has no host path", form};
   if (guest.empty() || guest[0] != '/') {
     return CliError{flag + ": the guest path " + quoted(guest) + " is not absolute", form};
   }
-  std::string normal = std::filesystem::path(guest).lexically_normal();
-  while (normal.size() > 1 && normal.back() == '/') normal.pop_back();
+  const std::string normal = normal_path(guest);
   if (normal == "/") {
     return CliError{flag + " would replace the guest's whole tree",
                     "To run on a host directory, give it as IMAGE: teacup run " + host + " CMD."};
@@ -132,7 +141,59 @@ Parsed<Volume> parse_volume(const std::string& text) {
     return CliError{flag + ": the host path " + quoted(host) + " cannot be used: " + error.message(),
                     "Create it first; teacup makes nothing on the host by itself."};
   }
-  return Volume{absolute, normal, mode == "rw"};
+  return Volume{absolute, normal,
+                mode == "rw"    ? abi::VolumeMode::kWritable
+                : mode == "cow" ? abi::VolumeMode::kCopyOnWrite
+                                : abi::VolumeMode::kReadOnly};
+}
+
+// docker's: flags of the mount by name, the file system's own options with a value.
+Parsed<Tmpfs> parse_tmpfs(const std::string& text) {
+  const std::string flag = "--tmpfs " + quoted(text);
+  const char* const form =
+      "Write --tmpfs PATH or --tmpfs PATH:OPTION,..., for example /run:size=64m,mode=755,exec.";
+  const size_t colon = text.find(':');
+  const std::string guest = text.substr(0, colon);
+  if (guest.empty() || guest[0] != '/') {
+    return CliError{flag + ": the guest path " + quoted(guest) + " is not absolute", form};
+  }
+  Tmpfs tmpfs;
+  tmpfs.guest = normal_path(guest);
+  if (tmpfs.guest == "/") return CliError{flag + " would replace the guest's whole tree", form};
+  constexpr std::uint32_t kReadOnly = 1, kNoSuid = 2, kNoDev = 4, kNoExec = 8, kNoAtime = 1024;
+  static const std::map<std::string, std::pair<std::uint32_t, bool>> kFlags = {
+      {"ro", {kReadOnly, true}},    {"rw", {kReadOnly, false}},     {"nosuid", {kNoSuid, true}},
+      {"suid", {kNoSuid, false}},   {"nodev", {kNoDev, true}},      {"dev", {kNoDev, false}},
+      {"noexec", {kNoExec, true}},  {"exec", {kNoExec, false}},     {"noatime", {kNoAtime, true}},
+      {"atime", {kNoAtime, false}}, {"relatime", {kNoAtime, false}}};
+  tmpfs.flags = kNoSuid | kNoDev | kNoExec;
+  std::istringstream words(colon == std::string::npos ? "" : text.substr(colon + 1));
+  for (std::string word; std::getline(words, word, ',');) {
+    const std::string key = word.substr(0, word.find('='));
+    const std::string value = word.size() > key.size() ? word.substr(key.size() + 1) : "";
+    if (const auto known = kFlags.find(word); known != kFlags.end()) {
+      const auto [bit, set] = known->second;
+      tmpfs.flags = set ? tmpfs.flags | bit : tmpfs.flags & ~bit;
+      continue;
+    }
+    const bool percent = value.size() > 1 && value.back() == '%' &&
+                         value.find_first_not_of("0123456789") == value.size() - 1 && value.size() < 5;
+    if (key == "size" && (percent || parse_size(value))) {
+      tmpfs.data += (tmpfs.data.empty() ? "" : ",") + key + "=" +
+                    (percent ? value : std::to_string(*parse_size(value)));
+    } else if ((key == "mode" && !value.empty() && value.size() <= 5 &&
+                value.find_first_not_of("01234567") == std::string::npos) ||
+               ((key == "uid" || key == "gid" || key == "nr_inodes") && !value.empty() && value.size() < 10 &&
+                value.find_first_not_of("0123456789") == std::string::npos)) {
+      tmpfs.data += (tmpfs.data.empty() ? "" : ",") + word;
+    } else {
+      return CliError{
+          flag + ": the option " + quoted(std::as_const(word)) + " is not known, or its value is none",
+          "Known: size=64m (or 50%), mode=1777, uid=, gid=, nr_inodes=, and ro, exec, suid, dev, noatime "
+          "and their opposites."};
+    }
+  }
+  return tmpfs;
 }
 
 Parsed<std::pair<std::string, std::string>> parse_user(const std::string& text) {

@@ -16,6 +16,7 @@
 #include <bit>
 
 #include "fs/dcache.h"
+#include "fs/vfs_state.h"
 #include "kernel/base/memory.h"
 
 namespace teacup::fs {
@@ -25,20 +26,20 @@ constexpr u64 kMaxEntries = 4 << 20;
 constexpr u64 kMaxExtents = 1 << 20;
 }  // namespace
 
-Result<Ref<AskedImage>> AskedImage::open_importer(u32 number) {
-  Ref<AskedImage> image = TRY(make_ref<AskedImage>(false, number));
+Result<Ref<AskedImage>> AskedImage::open_importer(u32 slot, u32 number) {
+  Ref<AskedImage> image = TRY(make_ref<AskedImage>(false, slot, number, false));
   TRY(image->start());
   Trip trip;
   TRY(image->ask(trip, abi::ImporterOp::kInfo, 0, 0, {}, Trip::kSmall));
   auto info = TRY(trip.structure<abi::ImporterInfo>());
   image->root_ = info.root;
-  image->total_bytes_ = arena().images[number].size;
-  image->mappable_ = info.extents_map != 0 && arena().images[number].address != 0;
+  image->total_bytes_ = arena().images[slot].size;
+  image->mappable_ = info.extents_map != 0 && arena().images[slot].address != 0;
   return image;
 }
 
-Result<Ref<AskedImage>> AskedImage::open_host(u32 root) {
-  Ref<AskedImage> image = TRY(make_ref<AskedImage>(true, root));
+Result<Ref<AskedImage>> AskedImage::open_host(u32 root, bool volume) {
+  Ref<AskedImage> image = TRY(make_ref<AskedImage>(true, 0, root, volume));
   TRY(image->start());
   image->root_ = u64{root} + 1;
   return image;
@@ -92,7 +93,8 @@ Result<AskedImage::Node*> AskedImage::remember(const abi::ImporterInode& inode, 
     LockGuard guard(lock_);
     if (Node* node = find_locked(inode.number); node != nullptr) return node;
   }
-  ImageNode info = TRY(node_of(inode, 0, 0));
+  ImageNode info = TRY(volume_ ? node_of(inode, vfs_state().volume_uid.load(), vfs_state().volume_gid.load())
+                               : node_of(inode, 0, 0));
   Node* fresh = TRY(make<Node>());
   fresh->info = info;
   fresh->flags = inode.flags;
@@ -134,6 +136,15 @@ Result<AskedImage::Node*> AskedImage::find(u64 id) {
 
 Result<ImageNode> AskedImage::node(u64 id) {
   return TRY(find(id))->info;
+}
+
+void AskedImage::owner_known() {
+  if (!volume_) return;
+  LockGuard guard(lock_);
+  Node* node = find_locked(root_);
+  if (node == nullptr || (node->flags & abi::kOwnedByCaller) == 0) return;
+  node->info.uid = vfs_state().volume_uid.load();
+  node->info.gid = vfs_state().volume_gid.load();
 }
 
 // --- Directories.
@@ -280,7 +291,7 @@ Result<ImageSpan> AskedImage::data(u64 id, u64 offset) {
   span.length = size - offset;
   if (!mappable_ || (node.flags & abi::kDataByRead) != 0) return span;
   if (!node.has_extents.load(std::memory_order_acquire)) TRY(load_extents(node));
-  const ImageSlot& slot = arena().images[number_];
+  const ImageSlot& slot = arena().images[slot_];
   // Extents come in order of file offset; the last that starts at or before `offset`.
   size_t low = 0;
   size_t high = node.extents.size();

@@ -9,11 +9,14 @@ namespace teacup::fs {
 
 class AskedImage final : public Image {
  public:
-  // images[number], parsed by the importer. Its extents are read in place where the image is mapped.
-  static Result<Ref<AskedImage>> open_importer(u32 number);
-  // Root `root` of the host file service.
-  static Result<Ref<AskedImage>> open_host(u32 root);
-  AskedImage(bool host, u32 number) : host_(host), number_(number) {}
+  // images[slot], which the importer knows as `number`. Its extents are read in place where the image is
+  // mapped.
+  static Result<Ref<AskedImage>> open_importer(u32 slot, u32 number);
+  // Root `root` of the host file service. `volume`: what the caller owns there is shown as the guest's
+  // user's.
+  static Result<Ref<AskedImage>> open_host(u32 root, bool volume);
+  AskedImage(bool host, u32 slot, u32 number, bool volume)
+      : host_(host), volume_(volume), slot_(slot), number_(number) {}
   ~AskedImage() override;
 
   Result<ImageNode> root() override { return node(root_); }
@@ -28,6 +31,7 @@ class AskedImage final : public Image {
   Result<size_t> list_xattrs(u64 node, std::span<char> names) override;
   u64 node_limit() const override { return u64{1} << 48; }
   u64 total_bytes() const override { return total_bytes_; }
+  void owner_known() override;
 
  private:
   struct Name {
@@ -68,6 +72,8 @@ class AskedImage final : public Image {
   Result<void> load_extents(Node& node);
 
   bool host_;
+  bool volume_;
+  u32 slot_;
   u32 number_;
   u64 root_ = 0;
   u64 total_bytes_ = 0;

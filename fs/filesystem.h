@@ -30,6 +30,8 @@ class FileSystem : public RefCounted<FileSystem> {
   virtual Result<void> sync() { return {}; }
   // Nothing mounts it any more: it lets go of what holds on to it.
   virtual void unmounted() {}
+  // Of volumes: as whose the caller's own files are shown is known now (set_volume_owner).
+  virtual void volume_owner_known() {}
   std::atomic<u32> mounts{0};
   // Whether names found may be kept in the cache of names. Not where they come and go by themselves (/proc).
   virtual bool caches_names() const { return true; }

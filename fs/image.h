@@ -76,6 +76,8 @@ class Image : public RefCounted<Image> {
   // Numbers of nodes are below this: inodes made by the layer above count from here.
   virtual u64 node_limit() const = 0;
   virtual u64 total_bytes() const { return 0; }
+  // set_volume_owner() was called; before, the root alone was looked at.
+  virtual void owner_known() {}
 };
 
 }  // namespace teacup::fs

@@ -26,7 +26,6 @@ Result<Ref<LayerFs>> LayerFs::create(const char* type, u32 magic, Ref<Image> ima
     layer->nodes_ = reinterpret_cast<LayerInode**>(run.address());
     layer->next_ino_.store(layer->image_->node_limit());
     ImageNode root = TRY(layer->image_->root());
-    if ((root.mode & abi::kS_IFMT) != abi::kS_IFDIR) return Errno::UCLEAN;
     layer->root_ = TRY(layer->inode_of(root.id));
   } else {
     NewNode node;
@@ -51,10 +50,17 @@ LayerFs::~LayerFs() {
 Result<void> LayerFs::statfs(abi::Statfs& statfs) {
   TRY(FileSystem::statfs(statfs));
   u64 below = image_ ? (image_->total_bytes() + kPageSize - 1) / kPageSize : 0;
-  u64 limit = std::min(budget_.limit, limit_pages());
-  u64 used = budget_.limit != ~u64{0} ? budget_.used.load() : committed_pages();
+  // What a write could take (PageBudget::take): of the machine's, and of this file system's own.
+  u64 limit = limit_pages() - spare_pages();
+  u64 used = committed_pages() + heap_in_use() / kPageSize;
+  u64 left = used < limit ? limit - used : 0;
+  if (budget_.limit != ~u64{0}) {
+    limit = budget_.limit;
+    u64 own = budget_.used.load();
+    left = std::min(left, own < limit ? limit - own : 0);
+  }
   statfs.blocks = limit + below;
-  statfs.bfree = statfs.bavail = used < limit ? limit - used : 0;
+  statfs.bfree = statfs.bavail = left;
   statfs.files = limit * 4;
   u64 count = inodes.load();
   statfs.ffree = count < statfs.files ? statfs.files - count : 0;
@@ -120,6 +126,17 @@ void LayerFs::forget(LayerInode& inode) {
 void LayerFs::unmounted() {
   Ref<Inode> root = std::move(root_);
   root_ = nullptr;
+}
+
+// Before, what the caller owns was shown as root's.
+void LayerFs::volume_owner_known() {
+  if (!image_ || !root_) return;
+  image_->owner_known();
+  auto node = image_->root();
+  if (!node.ok()) return;
+  LockGuard guard(root_->lock);
+  root_->uid = node.value().uid;
+  root_->gid = node.value().gid;
 }
 
 // Not one inside the other: a tree is deeper than a kernel stack. What a deleted directory held comes here

@@ -103,6 +103,7 @@ class LayerFs final : public FileSystem {
   Result<void> statfs(abi::Statfs& statfs) override;
   bool keeps_access_times() const override { return true; }
   void unmounted() override;
+  void volume_owner_known() override;
   // The last reference to a directory with entries went: deletes it, and those below it one after another.
   void doom(LayerInode& inode);
 

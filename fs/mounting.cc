@@ -3,6 +3,7 @@
 #include "fs/asked_image.h"
 #include "fs/erofs.h"
 #include "fs/host_fs.h"
+#include "fs/image_stack.h"
 #include "fs/layer_fs.h"
 #include "fs/node_file.h"
 #include "fs/tmpfs.h"
@@ -87,6 +88,7 @@ void set_volume_owner(u32 uid, u32 gid) {
   vfs_state().volume_gid.store(gid);
   auto refresh = [](void*, Mount& mount) {
     abi::Stat stat;
+    mount.file_system().volume_owner_known();
     if (mount.file_system().name_lifetime() != 0) static_cast<void>(mount.root().inode()->stat(stat));
   };
   for_each_mount(refresh, nullptr);
@@ -116,12 +118,12 @@ Result<void> start_internal() {
   return {};
 }
 
-Result<Ref<Image>> open_image(const abi::BootConfig& config) {
+Result<Ref<Image>> open_layer(const abi::BootLayer& layer) {
   VfsState& state = vfs_state();
-  switch (static_cast<abi::ImageKind>(config.image_kind)) {
+  switch (static_cast<abi::ImageKind>(layer.kind)) {
     case abi::ImageKind::kErofs: {
       const char* feature = nullptr;
-      auto image = ErofsImage::open(arena().images[0], feature);
+      auto image = ErofsImage::open(arena().images[layer.slot], feature);
       if (!image.ok()) {
         state.start_problem =
             feature != nullptr ? feature : "the image is damaged: its EROFS superblock makes no sense";
@@ -131,18 +133,29 @@ Result<Ref<Image>> open_image(const abi::BootConfig& config) {
     }
     case abi::ImageKind::kImporter: {
       state.start_problem = "the image cannot be read";
-      return Ref<Image>(TRY(AskedImage::open_importer(0)));
+      return Ref<Image>(TRY(AskedImage::open_importer(layer.slot, layer.number)));
     }
     case abi::ImageKind::kHostDirectory: {
       state.start_problem = "the image directory cannot be read";
-      if (config.volumes.count == 0) return Errno::INVAL;
-      const auto& volume = arena_at<abi::BootVolume>(config.volumes.offset);
-      return Ref<Image>(TRY(AskedImage::open_host(volume.host_root)));
+      return Ref<Image>(TRY(AskedImage::open_host(layer.number, false)));
     }
     default:
       state.start_problem = "this kind of image is not supported";
       return Errno::NOTSUP;
   }
+}
+
+// One image is what it is; several become one.
+Result<Ref<Image>> open_image(const abi::BootConfig& config) {
+  u64 count = config.layers.count;
+  if (count == 0 || count > kMaxImages) return Errno::INVAL;
+  Ref<Image> images[kMaxImages];
+  for (u64 i = 0; i < count; i++) {
+    images[i] = TRY(open_layer((&arena_at<abi::BootLayer>(config.layers.offset))[i]));
+  }
+  if (count == 1) return std::move(images[0]);
+  vfs_state().start_problem = "an image is damaged: its root directory cannot be read";
+  return Ref<Image>(TRY(ImageStack::create({images, count})));
 }
 
 Result<void> ensure_directory(const Caller& caller, std::string_view path, u32 mode) {
@@ -196,28 +209,49 @@ Result<void> write_host_files(const Caller& caller, const abi::BootConfig& confi
 }
 
 // A directory that the guest does not have yet is made for it, as docker does; so is a file's place.
-Result<void> mount_volume(const Caller& caller, const abi::BootVolume& volume) {
-  std::string_view path = boot_string(volume.guest_path);
+Result<Path> make_mount_point(const Caller& caller, std::string_view path, bool directory) {
   for (size_t at = 1; at < path.size(); at++) {
     if (path[at] == '/') TRY(ensure_directory(caller, path.substr(0, at), 0755));
   }
-  if (volume.is_directory != 0) {
+  if (directory) {
     TRY(ensure_directory(caller, path, 0755));
   } else {
     TRY(open_path(caller, nullptr, path, abi::kO_RDONLY | abi::kO_CREAT, 0644));
   }
-  Path where = TRY(resolve(caller, nullptr, path, kFollow));
-  Ref<FileSystem> file_system = TRY(HostFs::create(volume.host_root, volume.writable != 0));
+  return resolve(caller, nullptr, path, kFollow);
+}
+
+Result<void> mount_volume(const Caller& caller, const abi::BootVolume& volume) {
+  Path where = TRY(make_mount_point(caller, boot_string(volume.guest_path), volume.is_directory != 0));
+  Ref<FileSystem> file_system;
+  if (volume.mode == abi::VolumeMode::kCopyOnWrite) {
+    Ref<Image> image = TRY(AskedImage::open_host(volume.host_root, true));
+    file_system =
+        TRY(LayerFs::create("overlay", static_cast<u32>(abi::kOVERLAYFS_SUPER_MAGIC), std::move(image)));
+  } else {
+    file_system = TRY(HostFs::create(volume.host_root, volume.mode == abi::VolumeMode::kWritable));
+  }
   memcpy(file_system->source, "host", 5);
-  return mount_file_system(std::move(file_system), where,
-                           kMountNoSuid | kMountNoDev | (volume.writable != 0 ? 0u : u32{kMountReadOnly}));
+  return mount_file_system(
+      std::move(file_system), where,
+      kMountNoSuid | kMountNoDev | (volume.mode == abi::VolumeMode::kReadOnly ? u32{kMountReadOnly} : 0u));
 }
 
 Result<void> mount_volumes(const Caller& caller, const abi::BootConfig& config) {
   vfs_state().start_problem = "a volume (-v) cannot be mounted: its path in the guest cannot be made";
-  bool root_is_volume = config.image_kind == static_cast<u32>(abi::ImageKind::kHostDirectory);
-  for (u64 i = root_is_volume ? 1 : 0; i < config.volumes.count; i++) {
+  for (u64 i = 0; i < config.volumes.count; i++) {
     TRY(mount_volume(caller, (&arena_at<abi::BootVolume>(config.volumes.offset))[i]));
+  }
+  return {};
+}
+
+Result<void> mount_memory(const Caller& caller, const abi::BootConfig& config) {
+  vfs_state().start_problem =
+      "a --tmpfs cannot be mounted: its path in the guest cannot be made, or its options are wrong";
+  for (u64 i = 0; i < config.tmpfs.count; i++) {
+    const abi::BootTmpfs& tmpfs = (&arena_at<abi::BootTmpfs>(config.tmpfs.offset))[i];
+    static_cast<void>(TRY(make_mount_point(caller, boot_string(tmpfs.guest_path), true)));
+    TRY(mount_type(caller, "tmpfs", boot_string(tmpfs.guest_path), tmpfs.flags, boot_string(tmpfs.data)));
   }
   return {};
 }
@@ -231,6 +265,7 @@ Result<void> start_root(Ref<Image> image) {
     return layer.error();
   }
   Ref<FileSystem> root_fs = std::move(layer).value();
+  if (!TRY(root_fs->root())->is_directory()) return Errno::UCLEAN;
   memcpy(root_fs->source, "overlay", 8);
   Ref<Dentry> root = TRY(state.dcache.make_root(TRY(root_fs->root())));
   state.root = TRY(state.mounts.create(std::move(root_fs), std::move(root), 0));
@@ -268,9 +303,12 @@ Result<void> fs_start(const abi::BootConfig& config) {
   TRY(ensure_directory(caller, "/tmp", 01777));
   Path tmp = TRY(resolve(caller, nullptr, "/tmp", kFollow));
   if ((tmp.inode().mode & 07777) != 01777) TRY(change_mode(caller, tmp, 01777));
+  TRY(mount_memory(caller, config));
   // Before the volumes: what the user put there stays.
+  state.start_problem = "the machine's own file systems could not be mounted";
   if (!boot_string(config.hostname).empty()) TRY(write_host_files(caller, config));
   TRY(mount_volumes(caller, config));
+  if (config.read_only != 0) state.root->flags.fetch_or(kMountReadOnly);
   state.start_problem = nullptr;
   return {};
 }

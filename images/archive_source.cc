@@ -241,6 +241,38 @@ void add_tar(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& 
   add_entries(tree, a.get(), name, *spool, OnDirectory::kReplace);
 }
 
+namespace {
+
+void mark_whiteouts(Node& directory) {
+  for (auto at = directory.children.begin(); at != directory.children.end();) {
+    const std::string name = at->first;
+    if (at->second->is_directory()) mark_whiteouts(*at->second);
+    if (!name.starts_with(kWhiteout)) {
+      ++at;
+      continue;
+    }
+    at = directory.children.erase(at);
+    if (name == kOpaque) directory.xattrs["trusted.overlay.opaque"] = "y";
+    if (name.starts_with(".wh..wh.") || name.size() == kWhiteout.size()) continue;
+    const std::string target = name.substr(kWhiteout.size());
+    if (const auto own = directory.children.find(target); own != directory.children.end()) {
+      // What the layer itself puts there, over nothing of what lies below.
+      if (own->second->is_directory()) own->second->xattrs["trusted.overlay.opaque"] = "y";
+      continue;
+    }
+    auto node = std::make_shared<Node>();
+    node->type = NodeType::kCharDevice;
+    node->permissions = 0;
+    directory.children[target] = std::move(node);
+  }
+}
+
+}  // namespace
+
+void mark_whiteouts(Tree& tree) {
+  mark_whiteouts(tree.root());
+}
+
 void add_deb(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool) {
   load_libarchive();
   const ArchiveHandle outer(archive_read_new());

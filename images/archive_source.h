@@ -21,6 +21,11 @@ void add_tar(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& 
 void add_layer(Tree& tree, u64 size, const std::function<void(u64 offset, std::span<std::byte>)>& read,
                const std::string& name, const std::shared_ptr<Spool>& spool);
 
+// Of a tree that is one layer of several: the files ".wh.NAME" become character devices 0:0 called NAME,
+// unless there is one, and a directory with ".wh..wh..opq" gets the attribute trusted.overlay.opaque; as
+// overlayfs has them.
+void mark_whiteouts(Tree& tree);
+
 // Adds the files of a Debian binary package (deb(5)): its data member. Maintainer scripts are not run.
 void add_deb(Tree& tree, const std::string& path, const std::shared_ptr<Spool>& spool);
 

@@ -182,7 +182,8 @@ class Entry {
 };
 
 // The tree of an archive or a layout, into `image`; how to run it.
-RunConfig convert(const std::string& source, Kind kind, const std::string& digest, const std::string& image) {
+RunConfig convert(const std::string& source, Kind kind, const std::string& digest, const std::string& image,
+                  bool layer) {
   Progress progress(true);
   auto spool = std::make_shared<Spool>();
   spool->on_append = [&progress](u64 bytes) { progress.update("reading", bytes); };
@@ -200,7 +201,11 @@ RunConfig convert(const std::string& source, Kind kind, const std::string& diges
     tree = use_layout(*files, digest);
   } else {
     add_tar(tree, source, spool);
-    if (const auto files = layout_in_tree(tree); is_layout(*files)) tree = use_layout(*files, "");
+    if (const auto files = layout_in_tree(tree); is_layout(*files)) {
+      tree = use_layout(*files, "");
+    } else if (layer) {
+      mark_whiteouts(tree);
+    }
   }
   WriteOptions options;
   options.progress = [&progress](u64 done, u64 total) { progress.update("writing", done, total); };
@@ -213,24 +218,26 @@ RunConfig convert(const std::string& source, Kind kind, const std::string& diges
 }
 
 PreparedImage converted(const std::string& source, Kind kind, const std::string& cache,
-                        const std::string& digest) {
-  const Entry entry(cache, digest);
+                        const std::string& digest, bool layer) {
+  const Entry entry(cache, layer ? digest + "-layer" : digest);
   PreparedImage prepared{entry.image(), {}};
   if (entry.load(prepared.config)) return prepared;
   const Lock lock(entry.lock());
   if (entry.load(prepared.config)) return prepared;
-  prepared.config = convert(source, kind, digest, entry.image());
+  prepared.config = convert(source, kind, digest, entry.image(), layer);
   entry.save(prepared.config);
   return prepared;
 }
 
 }  // namespace
 
-PreparedImage prepare_image(const std::string& image, const std::string& digest) {
+namespace {
+
+PreparedImage prepare(const std::string& image, const std::string& digest, bool layer) {
   const Kind kind = probe(image);
   if (kind == Kind::kOciLayout) {
     const auto files = layout_in_directory(image);
-    return converted(image, kind, cache_directory(), OciImage(*files, image, digest).digest());
+    return converted(image, kind, cache_directory(), OciImage(*files, image, digest).digest(), false);
   }
   if (kind == Kind::kDirectory && !digest.empty()) {
     throw Error(image + " is a directory, which has no digest\n  Make an image of it first: teacup pack " +
@@ -243,7 +250,17 @@ PreparedImage prepare_image(const std::string& image, const std::string& digest)
     throw Error(image + " is not the image that was asked for: it has sha256:" + found);
   }
   if (kind != Kind::kArchive) return {image, {}};
-  return converted(image, kind, cache, found);
+  return converted(image, kind, cache, found, layer);
+}
+
+}  // namespace
+
+PreparedImage prepare_image(const std::string& image, const std::string& digest) {
+  return prepare(image, digest, false);
+}
+
+std::string prepare_layer(const std::string& image, const std::string& digest) {
+  return prepare(image, digest, true).path;
 }
 
 }  // namespace teacup::images

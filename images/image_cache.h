@@ -18,4 +18,8 @@ struct PreparedImage {
 // wrong and what to do.
 PreparedImage prepare_image(const std::string& image, const std::string& digest);
 
+// The same for an image that is laid over others: an archive's whiteouts (".wh.NAME", ".wh..wh..opq") become
+// what the kernel knows them by, a character device 0:0 and the attribute trusted.overlay.opaque.
+std::string prepare_layer(const std::string& image, const std::string& digest);
+
 }  // namespace teacup::images

@@ -63,9 +63,9 @@ void write_all(int fd, const char* data, std::size_t size) {
 
 }  // namespace
 
-Broker::Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway, const Image& image,
-               importer::Importer* importer)
-    : options_(options), host_files_(host_files), gateway_(gateway), image_(image), importer_(importer) {}
+Broker::Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
+               const std::vector<Image>& images, importer::Importer* importer)
+    : options_(options), host_files_(host_files), gateway_(gateway), images_(images), importer_(importer) {}
 
 void Broker::prepare() {
   started_at_ = monotonic_now();
@@ -209,11 +209,11 @@ void Broker::handle(u32 slot, const Request& request) {
       break;
     case abi::RingOp::kPrepare:
       // Known plans at once: the way to the worker and back would cost more.
-      if (s64 size = serve_prepared(image_, request.args); size > 0) {
+      if (s64 size = serve_prepared(images_, request.args); size > 0) {
         answer(slot, size);
         break;
       }
-      workers_.add([this, slot, request] { answer(slot, serve_prepare(image_, request.args)); });
+      workers_.add([this, slot, request] { answer(slot, serve_prepare(images_, request.args)); });
       break;
     case abi::RingOp::kImporter:
       workers_.add([this, slot, request] { answer(slot, import(request.args)); });
@@ -334,7 +334,7 @@ void Broker::make_debugger() {
   DebuggerOptions debugger{options_.gdb_folder, options_.perf_map, options_.crash_report.has_value(),
                            abi::boot_config().prepare_flags};
   auto read = [this](std::span<const abi::PreparePiece> pieces, std::span<std::byte> into) {
-    return read_pieces(image_, pieces, into) == 0;
+    return read_pieces(images_, pieces, into) == 0;
   };
   try {
     debugger_ = std::make_unique<Debugger>(

@@ -32,8 +32,9 @@ namespace teacup::host {
 class Broker {
  public:
   // `importer` is null for images that need none.
-  Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway, const Image& image,
-         importer::Importer* importer);
+  // `images` are the machine's images[].
+  Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
+         const std::vector<Image>& images, importer::Importer* importer);
 
   // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
   // files.
@@ -72,7 +73,7 @@ class Broker {
   const MachineOptions& options_;
   HostFiles& host_files_;
   Gateway& gateway_;
-  const Image& image_;
+  const std::vector<Image>& images_;
   importer::Importer* importer_;
   pid_t machine_ = 0;
   int trace_fd_ = -1;

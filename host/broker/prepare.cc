@@ -82,6 +82,12 @@ bool read_image(int fd, u64 size, u64 offset, std::byte* into, u64 length) {
   return true;
 }
 
+// By its guest-side descriptor; null: there is none.
+const Image* image_of(std::span<const Image> images, s32 fd) {
+  if (fd < kFirstImageFd || static_cast<std::size_t>(fd - kFirstImageFd) >= images.size()) return nullptr;
+  return &images[static_cast<std::size_t>(fd - kFirstImageFd)];
+}
+
 struct Free {
   void operator()(void* block) const { std::free(block); }
 };
@@ -98,7 +104,7 @@ Buffer allocate(u64 size) {
 }
 
 // The file's bytes, from its pieces. A copy: the guest can change the arena while the rewriter reads.
-s64 read_file(const Image& image, const Request& request, std::span<std::byte> file) {
+s64 read_file(std::span<const Image> images, const Request& request, std::span<std::byte> file) {
   u64 at = 0, in_tail = 0;
   for (const abi::PreparePiece& piece : request.pieces) {
     if (at == file.size()) break;
@@ -109,9 +115,9 @@ s64 read_file(const Image& image, const Request& request, std::span<std::byte> f
     } else if (piece.fd == kArenaFd) {
       if (!is_run(piece.host_offset, length)) return -EINVAL;
       std::memcpy(file.data() + at, &arena_at<std::byte>(piece.host_offset), length);
-    } else if (piece.fd == kFirstImageFd && image.fd >= 0) {
-      if (piece.host_offset > image.size) return -EINVAL;
-      if (!read_image(image.fd, image.size, piece.host_offset, file.data() + at, length)) return -EIO;
+    } else if (const Image* image = image_of(images, piece.fd); image != nullptr) {
+      if (piece.host_offset > image->size) return -EINVAL;
+      if (!read_image(image->fd, image->size, piece.host_offset, file.data() + at, length)) return -EIO;
     } else {
       return -EINVAL;
     }
@@ -121,32 +127,40 @@ s64 read_file(const Image& image, const Request& request, std::span<std::byte> f
 }
 
 // The plan's key in the cache: empty if it is not to be kept.
-std::string cache_key(const Image& image, const Request& request) {
+std::string cache_key(std::span<const Image> images, const Request& request) {
   static const std::string self = [] {
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     std::string identity = file_identity(fd);
     close(fd);
     return identity;
   }();
-  std::string identity = image.fd < 0 ? std::string() : file_identity(image.fd);
-  if (self.empty() || identity.empty()) return {};
-  std::string key = self + "|" + identity + "|";
+  if (self.empty()) return {};
+  std::string key = self + "|";
+  s32 last = -1;
   auto append = [&key](const void* data, size_t size) { key.append(static_cast<const char*>(data), size); };
   append(&abi::kPreparedVersion, sizeof abi::kPreparedVersion);
   append(&request.input, sizeof request.input);
   for (const abi::PreparePiece& piece : request.pieces) {
-    if (piece.fd != kFirstImageFd && (piece.fd != kArenaFd || request.tail.empty())) return {};
-    u64 place[3] = {static_cast<u64>(piece.fd), piece.fd == kArenaFd ? 0 : piece.host_offset, piece.length};
+    const Image* image = image_of(images, piece.fd);
+    if (image == nullptr && (piece.fd != kArenaFd || request.tail.empty())) return {};
+    // A file lies in one image; which of the machine's that is does not matter.
+    if (image != nullptr && piece.fd != last) {
+      std::string identity = file_identity(image->fd);
+      if (identity.empty()) return {};
+      key += identity + "|";
+      last = piece.fd;
+    }
+    u64 place[3] = {image != nullptr, image == nullptr ? 0 : piece.host_offset, piece.length};
     append(place, sizeof place);
   }
   append(request.tail.data(), request.tail.size());
   return key;
 }
 
-std::vector<std::byte> plan(const Image& image, const Request& request, s64& error) {
+std::vector<std::byte> plan(std::span<const Image> images, const Request& request, s64& error) {
   Buffer buffer = allocate(request.input.file_size);
   std::span<std::byte> file(buffer.get(), request.input.file_size);
-  error = read_file(image, request, file);
+  error = read_file(images, request, file);
   if (error != 0) return {};
   rewrite::Options options;
   options.patch_cpuid = (request.input.flags & abi::kPrepareCpuid) != 0;
@@ -167,11 +181,11 @@ struct Job {
   u64 room;
 };
 
-bool read_job(const Image& image, const u64 (&args)[6], Job& job) {
+bool read_job(std::span<const Image> images, const u64 (&args)[6], Job& job) {
   job.output = args[2];
   job.room = args[3];
   if (!copy_request(args[0], args[1], job.request) || !is_run(job.output, job.room)) return false;
-  job.key = cache_key(image, job.request);
+  job.key = cache_key(images, job.request);
   return true;
 }
 
@@ -180,23 +194,23 @@ s64 deliver(const Job& job, std::span<const std::byte> blob) {
   return static_cast<s64>(blob.size());
 }
 
-s64 prepare(const Image& image, const u64 (&args)[6]) {
+s64 prepare(std::span<const Image> images, const u64 (&args)[6]) {
   Job job;
-  if (!read_job(image, args, job)) return -EINVAL;
+  if (!read_job(images, args, job)) return -EINVAL;
   s64 error = 0;
-  std::vector<std::byte> blob = plan(image, job.request, error);
+  std::vector<std::byte> blob = plan(images, job.request, error);
   if (error != 0) return error;
   // Whoever changed the image while it was read: the key is of what it was before.
-  if (cache_key(image, job.request) == job.key) cache().store(job.key, blob);
+  if (cache_key(images, job.request) == job.key) cache().store(job.key, blob);
   return deliver(job, blob);
 }
 
 }  // namespace
 
-s64 serve_prepared(const Image& image, const u64 (&args)[6]) {
+s64 serve_prepared(std::span<const Image> images, const u64 (&args)[6]) {
   try {
     Job job;
-    if (!read_job(image, args, job)) return 0;
+    if (!read_job(images, args, job)) return 0;
     auto blob = cache().load(job.key);
     return blob ? deliver(job, *blob) : 0;
   } catch (const std::bad_alloc&) {
@@ -204,15 +218,16 @@ s64 serve_prepared(const Image& image, const u64 (&args)[6]) {
   }
 }
 
-s64 read_pieces(const Image& image, std::span<const abi::PreparePiece> pieces, std::span<std::byte> into) {
+s64 read_pieces(std::span<const Image> images, std::span<const abi::PreparePiece> pieces,
+                std::span<std::byte> into) {
   Request request;
   request.pieces.assign(pieces.begin(), pieces.end());
-  return read_file(image, request, into);
+  return read_file(images, request, into);
 }
 
-s64 serve_prepare(const Image& image, const u64 (&args)[6]) {
+s64 serve_prepare(std::span<const Image> images, const u64 (&args)[6]) {
   try {
-    return prepare(image, args);
+    return prepare(images, args);
   } catch (const std::bad_alloc&) {
     return -ENOMEM;
   }

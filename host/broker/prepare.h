@@ -10,15 +10,16 @@
 
 namespace teacup::host {
 
-// Serves one request, on any thread. `image` is the machine's images[0]. Nothing in the request or in the
+// Serves one request, on any thread. `images` are the machine's images[]. Nothing in the request or in the
 // arena is trusted: it is copied out before it is looked at. Returns the size of the blob, which has been
 // written to the asker's buffer if it fits, or -errno.
-s64 serve_prepare(const Image& image, const u64 (&args)[6]);
+s64 serve_prepare(std::span<const Image> images, const u64 (&args)[6]);
 // The same from the cache alone, in microseconds; 0 if it is not there.
-s64 serve_prepared(const Image& image, const u64 (&args)[6]);
+s64 serve_prepared(std::span<const Image> images, const u64 (&args)[6]);
 
 // Reads a file of the guest's by its pieces. 0, EINVAL for pieces that are not of the arena or the image, or
 // EIO.
-s64 read_pieces(const Image& image, std::span<const abi::PreparePiece> pieces, std::span<std::byte> into);
+s64 read_pieces(std::span<const Image> images, std::span<const abi::PreparePiece> pieces,
+                std::span<std::byte> into);
 
 }  // namespace teacup::host

@@ -168,7 +168,7 @@ std::unique_ptr<HostedImage> HostedKernel::open(const std::string& path, abi::Im
   std::unique_ptr<HostedImage> opened(new HostedImage(*this, slot));
   if (kind == abi::ImageKind::kHostDirectory) {
     try {
-      auto image = fs::AskedImage::open_host(host_files_.add_root(path, false));
+      auto image = fs::AskedImage::open_host(host_files_.add_root(path, false), false);
       if (!image.ok())
         throw HostedError("cannot read " + path + ": " + std::strerror(static_cast<int>(image.error())));
       opened->image_ = std::move(image).value();
@@ -200,7 +200,7 @@ std::unique_ptr<HostedImage> HostedKernel::open(const std::string& path, abi::Im
   if (const std::string problem = importers_[slot]->problem(0); !problem.empty()) {
     throw HostedError("cannot use image " + path + ": " + problem);
   }
-  auto image = fs::AskedImage::open_importer(slot);
+  auto image = fs::AskedImage::open_importer(slot, slot);
   if (!image.ok())
     throw HostedError("cannot read " + path + ": " + std::strerror(static_cast<int>(image.error())));
   opened->image_ = std::move(image).value();

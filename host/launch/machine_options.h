@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernel/abi/boot.h"
 #include "kernel/abi/cpu_model.h"
 
 namespace teacup::host {
@@ -13,7 +14,13 @@ namespace teacup::host {
 struct MachineVolume {
   std::string host;   // absolute
   std::string guest;  // absolute
-  bool writable = false;
+  abi::VolumeMode mode = abi::VolumeMode::kReadOnly;
+};
+
+struct MachineTmpfs {
+  std::string guest;        // absolute
+  std::string data;         // as mount(2)'s
+  std::uint32_t flags = 0;  // MS_* of mount(2)
 };
 
 // -p: a port of the machine that the host can reach.
@@ -58,7 +65,7 @@ struct MachineNetwork {
 };
 
 struct MachineOptions {
-  std::string image;
+  std::vector<std::string> images;       // the lowest layer first; never empty
   std::vector<std::string> command;      // never empty
   std::vector<std::string> environment;  // "K=V" sets, "K" removes, in order, on top of the kernel's defaults
   std::string working_directory;         // absolute
@@ -66,6 +73,8 @@ struct MachineOptions {
   std::string hostname;                  // empty: the default
   std::vector<MachineVolume> volumes;
   MachineNetwork network;
+  std::vector<MachineTmpfs> tmpfs;
+  bool read_only = false;                   // the root file system
   std::uint64_t memory = 0;                 // bytes; 0: the host's
   bool trap = false;                        // patch nothing
   bool patch_cpuid = true;                  // if anything is patched: cpuid too

@@ -83,16 +83,65 @@ u64 host_memory() {
   return static_cast<u64>(info.totalram) * info.mem_unit;
 }
 
-void put_volumes(Arena& arena, abi::BootConfig& config, const std::vector<abi::BootVolume>& volumes) {
-  u64 offset = arena.reserve(volumes.size() * sizeof(abi::BootVolume));
-  for (std::size_t i = 0; i < volumes.size(); i++) {
-    arena_at<abi::BootVolume>(offset + i * sizeof(abi::BootVolume)) = volumes[i];
+template <typename T>
+abi::BootStrings put_array(Arena& arena, const std::vector<T>& items) {
+  u64 offset = arena.reserve(items.size() * sizeof(T));
+  for (std::size_t i = 0; i < items.size(); i++) arena_at<T>(offset + i * sizeof(T)) = items[i];
+  return {offset, items.size()};
+}
+
+// IMAGE and what is laid over it.
+struct Stack {
+  std::vector<abi::BootLayer> layers;  // the lowest first
+  std::vector<Image> files;            // those that are files: images[] of the machine, and the broker's
+  std::vector<int> imported;           // descriptors of those that the importer reads, in its order
+  std::vector<std::string> imported_names;
+};
+
+Stack open_stack(const MachineOptions& options, HostFiles& host_files) {
+  Stack stack;
+  if (options.images.size() > static_cast<std::size_t>(kMaxImages)) {
+    throw LaunchError("there are more than " + std::to_string(kMaxImages) +
+                      " layers; pack some of them into one: teacup pack LAYER... IMAGE");
   }
-  config.volumes = {offset, volumes.size()};
+  for (const std::string& path : options.images) {
+    Image image = open_image(path);
+    abi::BootLayer layer{static_cast<u32>(image.kind), static_cast<u32>(stack.files.size()), 0, 0};
+    if (image.kind == abi::ImageKind::kHostDirectory) {
+      layer.number = host_files.add_root(path, false);
+      close(image.fd);
+    } else {
+      stack.files.push_back(image);
+    }
+    if (image.kind == abi::ImageKind::kImporter) {
+      layer.number = static_cast<u32>(stack.imported.size());
+      stack.imported.push_back(image.fd);
+      stack.imported_names.push_back(path);
+    }
+    stack.layers.push_back(layer);
+  }
+  return stack;
+}
+
+void put_mounts(Arena& arena, const MachineOptions& options, HostFiles& host_files, abi::BootConfig& config) {
+  std::vector<abi::BootVolume> volumes;
+  for (const MachineVolume& volume : options.volumes) {
+    struct stat status {};
+    if (stat(volume.host.c_str(), &status) != 0)
+      throw LaunchError("cannot use " + volume.host + ": " + errno_text(errno));
+    u32 root = host_files.add_root(volume.host, volume.mode == abi::VolumeMode::kWritable);
+    volumes.push_back({arena.put(volume.guest), root, volume.mode, S_ISDIR(status.st_mode) ? 1U : 0U, 0});
+  }
+  config.volumes = put_array(arena, volumes);
+  std::vector<abi::BootTmpfs> tmpfs;
+  for (const MachineTmpfs& one : options.tmpfs) {
+    tmpfs.push_back({arena.put(one.guest), arena.put(one.data), one.flags, 0});
+  }
+  config.tmpfs = put_array(arena, tmpfs);
 }
 
 // The boot configuration, into the arena. Host directories become roots of the broker's host file service.
-void write_config(Arena& arena, const MachineOptions& options, const Image& image, HostFiles& host_files,
+void write_config(Arena& arena, const MachineOptions& options, const Stack& stack, HostFiles& host_files,
                   const Gateway& gateway) {
   ArenaHeader& header = teacup::arena();
   u64 offset = 0;
@@ -118,53 +167,54 @@ void write_config(Arena& arena, const MachineOptions& options, const Image& imag
   config.network = options.network.has_loopback ? abi::NetworkMode::kLoopback : abi::NetworkMode::kNone;
   config.gateway = gateway.flags();
   config.hosts = arena.put(gateway.hosts_text());
-  config.image_kind = static_cast<u32>(image.kind);
+  config.read_only = options.read_only;
   if (getrandom(config.random_seed, sizeof config.random_seed, 0) != sizeof config.random_seed) {
     throw LaunchError("no random bytes from the host (getrandom)");
   }
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   config.boot_realtime = static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
-
-  std::vector<abi::BootVolume> volumes;
-  auto add_volume = [&](const std::string& host, const std::string& guest, bool writable) {
-    struct stat status {};
-    if (stat(host.c_str(), &status) != 0) throw LaunchError("cannot use " + host + ": " + errno_text(errno));
-    u32 root = host_files.add_root(host, writable);
-    volumes.push_back({arena.put(guest), root, writable ? 1U : 0U, S_ISDIR(status.st_mode) ? 1U : 0U, 0});
-  };
-  if (image.kind == abi::ImageKind::kHostDirectory) add_volume(options.image, "/", false);
-  for (const MachineVolume& volume : options.volumes) add_volume(volume.host, volume.guest, volume.writable);
-  put_volumes(arena, config, volumes);
+  config.layers = put_array(arena, stack.layers);
+  put_mounts(arena, options, host_files, config);
 }
 
-void describe_image(const Image& image) {
+// One behind the other, with a page between.
+void describe_images(const std::vector<Image>& files) {
   ArenaHeader& header = teacup::arena();
-  if (image.kind == abi::ImageKind::kHostDirectory) return;
-  if (page_up(image.size) > kImageEnd - kImageBase) throw LaunchError("the image is larger than 4 TiB");
-  header.image_count = 1;
-  header.images[0] = {kImageBase, image.size, static_cast<u32>(kFirstImageFd), static_cast<u32>(image.kind)};
+  u64 address = kImageBase;
+  for (const Image& image : files) {
+    if (image.size > kImageEnd - kImageBase || page_up(image.size) > kImageEnd - address) {
+      throw LaunchError("the image is larger than 4 TiB, or the layers are together");
+    }
+    u32 slot = header.image_count++;
+    header.images[slot] = {address, image.size, static_cast<u32>(kFirstImageFd) + slot,
+                           static_cast<u32>(image.kind)};
+    address += page_up(image.size) + kPageSize;
+  }
 }
 
 // For images that a library has to parse: its process is started first, while there is nothing to inherit.
-std::unique_ptr<importer::Importer> start_importer(const std::string& path, const Image& image) {
-  if (image.kind != abi::ImageKind::kImporter) return nullptr;
-  int fds[] = {image.fd};
+std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
+  if (stack.imported.empty()) return nullptr;
   std::string error;
-  auto importer = importer::Importer::start(fds, error);
-  if (importer == nullptr) throw LaunchError("cannot start the process that reads " + path + ": " + error);
-  std::string problem = importer->problem(0);
-  if (!problem.empty()) throw LaunchError("cannot use image " + path + ": " + problem);
+  auto importer = importer::Importer::start(stack.imported, error);
+  if (importer == nullptr) {
+    throw LaunchError("cannot start the process that reads " + stack.imported_names[0] + ": " + error);
+  }
+  for (u32 i = 0; i < stack.imported.size(); i++) {
+    std::string problem = importer->problem(i);
+    if (!problem.empty()) throw LaunchError("cannot use image " + stack.imported_names[i] + ": " + problem);
+  }
   return importer;
 }
 
 [[noreturn]] void run(const MachineOptions& options) {
   check_host();
   check_cpu(options.cpu);
-  Image image = open_image(options.image);
-  std::unique_ptr<importer::Importer> importer = start_importer(options.image, image);
-  Arena arena = Arena::create();
   HostFiles host_files;
+  const Stack stack = open_stack(options, host_files);
+  std::unique_ptr<importer::Importer> importer = start_importer(stack);
+  Arena arena = Arena::create();
   ArenaHeader& header = teacup::arena();
   header.cpu_count = static_cast<u32>(sysconf(_SC_NPROCESSORS_ONLN));
   u64 memory = host_memory();
@@ -172,13 +222,13 @@ std::unique_ptr<importer::Importer> start_importer(const std::string& path, cons
   arena.reserve_object<abi::Streams>(header.streams_offset);
   u64 events_room = arena.reserve(sizeof(abi::Events) + 64 + sizeof(abi::MachineStats));
   header.events_offset = events_room;
-  describe_image(image);
+  describe_images(stack.files);
   Gateway gateway(options.network);
-  gateway.open();
-  write_config(arena, options, image, host_files, gateway);
+  write_config(arena, options, stack, host_files, gateway);
   std::vector<int> image_fds;
-  if (image.kind != abi::ImageKind::kHostDirectory) image_fds.push_back(image.fd);
-  Broker broker(options, host_files, gateway, image, importer.get());
+  for (const Image& image : stack.files) image_fds.push_back(image.fd);
+  gateway.open();
+  Broker broker(options, host_files, gateway, stack.files, importer.get());
   broker.prepare();
   pid_t machine = start_template(arena, image_fds);
   broker.serve(machine);

@@ -23,11 +23,31 @@ struct BootStrings {  // an array of BootString
   u64 count;
 };
 
-struct BootVolume {  // -v, and a host directory as the image
+struct BootLayer {  // IMAGE and each --layer
+  u32 kind;         // ImageKind
+  u32 slot;         // of images[]; not of a host directory
+  u32 number;       // by which the importer, or the broker's host file service, knows it
+  u32 pad_;
+};
+
+enum class VolumeMode : u32 {
+  kReadOnly = 0,
+  kWritable,     // changes go through to the host
+  kCopyOnWrite,  // changes stay in the machine
+};
+
+struct BootVolume {  // -v
   BootString guest_path;
   u32 host_root;  // number by which the broker's host file service knows it
-  u32 writable;
+  VolumeMode mode;
   u32 is_directory;
+  u32 pad_;
+};
+
+struct BootTmpfs {  // --tmpfs
+  BootString guest_path;
+  BootString data;  // as mount(2)'s
+  u32 flags;        // MS_* of mount(2)
   u32 pad_;
 };
 
@@ -51,7 +71,9 @@ struct BootConfig {
   BootString working_directory;
   BootString user;  // -u as given, empty: 0:0; names are looked up in the image's passwd and group
   BootString hostname;
+  BootStrings layers;   // of BootLayer, the lowest first; never empty
   BootStrings volumes;  // of BootVolume
+  BootStrings tmpfs;    // of BootTmpfs
   BootStream streams[3];
   u16 window_rows, window_columns;
   u32 host_termios_valid;
@@ -60,9 +82,9 @@ struct BootConfig {
   u32 trace;          // 1: lines to the broker (RingOp::kMessage)
   u32 trace_files;    // 1: names of the image that are found, likewise (kFileMessage)
   u32 stats;
-  u32 cpu_model;   // abi::CpuModel
-  u32 debug;       // abi::DebugFlags: reports for debuggers (abi/debug.h)
-  u32 image_kind;  // ImageKind of images[0]; for kHostDirectory volumes[0] with guest_path "/" is the root
+  u32 cpu_model;  // abi::CpuModel
+  u32 debug;      // abi::DebugFlags: reports for debuggers (abi/debug.h)
+  u32 read_only;  // the root file system is, once it is set up
   NetworkMode network;
   BootString hosts;    // more lines of /etc/hosts
   u32 gateway;         // GatewayFlags; 0: nothing comes in or goes out

@@ -153,22 +153,42 @@ TEST_F(RunOptionsTest, UserIsNumberOrNameWithGroup) {
 
 TEST_F(RunOptionsTest, VolumesAreAbsoluteAndNormal) {
   std::filesystem::create_directory(directory_ + "/src");
-  const RunOptions options =
-      good({"-v", directory_ + "/src:/src/", "-v", directory_ + "/src/../image:/a/./b:rw"});
-  ASSERT_EQ(options.volumes.size(), 2u);
-  EXPECT_EQ(options.volumes[0], (Volume{directory_ + "/src", "/src", false}));
-  EXPECT_EQ(options.volumes[1], (Volume{image_, "/a/b", true}));
+  const RunOptions options = good({"-v", directory_ + "/src:/src/", "-v",
+                                   directory_ + "/src/../image:/a/./b:rw", "-v", directory_ + "/src:/c:cow"});
+  ASSERT_EQ(options.volumes.size(), 3u);
+  EXPECT_EQ(options.volumes[0], (Volume{directory_ + "/src", "/src", abi::VolumeMode::kReadOnly}));
+  EXPECT_EQ(options.volumes[1], (Volume{image_, "/a/b", abi::VolumeMode::kWritable}));
+  EXPECT_EQ(options.volumes[2], (Volume{directory_ + "/src", "/c", abi::VolumeMode::kCopyOnWrite}));
 }
 
 TEST_F(RunOptionsTest, BadVolumesAreRefused) {
   EXPECT_THAT(refusal({"-v", directory_}), HasSubstr("no guest path"));
   EXPECT_THAT(refusal({"-v", ":/x"}), HasSubstr("no host path"));
   EXPECT_THAT(refusal({"-v", directory_ + ":x"}), HasSubstr("not absolute"));
-  EXPECT_THAT(refusal({"-v", directory_ + ":/x:rx"}), HasSubstr("neither ro nor rw"));
+  EXPECT_THAT(refusal({"-v", directory_ + ":/x:rx"}), HasSubstr("none of ro, rw and cow"));
   EXPECT_THAT(refusal({"-v", directory_ + "/none:/x"}), HasSubstr("No such file"));
   EXPECT_THAT(refusal({"-v", directory_ + ":/"}), HasSubstr("whole tree"));
   EXPECT_THAT(refusal({"-v", directory_ + ":/x/..:rw"}), HasSubstr("whole tree"));
   EXPECT_THAT(refusal({"-v", directory_ + ":/x", "-v", image_ + ":/x/"}), HasSubstr("already"));
+}
+
+TEST_F(RunOptionsTest, Layers) {
+  const std::string digest(64, 'a');
+  const RunOptions options = good({"--layer", image_, "--layer", image_ + "@sha256:" + digest});
+  EXPECT_THAT(options.layers, ElementsAre(NamedImage{image_, ""}, NamedImage{image_, digest}));
+  EXPECT_THAT(refusal({"--layer", directory_ + "/none"}), HasSubstr("--layer"));
+}
+
+TEST_F(RunOptionsTest, TmpfsTakesDockersOptions) {
+  const RunOptions options = good({"--tmpfs", "/run", "--tmpfs", "/a/../b/:rw,exec,size=64m,mode=755"});
+  EXPECT_THAT(options.tmpfs,
+              ElementsAre(Tmpfs{"/run", "", 2 | 4 | 8}, Tmpfs{"/b", "size=67108864,mode=755", 2 | 4}));
+  EXPECT_THAT(refusal({"--tmpfs", "run"}), HasSubstr("not absolute"));
+  EXPECT_THAT(refusal({"--tmpfs", "/"}), HasSubstr("whole tree"));
+  EXPECT_THAT(refusal({"--tmpfs", "/x:size=0"}), HasSubstr("size=0"));
+  EXPECT_THAT(refusal({"--tmpfs", "/x:mode=9"}), HasSubstr("mode=9"));
+  EXPECT_THAT(refusal({"--tmpfs", "/x:fast"}), HasSubstr("fast"));
+  EXPECT_THAT(refusal({"--tmpfs", "/x", "-v", directory_ + ":/x/"}), HasSubstr("already"));
 }
 
 TEST_F(RunOptionsTest, AcceptedDockerFlagsCombine) {
@@ -311,7 +331,7 @@ TEST_F(RunOptionsTest, HelpAndHostSurfaceNeedNoImage) {
     const std::string& text = std::get<PrintHelp>(request).text;
     EXPECT_THAT(text, HasSubstr("Usage: teacup run [OPTIONS] IMAGE [--] CMD"));
     EXPECT_THAT(text, HasSubstr("--trace[=FILE]"));
-    EXPECT_THAT(text, HasSubstr("-v, --volume HOST:GUEST[:ro|rw]"));
+    EXPECT_THAT(text, HasSubstr("-v, --volume HOST:GUEST[:ro|rw|cow]"));
   }
   EXPECT_TRUE(std::holds_alternative<PrintHostSurface>(parse({"--print-host-surface"})));
 }

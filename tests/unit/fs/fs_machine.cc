@@ -43,7 +43,9 @@ FsMachine::FsMachine(const std::vector<char>& image) {
   arena().images[0] = {kImageBase, image_size, kFirstImageFd, static_cast<u32>(abi::ImageKind::kErofs)};
   fs::vfs_start();
   abi::BootConfig config{};
-  config.image_kind = static_cast<u32>(abi::ImageKind::kErofs);
+  abi::BootLayer& layer = *make<abi::BootLayer>().value();
+  layer.kind = static_cast<u32>(abi::ImageKind::kErofs);
+  config.layers = {reinterpret_cast<u64>(&layer) - kArenaBase, 1};
   credentials.effective = credentials.permitted = ~u64{0};
   auto result = fs::fs_start(config);
   started = result.ok();

@@ -12,7 +12,7 @@ _teacup_run() {
   while ((i < COMP_CWORD)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | --layer | -v | --volume | --tmpfs | -p | --publish | --network | --allow-net | --hosts | --connect | -m | --memory | --mode | --patch | --cpu)
+      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | --layer | -v | --volume | --tmpfs | --upper | -p | --publish | --network | --allow-net | --hosts | --connect | -m | --memory | --mode | --patch | --cpu)
         # bash splits at "=" and ":"; a value may be several words.
         i=$((i + 1))
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
@@ -27,7 +27,7 @@ _teacup_run() {
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname --layer -v --volume --tmpfs
-      --read-only -p --publish --network --allow-net --hosts --connect -m
+      --upper --read-only -p --publish --network --allow-net --hosts --connect -m
       --memory -i --interactive -t --tty --rm --mode --patch --cpu --trace --trace-files --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"
@@ -54,7 +54,7 @@ _teacup() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect mount rewrite help version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect mount diff commit export rewrite help version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]}:$previous in
@@ -62,7 +62,7 @@ _teacup() {
     run:--network) mapfile -t COMPREPLY < <(compgen -W 'none loopback host-proxy' -- "$current") ;;
     run:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     run:--cpu) mapfile -t COMPREPLY < <(compgen -W 'host x86-64 x86-64-v2 x86-64-v3 x86-64-v4' -- "$current") ;;
-    run:--env-file | run:--layer | run:-v | run:--volume) _teacup_paths "$current" ;;
+    run:--env-file | run:--layer | run:--upper | run:-v | run:--volume) _teacup_paths "$current" ;;
     run:-e | run:--env) mapfile -t COMPREPLY < <(compgen -v -- "$current") ;;
     run:*) _teacup_run "$current" ;;
     pack:-f | pack:--format) mapfile -t COMPREPLY < <(compgen -W 'erofs squashfs ext4' -- "$current") ;;
@@ -97,6 +97,18 @@ _teacup() {
         _teacup_paths "$current"
       fi
       ;;
+    commit:--label | export:--path) ;;
+    diff:* | commit:* | export:*)
+      if [[ $current == -* && $previous != --upper ]]; then
+        case ${COMP_WORDS[1]} in
+          diff) mapfile -t COMPREPLY < <(compgen -W '--json -h --help' -- "$current") ;;
+          commit) mapfile -t COMPREPLY < <(compgen -W '--upper --changes --label -q --quiet -h --help' -- "$current") ;;
+          export) mapfile -t COMPREPLY < <(compgen -W '--upper --path -h --help' -- "$current") ;;
+        esac
+      else
+        _teacup_paths "$current"
+      fi
+      ;;
     rewrite:--patch) mapfile -t COMPREPLY < <(compgen -W 'cpuid rdtsc none' -- "$current") ;;
     rewrite:*)
       if [[ $current == -* ]]; then
@@ -105,7 +117,7 @@ _teacup() {
         _teacup_paths "$current"
       fi
       ;;
-    help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect mount rewrite version' -- "$current") ;;
+    help:help) mapfile -t COMPREPLY < <(compgen -W 'run pack ls cat stat inspect mount diff commit export rewrite version' -- "$current") ;;
     help:* | version:*) ;;
     *) _teacup_paths "$current" ;;
   esac

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <utility>
 #include <variant>
 
@@ -16,6 +17,19 @@
 #include "images/image_cache.h"
 
 namespace teacup::cli {
+
+namespace {
+
+// --upper is of no use over images that changed: inodes are known by their numbers.
+std::vector<host::UpperLayer> identify_layers(const std::vector<std::string>& paths) {
+  std::vector<host::UpperLayer> layers;
+  for (const std::string& path : paths) {
+    layers.push_back({images::file_digest(path), std::filesystem::absolute(path)});
+  }
+  return layers;
+}
+
+}  // namespace
 
 int run_command(const Arguments& arguments) {
   const EnvironmentLookup lookup = [](const char* name) { return std::getenv(name); };
@@ -41,10 +55,17 @@ int run_command(const Arguments& arguments) {
     return fail("run", {error.what()});
   }
   const std::string named = std::exchange(options.image, prepared.path);
-  const host::MachineOptions machine = machine_options(options, prepared.config, terminal, lookup);
+  host::MachineOptions machine = machine_options(options, prepared.config, terminal, lookup);
   if (machine.command.empty()) {
     return fail("run", {"no command given, and " + named + " does not say what to run",
                         "Write: teacup run " + named + " CMD [ARG...]."});
+  }
+  if (options.upper) {
+    try {
+      machine.upper_layers = identify_layers(machine.images);
+    } catch (const images::Error& error) {
+      return fail("run", {error.what()});
+    }
   }
   return host::run_machine(machine);
 }

@@ -97,6 +97,8 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
       "in the machine)");
   add_list(app, "--tmpfs", raw.tmpfs, "GUEST[:OPTIONS]",
            "an empty directory in memory, as --tmpfs /run:size=64m,exec (docker's options)");
+  add_single(app, "--upper", options.upper, "FILE",
+             "keep what is written in FILE, which a later run of the same images goes on from");
   app.add_flag("--read-only", options.read_only, "nothing can be written but volumes, --tmpfs and /dev/shm");
   add_list(app, "-p,--publish", raw.published, "[ADDR:]HOST:GUEST[/udp]",
            "let the host reach a port of the machine; -p GUEST takes any free port and prints it");

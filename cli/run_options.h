@@ -65,6 +65,7 @@ struct RunOptions {
   std::vector<Volume> volumes;      // in the order given; guest paths differ, also from those of tmpfs
   std::vector<Tmpfs> tmpfs;
   bool read_only = false;
+  std::optional<std::string> upper;  // --upper FILE
   host::MachineNetwork network;
   std::uint64_t memory = 0;  // bytes; 0: no limit given
 

@@ -38,6 +38,13 @@ class DirTable {
   Ref<Inode> erase(Entry& entry);
   // The first live entry with a position >= `position`; null: none.
   Entry* at_or_after(u64 position) const;
+  // All entries, whiteouts included, in order of making.
+  template <typename Visit>
+  void visit(Visit visit) const {
+    for (size_t i = 0; i < order_used_; i++) {
+      if (order_.data()[i].entry != nullptr) visit(*order_.data()[i].entry);
+    }
+  }
 
  private:
   struct Slot {

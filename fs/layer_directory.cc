@@ -4,6 +4,8 @@
 // first. The image is asked before any.
 #include "fs/layer_fs.h"
 
+#include "fs/journal.h"
+
 namespace teacup::fs {
 
 namespace {
@@ -64,11 +66,15 @@ void LayerDirectory::changed_locked() {
 // Makes `name` stand for `inode` (null: for nothing). What it stood for in the table is the caller's to drop.
 Result<Ref<Inode>> LayerDirectory::set_entry_locked(std::string_view name, Ref<Inode> inode, bool covers) {
   DirTable::Entry* entry = table_.find(name);
+  auto* target = static_cast<LayerInode*>(inode.get());
+  Journal* journal = layer().journal();
   if (entry == nullptr) {
     if (!inode && !covers) return Ref<Inode>();
     TRY(table_.insert(name, std::move(inode), covers));
+    if (journal != nullptr) journal->entry(*this, name, target, covers);
     return Ref<Inode>();
   }
+  if (journal != nullptr) journal->entry(*this, name, target, entry->covers);
   if (!inode && !entry->covers) return table_.erase(*entry);
   return table_.replace(*entry, std::move(inode));
 }
@@ -96,11 +102,14 @@ Result<void> LayerDirectory::add_entry(std::string_view name, Ref<Inode> inode, 
 }
 
 Result<Ref<Inode>> LayerDirectory::create(std::string_view name, const NewNode& node, NameChange& change) {
+  if (Journal* journal = layer().journal(); journal != nullptr) journal->flush_if_large();
   bool covers = TRY(below_has(name));
   Ref<LayerInode> inode = TRY(layer().make_inode(node));
   LockGuard guard(layer().tree_lock());
   TRY(add_entry(name, inode, covers, change));
   if (inode->is_directory()) nlink++;
+  LockGuard inode_guard(inode->lock);
+  inode->pin();
   return Ref<Inode>(std::move(inode));
 }
 
@@ -120,8 +129,8 @@ Result<void> LayerDirectory::link(std::string_view name, Inode& target, NameChan
   if (inode.nlink >= 65000) return Errno::MLINK;
   TRY(add_entry(name, Ref<Inode>::share(&target), covers, change));
   LockGuard inode_guard(inode.lock);
-  inode.pin();
   inode.nlink++;
+  inode.pin();
   inode.linkable = false;
   inode.touch_ctime();
   return {};
@@ -131,7 +140,7 @@ Result<void> LayerDirectory::link(std::string_view name, Inode& target, NameChan
 Result<void> LayerDirectory::remove_entry(std::string_view name, LayerInode& victim, NameChange& change) {
   bool covers = TRY(below_has(name));
   Ref<Inode> old;
-  bool unpinned = false;
+  u32 unpinned = 0;
   {
     LockGuard guard(layer().tree_lock());
     TRY(check_entry_locked(name, victim, covers));
@@ -152,7 +161,7 @@ Result<void> LayerDirectory::remove_entry(std::string_view name, LayerInode& vic
     changed_locked();
     change.changed();
   }
-  if (unpinned) victim.unref();
+  while (unpinned-- > 0) victim.unref();
   return {};
 }
 
@@ -209,7 +218,7 @@ Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& vict
     // Between the two locks an entry may be made in it: remove_entry looks again.
     bool covers = TRY(below_has(name));
     Ref<Inode> old;
-    bool unpinned;
+    u32 unpinned;
     {
       LockGuard guard(layer().tree_lock());
       if (directory.entries_version.load() != version) continue;
@@ -227,7 +236,7 @@ Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& vict
       changed_locked();
       change.changed();
     }
-    if (unpinned) directory.unref();
+    while (unpinned-- > 0) directory.unref();
     return {};
   }
 }
@@ -243,7 +252,7 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
   bool covers_old = TRY(below_has(name));
   bool covers_new = TRY(to.below_has(new_name));
   Ref<Inode> old_entries[2];
-  bool unpinned = false;
+  u32 unpinned = 0;
   for (;;) {
     u64 version = 0;
     auto* victim_directory = victim != nullptr && victim->is_directory() && !exchange
@@ -302,8 +311,14 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
     change.changed();
     break;
   }
-  if (unpinned) victim->unref();
+  while (unpinned-- > 0) victim->unref();
   return {};
+}
+
+void LayerDirectory::visit_own(void (*visit)(void* context, std::string_view name, Inode* inode, bool covers),
+                               void* context) {
+  LockGuard guard(layer().tree_lock());
+  table_.visit([&](DirTable::Entry& entry) { visit(context, entry.name(), entry.inode, entry.covers); });
 }
 
 Result<void> LayerDirectory::read_directory(DirSink& sink, u64& position) {

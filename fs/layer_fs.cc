@@ -13,6 +13,7 @@
 // the image is asked, and references are dropped after all locks.
 #include "fs/layer_fs.h"
 
+#include "fs/journal.h"
 #include "fs/layer_regular.h"
 #include "fs/vfs_state.h"
 #include "kernel/base/memory.h"
@@ -41,6 +42,7 @@ LayerFs::LayerFs(const char* type, u32 magic, Ref<Image> image)
     : FileSystem(type, magic), image_(std::move(image)) {}
 
 LayerFs::~LayerFs() {
+  teacup::destroy(journal_);
   if (nodes_ != nullptr) {
     u64 offset = reinterpret_cast<u64>(nodes_) - kArenaBase;
     release_run(PageRun{offset, kBuckets * sizeof(LayerInode*) / kPageSize});
@@ -112,6 +114,15 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
   return Ref<Inode>::adopt(found);
 }
 
+Ref<LayerInode> LayerFs::changed_inode_of(u64 node) {
+  LockGuard guard(nodes_lock_);
+  for (LayerInode* at = nodes_[node * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)]; at != nullptr;
+       at = at->next_) {
+    if (at->below_ == node && at->pinned_.load() && at->try_ref()) return Ref<LayerInode>::adopt(at);
+  }
+  return nullptr;
+}
+
 void LayerFs::forget(LayerInode& inode) {
   LayerInode*& bucket = nodes_[inode.below_ * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
   LockGuard guard(nodes_lock_);
@@ -165,8 +176,15 @@ void LayerFs::doom(LayerInode& inode) {
   }
 }
 
+Result<void> LayerFs::sync() {
+  return journal_ != nullptr ? journal_->sync(true) : Result<void>();
+}
+
 Result<Ref<LayerInode>> LayerFs::make_inode(const NewNode& node) {
-  u64 ino = next_ino();
+  return make_inode(next_ino(), node);
+}
+
+Result<Ref<LayerInode>> LayerFs::make_inode(u64 ino, const NewNode& node) {
   Ref<LayerInode> inode;
   switch (node.mode & abi::kS_IFMT) {
     case abi::kS_IFREG:
@@ -212,12 +230,20 @@ LayerFs& LayerInode::layer() const {
 }
 
 void LayerInode::pin() {
-  if (!has_below() || nlink == 0) return;
-  if (!pinned_.exchange(true)) ref();
+  if (nlink == 0) return;
+  if (Journal* journal = layer().journal(); journal != nullptr) journal->mark(*this);
+  if (has_below() && !pinned_.exchange(true)) ref();
 }
 
-bool LayerInode::unpin() {
-  return pinned_.exchange(false);
+u32 LayerInode::unpin() {
+  u32 references = pinned_.exchange(false) ? 1 : 0;
+  if (Journal* journal = layer().journal(); journal != nullptr) references += journal->forget(*this);
+  return references;
+}
+
+// All that the layer has: what one call made durable, others may rely on.
+Result<void> LayerInode::sync() {
+  return layer().sync();
 }
 
 void LayerInode::last_reference() {
@@ -232,6 +258,13 @@ Result<void> LayerInode::set_attributes(const AttributeChange& change) {
     pin();
   }
   return Inode::set_attributes(change);
+}
+
+Result<bool> LayerInode::attributes_differ() {
+  if (!has_below()) return true;
+  ImageNode node = TRY(layer().image()->node(below_));
+  LockGuard guard(lock);
+  return xattrs_changed_ || node.mode != mode || node.uid != uid || node.gid != gid;
 }
 
 Result<size_t> LayerInode::get_xattr(std::string_view name, std::span<std::byte> value) {
@@ -273,6 +306,8 @@ Result<void> LayerInode::set_xattr(std::string_view name, std::span<const std::b
   TRY(own_xattrs());
   LockGuard guard(lock);
   TRY(xattrs_.set(name, value, flags));
+  xattrs_changed_ = true;
+  pin();
   touch_ctime();
   return {};
 }
@@ -281,6 +316,8 @@ Result<void> LayerInode::remove_xattr(std::string_view name) {
   TRY(own_xattrs());
   LockGuard guard(lock);
   TRY(xattrs_.remove(name));
+  xattrs_changed_ = true;
+  pin();
   touch_ctime();
   return {};
 }

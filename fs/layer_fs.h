@@ -10,7 +10,9 @@
 
 namespace teacup::fs {
 
+class Journal;
 class LayerFs;
+struct Change;
 
 // What all inodes of the layer have: a node below (or none), and whether it differs from it.
 class LayerInode : public Inode {
@@ -24,14 +26,20 @@ class LayerInode : public Inode {
   // It differs from what is below, so it must stay in memory until its last name goes. Under lock or the tree
   // lock.
   void pin();
-  // Its last name went. True: the caller drops a reference, after all locks.
-  [[nodiscard]] bool unpin();
+  // Its last name went. So many references the caller drops, after all locks.
+  [[nodiscard]] u32 unpin();
 
   Result<void> set_attributes(const AttributeChange& change) override;
   Result<size_t> get_xattr(std::string_view name, std::span<std::byte> value) override;
   Result<void> set_xattr(std::string_view name, std::span<const std::byte> value, u32 flags) override;
   Result<void> remove_xattr(std::string_view name) override;
   Result<size_t> list_xattrs(std::span<char> names) override;
+  Result<void> sync() override;
+
+  // For tools: whether it is not as the image has it; and whether its attributes, as opposed to its content
+  // or its names, are not.
+  bool differs() const { return !has_below() || pinned_.load(); }
+  Result<bool> attributes_differ();
 
   // Made by O_TMPFILE: may be given a name though it has none.
   bool linkable = false;
@@ -41,13 +49,18 @@ class LayerInode : public Inode {
   void last_reference() override;
 
  private:
+  friend class Journal;
   friend class LayerFs;
+  friend class Replay;
   Result<void> own_xattrs();
 
   u64 below_ = kNoNode;
   LayerInode* next_ = nullptr;  // in the layer's table of nodes, or of the doomed
   std::atomic<bool> pinned_{false};
   std::atomic<bool> own_xattrs_;  // xattrs_ counts, not the image's
+  bool xattrs_changed_ = false;
+  bool in_upper_ = false;     // --upper's file knows it
+  Change* change_ = nullptr;  // while it is on the journal's list
   Xattrs xattrs_;
 };
 
@@ -64,8 +77,14 @@ class LayerDirectory final : public LayerInode {
                       Inode* victim, u32 flags, NameChange& change) override;
   Result<void> read_directory(DirSink& sink, u64& position) override;
   Result<Ref<Inode>> create_unnamed(const NewNode& node) override;
+  // For tools: the entries that are the layer's own; `inode` is null for a name of the image that is gone.
+  // Under the tree lock.
+  void visit_own(void (*visit)(void* context, std::string_view name, Inode* inode, bool covers),
+                 void* context);
 
  private:
+  friend class Journal;
+  friend class Replay;
   class MergeSink;
   Result<bool> below_has(std::string_view name);
   Result<void> check_entry_locked(std::string_view name, const Inode& expected, bool covers);
@@ -88,6 +107,7 @@ class LayerSymlink final : public LayerInode {
   Result<size_t> readlink(std::span<char> into) override;
 
  private:
+  friend class Journal;
   std::atomic<bool> has_target_{false};
   HeapArray<char> target_;
 };
@@ -108,6 +128,12 @@ class LayerFs final : public FileSystem {
   void doom(LayerInode& inode);
 
   Image* image() const { return image_.get(); }
+  // For tools: the inode of an image's node if it differs; null.
+  Ref<LayerInode> changed_inode_of(u64 node);
+  // Reads what --upper's file has, which changes are told to from then on. UCLEAN: that makes no sense.
+  Result<void> keep_upper();
+  Journal* journal() const { return journal_; }
+  Result<void> sync() override;
   PageBudget& budget() { return budget_; }
   Mutex& tree_lock() { return tree_lock_; }
   // The inode of a node of the image; the one there is, if there is one.
@@ -118,10 +144,14 @@ class LayerFs final : public FileSystem {
   std::atomic<u64> inodes{0};
 
  private:
+  friend class Journal;
+  friend class Replay;
   static constexpr u64 kBuckets = 1 << 14;
   Result<Ref<LayerInode>> make_from(const ImageNode& node);
+  Result<Ref<LayerInode>> make_inode(u64 ino, const NewNode& node);
 
   Ref<Image> image_;
+  Journal* journal_ = nullptr;
   PageBudget budget_;
   LayerInode* doomed_ = nullptr;  // linked by next_; under nodes_lock_
   bool is_dooming_ = false;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "fs/journal.h"
 #include "fs/read_pages.h"
 #include "fs/vfs_internal.h"
 #include "kernel/base/memory.h"
@@ -30,10 +31,14 @@ constexpr u64 pages_for(u64 bytes) {
 }  // namespace
 
 LayerRegular::LayerRegular(LayerFs& layer, u64 ino_, u32 mode_)
-    : LayerInode(layer, ino_, mode_), pages_(layer.budget()) {}
+    : LayerInode(layer, ino_, mode_), pages_(layer.budget()) {
+  if (layer.journal() != nullptr) pages_.track();
+}
 
 LayerRegular::LayerRegular(LayerFs& layer, const ImageNode& node)
-    : LayerInode(layer, node), pages_(layer.budget()), below_end_(node.size) {}
+    : LayerInode(layer, node), pages_(layer.budget()), below_end_(node.size) {
+  if (layer.journal() != nullptr) pages_.track();
+}
 
 Result<void> LayerRegular::stat(abi::Stat& stat) {
   TRY(Inode::stat(stat));
@@ -159,7 +164,13 @@ void LayerRegular::clear_tail_locked(u64 end) {
   if (inside == 0) return;
   if (std::byte* memory = pages_.find(page_of(end)); memory != nullptr) {
     memset(memory + inside, 0, kPageSize - inside);
+    note_pages_locked(end, end + 1);
   }
+}
+
+// Pages of [offset, end) have changed.
+void LayerRegular::note_pages_locked(u64 offset, u64 end) {
+  if (layer().journal() != nullptr) pages_.mark(page_of(offset), pages_for(end));
 }
 
 Result<size_t> LayerRegular::write_locked(IoSource& from, u64 offset) {
@@ -221,6 +232,7 @@ Result<size_t> LayerRegular::write(IoSource& from, u64 offset, bool append, u64&
   size_t count = TRY(write_locked(from, offset));
   end = offset + count;
   if (count > 0) {
+    note_pages_locked(offset, end);
     if (end > old_size) {
       size.store(end, std::memory_order_release);
       if (has_observers()) notify_observers(page_down(old_size), end - page_down(old_size));
@@ -270,6 +282,7 @@ Result<void> LayerRegular::zero_locked(u64 start, u64 end, bool keep_pages) {
         if (length == kPageSize) {
           memory = TRY(pages_.make(page, end_hint(page + 1)));
           pages_.publish(page);
+          note_pages_locked(start, start + length);
           if (has_observers()) notify_observers(page * kPageSize, kPageSize);
           start += length;
           continue;
@@ -277,6 +290,7 @@ Result<void> LayerRegular::zero_locked(u64 start, u64 end, bool keep_pages) {
         memory = TRY(own_page_locked(page));
       }
       memset(memory + inside, 0, length);
+      note_pages_locked(start, start + length);
     }
     start += length;
   }
@@ -439,8 +453,65 @@ Result<size_t> LayerRegular::map_pieces(u64 offset, u64 length, bool shared_writ
     size_t more = TRY(map_own(at, next * kPageSize - at, false, pieces.subspan(count)));
     return count + more;
   }
-  if (shared_writable) pin();
+  if (shared_writable) {
+    pin();
+    if (layer().journal() != nullptr) mapped_end_ = std::max(mapped_end_, pages_for(offset + length));
+  }
   return map_own(offset, length, shared_writable, pieces);
+}
+
+// --- For --upper (fs/journal.cc).
+
+// What a shared mapping wrote, at msync, munmap and exit.
+Result<void> LayerRegular::write_back(u64 offset, u64 length) {
+  TRY(Inode::write_back(offset, length));
+  if (layer().journal() == nullptr) return {};
+  LockGuard guard(lock);
+  if (mapped_end_ == 0 || offset >= mapped_end_ * kPageSize) return {};
+  u64 last = std::min(pages_for(offset + std::min(length, kMaxSize)), mapped_end_);
+  pages_.mark(page_of(offset), last, true, true);
+  pin();
+  return {};
+}
+
+// Pages that are mapped for writing count as changed whenever somebody asks: nobody saw the writes.
+bool LayerRegular::take_changed(u64& page, u64 max, bool all, PageStore::Stretch& found) {
+  LockGuard guard(lock);
+  if (page == 0 && mapped_end_ != 0) {
+    pages_.mark(0, mapped_end_, true, true);
+    if (!has_observers()) mapped_end_ = 0;
+  }
+  return pages_.take_marked(page, max, all, found);
+}
+
+bool LayerRegular::is_mapped_writable() {
+  LockGuard guard(lock);
+  return mapped_end_ != 0;
+}
+
+Result<void> LayerRegular::restore_page(u64 page, const std::byte* data) {
+  LockGuard guard(lock);
+  if (data == nullptr && page * kPageSize >= below_end()) {
+    pages_.remove(page, page + 1);
+    pages_.mark(page, page + 1, false);
+    return {};
+  }
+  std::byte* memory = pages_.find(page);
+  if (memory == nullptr) {
+    memory = TRY(pages_.make(page, end_hint(page + 1), true));
+    pages_.publish(page);
+  }
+  if (data != nullptr) memcpy(memory, data, kPageSize);
+  if (data == nullptr) memset(memory, 0, kPageSize);
+  pages_.mark(page, page + 1, false);
+  return {};
+}
+
+void LayerRegular::restore_size(u64 new_size, u64 new_below_end) {
+  LockGuard guard(lock);
+  size.store(new_size, std::memory_order_release);
+  below_end_.store(std::min(below_end(), new_below_end), std::memory_order_release);
+  pages_.remove(pages_for(new_size), pages_for(kMaxSize));
 }
 
 }  // namespace teacup::fs

@@ -18,8 +18,11 @@ class LayerRegular final : public LayerInode {
   Result<u64> seek_data(u64 offset, bool hole) override;
   Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
                             std::span<MapPiece> pieces) override;
+  Result<void> write_back(u64 offset, u64 length) override;
 
  private:
+  friend class Journal;
+  friend class Replay;
   u64 below_end() const { return below_end_.load(std::memory_order_acquire); }
   u64 end_hint(u64 needed) const;
   Result<void> prefetch(u64 offset, u64 length);
@@ -33,7 +36,17 @@ class LayerRegular final : public LayerInode {
   Result<size_t> map_below(u64 offset, u64 length, std::span<MapPiece> pieces, bool& usable);
   Result<size_t> map_own(u64 offset, u64 length, bool shared_writable, std::span<MapPiece> pieces);
 
+  void note_pages_locked(u64 offset, u64 end);
+  // For --upper. The next pages from `page` on that have changed since they were last taken (`all`: ever), at
+  // most `max`; false: none. Where they are may be read without the lock, as they stay as long as the inode.
+  bool take_changed(u64& page, u64 max, bool all, PageStore::Stretch& found);
+  bool is_mapped_writable();
+  // `data` is null for zeros. ENOSPC.
+  Result<void> restore_page(u64 page, const std::byte* data);
+  void restore_size(u64 size, u64 below_end);
+
   PageStore pages_;
+  u64 mapped_end_ = 0;  // page: shared mappings may write below it; under lock
   // Content below counts up to here; truncation lowers it for good.
   std::atomic<u64> below_end_{0};
 };

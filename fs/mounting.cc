@@ -94,6 +94,12 @@ void set_volume_owner(u32 uid, u32 gid) {
   for_each_mount(refresh, nullptr);
 }
 
+Result<void> fs_finish() {
+  VfsState* state = root<VfsState>(Root::kVfs);
+  if (state == nullptr || !state->root) return {};
+  return state->root->file_system().sync();
+}
+
 const char* fs_start_problem() {
   return vfs_state().start_problem;
 }
@@ -256,13 +262,23 @@ Result<void> mount_memory(const Caller& caller, const abi::BootConfig& config) {
   return {};
 }
 
-// The tree's root: the image under the memory layer.
-Result<void> start_root(Ref<Image> image) {
+// The tree's root: the image under the memory layer. `upper`: that is kept in --upper's file.
+Result<void> start_root(Ref<Image> image, bool upper) {
   VfsState& state = vfs_state();
   auto layer = LayerFs::create("overlay", static_cast<u32>(abi::kOVERLAYFS_SUPER_MAGIC), std::move(image));
   if (!layer.ok()) {
     state.start_problem = "the image is damaged: its root directory cannot be read";
     return layer.error();
+  }
+  if (upper) {
+    state.start_problem = "what --upper's file says makes no sense: it is damaged, or of other images";
+    auto kept = layer.value()->keep_upper();
+    if (kept.is(Errno::NOSPC) || kept.is(Errno::NOMEM)) {
+      state.start_problem =
+          "what --upper's file holds does not fit into the machine's memory; give it more: --memory";
+    }
+    if (kept.is(Errno::IO)) state.start_problem = "--upper's file cannot be read";
+    TRY(kept);
   }
   Ref<FileSystem> root_fs = std::move(layer).value();
   if (!TRY(root_fs->root())->is_directory()) return Errno::UCLEAN;
@@ -277,7 +293,7 @@ Result<void> start_root(Ref<Image> image) {
 
 Result<void> fs_start_tree(Ref<Image> image, bool read_only) {
   TRY(start_internal());
-  TRY(start_root(std::move(image)));
+  TRY(start_root(std::move(image), false));
   if (read_only) vfs_state().root->flags.fetch_or(kMountReadOnly);
   return {};
 }
@@ -286,7 +302,7 @@ Result<void> fs_start(const abi::BootConfig& config) {
   VfsState& state = vfs_state();
   TRY(start_internal());
   state.tells_names.store(config.trace_files != 0);
-  TRY(start_root(TRY(open_image(config))));
+  TRY(start_root(TRY(open_image(config)), config.upper != 0));
 
   Ref<FsContext> context = TRY(FsContext::create());
   Credentials credentials = all_powerful();

@@ -61,6 +61,7 @@ void PageStore::destroy_nodes(Node* node) {
 void PageStore::drop_run(Run& run) {
   if (run.offset != 0) release_run(PageRun{run.offset, run.pages}, run.used);
   if (run.bits != nullptr) heap_free(run.bits);
+  heap_free(run.marks);
 }
 
 PageStore::Spot PageStore::spot(u64 page) const {
@@ -248,6 +249,7 @@ void PageStore::remove(u64 first, u64 end) {
       Stretch found = stretch(first, stop - first);
       if (found.data != nullptr) {
         u64 inside = first - at.start;
+        if (tracked_) mark_run(*run, inside, inside + found.pages, true);
         for (u64 i = 0; i < found.pages; i++) {
           run->word(inside + i).fetch_and(~(u64{1} << ((inside + i) % 64)), std::memory_order_release);
         }
@@ -262,6 +264,78 @@ void PageStore::remove(u64 first, u64 end) {
       first += found.pages;
     }
     first = std::min(end, at.start + at.pages);
+  }
+}
+
+// --- Marks.
+
+void PageStore::mark_run(Run& run, u64 first, u64 end, bool dirty) {
+  if (run.marks == nullptr && !run.all_marked) {
+    run.marks = static_cast<u64*>(heap_allocate((run.pages + 63) / 64 * 2 * sizeof(u64)));
+    run.all_marked = run.marks == nullptr;
+  }
+  if (run.all_marked) return;
+  for (u64 page = first; page < end; page++) {
+    u64 bit = u64{1} << (page % 64);
+    if (dirty) run.marks[page / 64 * 2] |= bit;
+    run.marks[page / 64 * 2 + 1] |= bit;
+  }
+}
+
+void PageStore::mark(u64 first, u64 end, bool dirty, bool present) {
+  if (!started_.load()) return;
+  while (first < end) {
+    Spot at = spot(first);
+    Run* run = run_at(at.index);
+    u64 stop = std::min(end, at.start + at.pages);
+    if (run == nullptr || run->offset == 0) {
+      u64 following = next_index(at.index + 1);
+      if (following == kNoIndex) return;
+      first = first_page(following);
+      continue;
+    }
+    while (first < stop) {
+      Stretch found = stretch(first, stop - first);
+      u64 inside = first - at.start;
+      if (found.data != nullptr || !present) mark_run(*run, inside, inside + found.pages, dirty);
+      first += found.pages;
+    }
+  }
+}
+
+// The first marked page of the run from `inside` on; its number of pages if none.
+u64 PageStore::next_mark(const Run& run, u64 inside, bool all) {
+  if (run.all_marked) return inside < run.used ? inside : run.pages;
+  if (run.marks == nullptr) return run.pages;
+  while (inside < run.pages) {
+    u64 word = run.marks[inside / 64 * 2 + (all ? 1 : 0)] >> (inside % 64);
+    if (word != 0) return std::min(run.pages, inside + static_cast<u64>(std::countr_zero(word)));
+    inside = (inside / 64 + 1) * 64;
+  }
+  return run.pages;
+}
+
+bool PageStore::take_marked(u64& page, u64 max, bool all, Stretch& found) {
+  if (!started_.load()) return false;
+  for (;;) {
+    Spot at = spot(page);
+    Run* run = run_at(at.index);
+    u64 inside = run != nullptr && run->offset != 0 ? next_mark(*run, page - at.start, all) : at.pages;
+    if (inside >= at.pages) {
+      u64 following = next_index(at.index + 1);
+      if (following == kNoIndex) return false;
+      page = first_page(following);
+      continue;
+    }
+    page = at.start + inside;
+    found = stretch(page, std::min(max, at.pages - inside));
+    u64 count = 1;
+    while (count < found.pages && next_mark(*run, inside + count, all) == inside + count) count++;
+    found.pages = count;
+    if (run->marks != nullptr) {
+      for (u64 i = inside; i < inside + count; i++) run->marks[i / 64 * 2] &= ~(u64{1} << (i % 64));
+    }
+    return true;
   }
 }
 

@@ -53,6 +53,15 @@ class PageStore {
   u64 next(u64 page, u64 end, bool there) const;
   u64 count() const { return count_.load(std::memory_order_relaxed); }
 
+  // --- What has changed, for --upper. A page is "own" for good once it was marked, and "dirty" until taken.
+  // From here on remove() marks what it removes.
+  void track() { tracked_ = true; }
+  // `present`: only those that are there.
+  void mark(u64 first, u64 end, bool dirty = true, bool present = false);
+  // The first stretch from `page` on, at most `max` pages, that is dirty (`all`: own), all there or all
+  // absent; it is not dirty any more. False: none.
+  bool take_marked(u64& page, u64 max, bool all, Stretch& found);
+
  private:
   struct Run {
     u64 offset = 0;
@@ -60,6 +69,8 @@ class PageStore {
     u64 used = 0;                      // pages from the start that were ever there
     std::atomic<u64>* bits = nullptr;  // null: inline_bits
     std::atomic<u64> inline_bits{0};
+    u64* marks = nullptr;     // of 64 pages each: dirty, own
+    bool all_marked = false;  // no memory for marks
 
     std::atomic<u64>& word(u64 page) { return bits != nullptr ? bits[page / 64] : inline_bits; }
     bool has(u64 page) { return (word(page).load(std::memory_order_acquire) >> (page % 64) & 1) != 0; }
@@ -81,6 +92,8 @@ class PageStore {
     u64 start;  // page
     u64 pages;
   };
+  static u64 next_mark(const Run& run, u64 inside, bool all);
+  static void mark_run(Run& run, u64 first, u64 end, bool dirty);
   static constexpr u64 kLargestRunOrder = 18;  // 1 GiB
 
   Spot spot(u64 page) const;
@@ -97,6 +110,7 @@ class PageStore {
   std::atomic<u64> count_{0};
   u64 base_order_ = 0;
   std::atomic<bool> started_{false};
+  bool tracked_ = false;
   mutable Run first_;
   std::atomic<Node*> root_{nullptr};
 };

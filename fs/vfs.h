@@ -19,6 +19,8 @@ Result<void> fs_start(const abi::BootConfig& config);
 // Instead of fs_start(), for who shows an image without a machine: `image` under a memory layer, and nothing
 // else.
 Result<void> fs_start_tree(Ref<Image> image, bool read_only);
+// The machine ends: what --upper keeps is written.
+Result<void> fs_finish();
 // Why fs_start() failed, for the user; null if it did not.
 const char* fs_start_problem();
 Path root_path();

@@ -255,6 +255,14 @@ PreparedImage prepare(const std::string& image, const std::string& digest, bool 
 
 }  // namespace
 
+std::string file_digest(const std::string& path) {
+  if (probe(path) == Kind::kDirectory) {
+    throw Error(path + " is a directory, which may change: what --upper keeps would mean nothing over it" +
+                "\n  Make an image of it first: teacup pack " + path + " image.erofs");
+  }
+  return digest_of(path, cache_directory());
+}
+
 PreparedImage prepare_image(const std::string& image, const std::string& digest) {
   return prepare(image, digest, false);
 }

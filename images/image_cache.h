@@ -18,6 +18,9 @@ struct PreparedImage {
 // wrong and what to do.
 PreparedImage prepare_image(const std::string& image, const std::string& digest);
 
+// The sha256 of an image file, in hex, remembered as those of archives are. Error for a directory.
+std::string file_digest(const std::string& path);
+
 // The same for an image that is laid over others: an archive's whiteouts (".wh.NAME", ".wh..wh..opq") become
 // what the kernel knows them by, a character device 0:0 and the attribute trusted.overlay.opaque.
 std::string prepare_layer(const std::string& image, const std::string& digest);

@@ -64,8 +64,13 @@ void write_all(int fd, const char* data, std::size_t size) {
 }  // namespace
 
 Broker::Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
-               const std::vector<Image>& images, importer::Importer* importer)
-    : options_(options), host_files_(host_files), gateway_(gateway), images_(images), importer_(importer) {}
+               const std::vector<Image>& images, importer::Importer* importer, UpperFile* upper)
+    : options_(options),
+      host_files_(host_files),
+      gateway_(gateway),
+      images_(images),
+      importer_(importer),
+      upper_(upper) {}
 
 void Broker::prepare() {
   started_at_ = monotonic_now();
@@ -88,6 +93,7 @@ void Broker::serve(pid_t machine) {
   std::function<void(const std::string&)> say;
   if (trace_fd_ >= 0) say = [this](const std::string& line) { print(trace_fd_, line + "\n"); };
   gateway_.start(std::move(say));
+  if (upper_ != nullptr) upper_queue_.start();
   ring_thread_ = std::thread([this] { ring_loop(); });
   sigset_t set = taken_signals();
   reap();
@@ -227,6 +233,13 @@ void Broker::handle(u32 slot, const Request& request) {
     case abi::RingOp::kGuestMemory:
       answer(slot, guest_memory(args));
       break;
+    case abi::RingOp::kUpper:
+      if (upper_ == nullptr) {
+        answer(slot, -ENOSYS);
+        break;
+      }
+      upper_queue_.add([this, slot, request] { answer(slot, keep(request.args)); });
+      break;
     case abi::RingOp::kHostFile:
       workers_.add([this, slot, request] { answer(slot, host_files_.serve(request.args)); });
       break;
@@ -252,6 +265,14 @@ void Broker::free_slot(u32 index) {
   if (ring.free_waiters.load(std::memory_order_seq_cst) != 0) {
     ring.free_word.fetch_add(1, std::memory_order_seq_cst);
     wake_word(&ring.free_word, 1);
+  }
+}
+
+s64 Broker::keep(const u64 (&args)[6]) {
+  try {
+    return upper_->serve(args[0], args[1], args[2]);
+  } catch (const std::exception&) {
+    return -ENOMEM;
   }
 }
 
@@ -378,6 +399,7 @@ void Broker::finish() {
   ::kill(-machine_, SIGKILL);
   gateway_.finish();
   terminal_.restore();
+  upper_queue_.stop();
   workers_.stop();  // what a host file is being told is finished
   write_stats();
   if (debugger_) debugger_->finish();

@@ -20,6 +20,7 @@
 #include "host/broker/host_files.h"
 #include "host/broker/streams.h"
 #include "host/broker/terminal.h"
+#include "host/broker/upper_file.h"
 #include "host/broker/work_queue.h"
 #include "host/debug/debugger.h"
 #include "host/importer/importer.h"
@@ -32,9 +33,9 @@ namespace teacup::host {
 class Broker {
  public:
   // `importer` is null for images that need none.
-  // `images` are the machine's images[].
+  // `images` are the machine's images[]. `upper` is null without --upper.
   Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
-         const std::vector<Image>& images, importer::Importer* importer);
+         const std::vector<Image>& images, importer::Importer* importer, UpperFile* upper);
 
   // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
   // files.
@@ -57,6 +58,7 @@ class Broker {
   s64 import(const u64 (&args)[6]);
   static bool is_live_child(u64 pid);
   static s64 guest_memory(const u64 (&args)[6]);
+  s64 keep(const u64 (&args)[6]);
   void kick(u64 pid, u64 tid);
   void message(u64 offset, u64 length, u64 kind);
   void make_debugger();
@@ -75,6 +77,7 @@ class Broker {
   Gateway& gateway_;
   const std::vector<Image>& images_;
   importer::Importer* importer_;
+  UpperFile* upper_;
   pid_t machine_ = 0;
   int trace_fd_ = -1;
   int trace_files_fd_ = -1;
@@ -86,6 +89,7 @@ class Broker {
   Streams streams_;
   std::unique_ptr<Debugger> debugger_;  // null: nothing is wanted of it. The workers' alone
   WorkQueue workers_;                   // requests that take long: planning patches, the importer
+  WorkQueue upper_queue_;               // which waits for the disk
   std::thread ring_thread_;
 };
 

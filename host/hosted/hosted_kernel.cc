@@ -117,6 +117,7 @@ void HostedKernel::set_memory_limit(u64 bytes) {
 // own.
 s64 HostedKernel::answer(abi::RingOp op, const u64 (&args)[6]) {
   if (op == abi::RingOp::kHostFile) return host_files_.serve(args);
+  if (op == abi::RingOp::kUpper && upper_ != nullptr) return upper_->serve(args[0], args[1], args[2]);
   if (op != abi::RingOp::kImporter) return -ENOSYS;
   if (!in_arena(args[0], args[1]) || !in_arena(args[2], args[3])) return -EFAULT;
   const auto* from = &arena_at<std::byte>(args[0]);

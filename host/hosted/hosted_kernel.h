@@ -14,6 +14,7 @@
 
 #include "fs/image.h"
 #include "host/broker/host_files.h"
+#include "host/broker/upper_file.h"
 #include "host/importer/importer.h"
 #include "kernel/abi/boot.h"
 #include "kernel/abi/ring.h"
@@ -53,6 +54,8 @@ class HostedKernel {
 
   // The image file or directory at `path`; `kind` is what it is. HostedError.
   std::unique_ptr<HostedImage> open(const std::string& path, abi::ImageKind kind);
+  // Whose file a memory layer's keep_upper() reads. It must outlive that.
+  void set_upper(UpperFile* upper) { upper_ = upper; }
   // Bytes that files written to a memory layer may take; as much as the host has by default.
   void set_memory_limit(u64 bytes);
 
@@ -66,6 +69,7 @@ class HostedKernel {
   std::array<bool, kMaxImages> used_{};
   std::array<std::unique_ptr<importer::Importer>, kMaxImages> importers_;
   HostFiles host_files_;
+  UpperFile* upper_ = nullptr;
 };
 
 }  // namespace teacup::host

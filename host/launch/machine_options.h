@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "host/broker/upper_file.h"
 #include "kernel/abi/boot.h"
 #include "kernel/abi/cpu_model.h"
 
@@ -74,6 +75,8 @@ struct MachineOptions {
   std::vector<MachineVolume> volumes;
   MachineNetwork network;
   std::vector<MachineTmpfs> tmpfs;
+  std::string upper;                        // file that keeps the root's memory layer; empty: none
+  std::vector<UpperLayer> upper_layers;     // with it: what `images` are
   bool read_only = false;                   // the root file system
   std::uint64_t memory = 0;                 // bytes; 0: the host's
   bool trap = false;                        // patch nothing

@@ -167,6 +167,7 @@ void write_config(Arena& arena, const MachineOptions& options, const Stack& stac
   config.network = options.network.has_loopback ? abi::NetworkMode::kLoopback : abi::NetworkMode::kNone;
   config.gateway = gateway.flags();
   config.hosts = arena.put(gateway.hosts_text());
+  config.upper = !options.upper.empty();
   config.read_only = options.read_only;
   if (getrandom(config.random_seed, sizeof config.random_seed, 0) != sizeof config.random_seed) {
     throw LaunchError("no random bytes from the host (getrandom)");
@@ -214,6 +215,11 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
   HostFiles host_files;
   const Stack stack = open_stack(options, host_files);
   std::unique_ptr<importer::Importer> importer = start_importer(stack);
+  std::unique_ptr<UpperFile> upper;
+  if (!options.upper.empty()) upper = UpperFile::open(options.upper, options.upper_layers);
+  if (upper != nullptr && !upper->dropped().empty()) {
+    fprintf(stderr, "teacup run: %s\n", upper->dropped().c_str());
+  }
   Arena arena = Arena::create();
   ArenaHeader& header = teacup::arena();
   header.cpu_count = static_cast<u32>(sysconf(_SC_NPROCESSORS_ONLN));
@@ -224,11 +230,11 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
   header.events_offset = events_room;
   describe_images(stack.files);
   Gateway gateway(options.network);
+  gateway.open();
   write_config(arena, options, stack, host_files, gateway);
   std::vector<int> image_fds;
   for (const Image& image : stack.files) image_fds.push_back(image.fd);
-  gateway.open();
-  Broker broker(options, host_files, gateway, stack.files, importer.get());
+  Broker broker(options, host_files, gateway, stack.files, importer.get(), upper.get());
   broker.prepare();
   pid_t machine = start_template(arena, image_fds);
   broker.serve(machine);

@@ -84,6 +84,7 @@ struct BootConfig {
   u32 stats;
   u32 cpu_model;  // abi::CpuModel
   u32 debug;      // abi::DebugFlags: reports for debuggers (abi/debug.h)
+  u32 upper;      // --upper: the root's memory layer is kept (abi/upper.h)
   u32 read_only;  // the root file system is, once it is set up
   NetworkMode network;
   BootString hosts;    // more lines of /etc/hosts

@@ -25,6 +25,7 @@ enum class RingOp : u32 {
   kDebug,        // a: report offset, b: size (abi/debug.h)
   kGuestMemory,  // a: host pid, b: address there, c: buffer's offset, d: bytes, e: 1 to write. Bytes moved
   kGateway,      // abi/gateway.h: published ports listen as the machine does, when this is answered
+  kUpper,        // a: UpperOp, b: offset, c: length (abi/upper.h)
 };
 
 enum SlotState : u32 { kSlotFree = 0, kSlotClaimed = 1, kSlotSubmitted = 2, kSlotTaken = 3, kSlotDone = 4 };

@@ -1,11 +1,11 @@
-// What --upper keeps: the memory layer's changes, as the kernel says them (fs/journal.cc) and the broker stores
-// them (host/upper).
+// What --upper keeps: the memory layer's changes, as the kernel says them (fs/journal.cc) and the broker
+// stores them (host/upper).
 //
 // RingOp::kUpper, a: UpperOp, b: arena offset, c: length. The result is -errno or what the operation says.
 //
-// What is appended are items, back to back, each as long as its head says, a multiple of 8. The broker does not
-// look into them: it stores what one kAppend brought as one record, with a checksum. Records count from the
-// commit on that follows them; what was appended and not committed is as if it had not been.
+// What is appended are items, back to back, each as long as its head says, a multiple of 8. The broker does
+// not look into them: it stores what one kAppend brought as one record, with a checksum. Records count from
+// the commit on that follows them; what was appended and not committed is as if it had not been.
 #pragma once
 
 #include "kernel/base/types.h"

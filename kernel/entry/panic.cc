@@ -2,10 +2,12 @@
 // prints it and ends the machine with 125.
 #include "kernel/entry/panic.h"
 
+#include "fs/vfs.h"
 #include "host/gate/gate.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/base/format.h"
 #include "kernel/base/panic.h"
+#include "kernel/frame/heap.h"
 #include "kernel/sync/doorbell.h"
 #include "kernel/syscall/trace.h"
 #include "kernel/task/machine.h"
@@ -75,7 +77,27 @@ void panic_context(const char* what, const abi::SigContext& context, u64 detail)
   report(what, &context, detail, nullptr, 0);
 }
 
+namespace {
+
+// From the heap: messages are read from the arena.
+void say_not_kept(Errno error) {
+  constexpr size_t kRoom = 256;
+  auto* buffer = static_cast<char*>(heap_allocate(kRoom));
+  if (buffer == nullptr) return;
+  TextBuffer text({buffer, kRoom});
+  text.add("teacup run: what was written since the last fsync is not in --upper's file: ")
+      .add(errno_name(error));
+  machine_message(text.text().data(), text.text().size());
+  heap_free(buffer);
+}
+
+}  // namespace
+
 void machine_end(u32 wait_status) {
+  if (auto kept = fs::fs_finish(); !kept.ok()) {
+    say_not_kept(kept.error());
+    if (wait_status == 0) wait_status = 125 << 8;
+  }
   arena().exit_status.store(wait_status, std::memory_order_relaxed);
   u32 running = 0;
   if (!arena().ended.compare_exchange_strong(running, 1, std::memory_order_seq_cst)) return;

@@ -40,7 +40,9 @@ void machine_start() {
   must(loader_start(), "cannot set up memory");
   fs::vfs_start();
   pseudo::pseudo_start();
-  must(fs::fs_start(config), "cannot mount the image");
+  auto started = fs::fs_start(config);
+  const char* problem = fs::fs_start_problem();
+  must(started, problem != nullptr ? problem : "cannot mount the image");
 }
 
 void serve_as_template() {

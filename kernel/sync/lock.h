@@ -20,10 +20,12 @@ enum class LockRank : u8 {
   kFdTable,
   kEpollTree,
   kMount,
+  kJournal,      // the memory layer is written to --upper's file: held over trips to the broker
   kRename,       // one rename across directories at a time
   kInodeParent,  // a directory, while its child is locked too
   kInode,        // content and attributes
   kInodeChild,   // a second inode of the same kind (address order)
+  kJournalList,  // which inodes have changed since
   kFileLocks,
   kRecordWaits,  // who waits for whose record lock
   kDentry,

@@ -28,7 +28,7 @@ class Docs(unittest.TestCase):
 
     def test_man_page_has_the_helps_options(self):
         page = (ROOT / "docs/teacup.1").read_text()
-        for command in ("run", "pack", "ls", "cat", "stat", "inspect", "mount", "rewrite"):
+        for command in ("run", "pack", "ls", "cat", "stat", "inspect", "mount", "diff", "commit", "export", "rewrite"):
             text = re.search(rf"^\.SH OPTIONS OF {command.upper()}\n(.*?)^\.SH ", page, re.MULTILINE | re.DOTALL)[1]
             described = "\n".join(re.findall(r"^\.TP\n(.*)$", text, re.MULTILINE)).replace("\\-", "-")
             found = set(re.findall(r"(?<![\w-])--?[a-zA-Z0-9][\w-]*", described))

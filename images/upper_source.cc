@@ -108,7 +108,7 @@ abi::ImageKind kind_of(const std::string& path) {
 
 // A machine makes these at its start, whatever the image has.
 bool is_machines_own(const std::string& path) {
-  return path == "/etc/hosts" || path == "/etc/hostname";
+  return path == "/etc/hosts" || path == "/etc/hostname" || path == "/etc/resolv.conf";
 }
 bool is_machines_own_if_empty(const std::string& path) {
   return path == "/proc" || path == "/sys" || path == "/dev" || path == "/tmp" || path == "/etc";

@@ -52,7 +52,7 @@ class Kept(Upper):
             rm /etc/issue; mv /etc/passwd /etc/passwd2; mv /usr/share /usr/share2; mkdir /usr/share; echo s > /usr/share/s; echo more >> /etc/fstab
             rm -r /usr/share2/terminfo; perl -e 'syscall(188, my $p = "/d/f", my $n = "user.k", my $v = "value", 5, 0) and die'
             truncate -s 10 /etc/passwd2; truncate -s 20 /etc/passwd2; rmdir /home; touch /home; seq 100000 > /d/seq; truncate -s 100 /d/seq; truncate -s 100k /d/seq"""
-        show = """cd /; ls -la --time-style=full-iso /d /d/e /etc /usr /usr/share /usr/share2 /home | grep -v ' \\.\\.*$' | grep -v ' hostname$\\| hosts$'
+        show = """cd /; ls -la --time-style=full-iso /d /d/e /etc /usr /usr/share /usr/share2 /home | grep -v ' \\.\\.*$' | grep -v ' hostname$\\| hosts$\\| resolv.conf$'
             cat /d/e/g /d/e/l /etc/passwd2 /usr/share/s /etc/fstab; cksum /d/seq; stat -c '%i %h %b' /d/f /d/e/g; perl -e 'syscall(191, my $p = "/d/f", my $n = "user.k", my $b = "\\0" x 9, 9); print $b, "\\n"'
             dd if=/d/sparse bs=1 skip=3999999999 count=3 2>/dev/null | od -c"""
         expected = self.run_in(f"({make}) && ({show})")

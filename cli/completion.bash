@@ -12,7 +12,7 @@ _teacup_run() {
   while ((i < COMP_CWORD)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | --layer | -v | --volume | --tmpfs | --upper | -p | --publish | --network | --allow-net | --hosts | --connect | -m | --memory | --mode | --patch | --cpu)
+      -e | --env | --env-file | -w | --workdir | -u | --user | --entrypoint | --hostname | --layer | -v | --volume | --tmpfs | --upper | --export | -p | --publish | --network | --allow-net | --hosts | --connect | -m | --memory | --mode | --patch | --cpu)
         # bash splits at "=" and ":"; a value may be several words.
         i=$((i + 1))
         [[ ${COMP_WORDS[i]-} != = ]] || i=$((i + 1))
@@ -27,7 +27,7 @@ _teacup_run() {
   ((i == COMP_CWORD)) || return
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W '-e --env --env-file -w --workdir -u --user --entrypoint --hostname --layer -v --volume --tmpfs
-      --upper --read-only -p --publish --network --allow-net --hosts --connect -m
+      --upper --export --read-only -p --publish --network --allow-net --hosts --connect -m
       --memory -i --interactive -t --tty --rm --mode --patch --cpu --trace --trace-files --stats --crash-report --gdb --perf-map --print-host-surface -h --help' -- "$current")
   else
     _teacup_paths "$current"
@@ -103,7 +103,7 @@ _teacup() {
         case ${COMP_WORDS[1]} in
           diff) mapfile -t COMPREPLY < <(compgen -W '--json -h --help' -- "$current") ;;
           commit) mapfile -t COMPREPLY < <(compgen -W '--upper --changes --label -q --quiet -h --help' -- "$current") ;;
-          export) mapfile -t COMPREPLY < <(compgen -W '--upper --path -h --help' -- "$current") ;;
+          export) mapfile -t COMPREPLY < <(compgen -W '--upper --path --directory -h --help' -- "$current") ;;
         esac
       else
         _teacup_paths "$current"

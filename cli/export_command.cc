@@ -22,24 +22,29 @@ namespace teacup::cli {
 
 namespace {
 
-// Just what is at `path`: a directory becomes the root, anything else the only thing in it.
-void keep_only(images::Tree& tree, const std::string& path) {
+// Just what is at `path`: a directory becomes the root, anything else the only thing in it, whose name is
+// given.
+std::string keep_only(images::Tree& tree, const std::string& path) {
   const auto node = tree.find(path);
   if (node == nullptr) throw images::Error("there is no '" + path + "'");
   images::Tree part;
+  std::string single;
   if (node->is_directory()) {
     part.insert("/", std::make_shared<images::Node>(*node));
     part.root().children = node->children;
   } else {
-    part.insert(std::filesystem::path(path).filename().string(), node);
+    single = std::filesystem::path(path).filename().string();
+    part.insert(single, node);
   }
   tree = std::move(part);
+  return single;
 }
 
-// Under another name beside it, and renamed when it is complete.
-void write_directory(const images::Tree& tree, const std::string& path) {
+// Under another name beside it, and renamed when it is complete. `single`: the one file in the tree, which
+// `path` becomes; a file that is there is replaced, a directory never.
+void write_directory(const images::Tree& tree, const std::string& path, const std::string& single) {
   struct stat status;
-  if (::lstat(path.c_str(), &status) == 0)
+  if (::lstat(path.c_str(), &status) == 0 && (single.empty() || S_ISDIR(status.st_mode)))
     throw images::Error(path + " is there already; name a directory that is not");
   std::string name = path;
   while (name.size() > 1 && name.back() == '/') name.pop_back();
@@ -47,7 +52,11 @@ void write_directory(const images::Tree& tree, const std::string& path) {
   if (::mkdtemp(temporary.data()) == nullptr) images::throw_errno("cannot make a directory beside " + path);
   try {
     images::write_directory(tree, temporary, {.owners = ::geteuid() == 0});
-    if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, name.c_str(), RENAME_NOREPLACE) != 0) {
+    if (!single.empty()) {
+      if (::rename((temporary + "/" + single).c_str(), name.c_str()) != 0)
+        images::throw_errno("cannot write " + name);
+      ::rmdir(temporary.c_str());
+    } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, name.c_str(), RENAME_NOREPLACE) != 0) {
       images::throw_errno("cannot give " + temporary + " the name " + name);
     }
   } catch (const images::Error&) {
@@ -63,6 +72,7 @@ int export_command(const Arguments& arguments) {
   std::vector<std::string> words;
   std::string upper;
   std::string path = "/";
+  bool directory = false;
   CLI::App app("Writes a tree, or a part of it, as a tar archive or a directory.");
   app.formatter(std::make_shared<HelpFormatter>("teacup export [OPTIONS] [IMAGE...] OUT",
                                                 "The tree is that of the images, the lowest first, and of "
@@ -75,6 +85,7 @@ int export_command(const Arguments& arguments) {
   app.add_option("OUT", words)->required();
   app.add_option("--upper", upper, "with the changes of this file")->option_text("UPPER");
   app.add_option("--path", path, "just this directory or file of the tree")->option_text("PATH");
+  app.add_flag("--directory", directory, "write a directory, or the file that PATH is, whatever OUT's name");
   if (const auto status = parse(app, "export", arguments)) return *status;
   const std::string output = words.back();
   words.pop_back();
@@ -93,11 +104,11 @@ int export_command(const Arguments& arguments) {
       for (const std::string& image : words)
         images::add_image(tree, *images::ImageReader::open(image), spool);
     }
-    if (path != "/") keep_only(tree, path);
-    if (output == "-" || output.ends_with(".tar")) {
+    const std::string single = path != "/" ? keep_only(tree, path) : "";
+    if (!directory && (output == "-" || output.ends_with(".tar"))) {
       images::write_tar(tree, output);
     } else {
-      write_directory(tree, output);
+      write_directory(tree, output, single);
     }
     return 0;
   } catch (const images::Error& error) {

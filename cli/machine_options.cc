@@ -38,6 +38,7 @@ host::MachineOptions machine_options(const RunOptions& options, const images::Ru
   machine.network = options.network;
   for (const Tmpfs& tmpfs : options.tmpfs) machine.tmpfs.push_back({tmpfs.guest, tmpfs.data, tmpfs.flags});
   if (options.upper) machine.upper = *options.upper;
+  for (const Export& one : options.exports) machine.exports.push_back({one.guest, one.host});
   machine.read_only = options.read_only;
   machine.memory = options.memory;
   machine.trap = options.mode == Mode::TRAP;

@@ -29,6 +29,14 @@ std::vector<host::UpperLayer> identify_layers(const std::vector<std::string>& pa
   return layers;
 }
 
+// For what --export writes at the end, where nobody asked to keep it.
+std::optional<std::string> make_temporary_directory() {
+  const char* place = std::getenv("TMPDIR");
+  std::string name = std::string(place != nullptr && *place != '\0' ? place : "/var/tmp") + "/teacup-XXXXXX";
+  if (mkdtemp(name.data()) == nullptr) return std::nullopt;
+  return name;
+}
+
 }  // namespace
 
 int run_command(const Arguments& arguments) {
@@ -60,7 +68,14 @@ int run_command(const Arguments& arguments) {
     return fail("run", {"no command given, and " + named + " does not say what to run",
                         "Write: teacup run " + named + " CMD [ARG...]."});
   }
-  if (options.upper) {
+  if (!options.exports.empty() && !options.upper) {
+    const auto directory = make_temporary_directory();
+    if (!directory)
+      return fail("run", {"--export: no temporary directory can be made", "Set TMPDIR to where one can."});
+    machine.upper = *directory + "/upper";
+    machine.upper_is_temporary = true;
+  }
+  if (!machine.upper.empty()) {
     try {
       machine.upper_layers = identify_layers(machine.images);
     } catch (const images::Error& error) {

@@ -43,6 +43,7 @@ struct RawOptions {
   std::vector<std::string> hosts;
   std::vector<std::string> services;
   std::vector<std::string> tmpfs;
+  std::vector<std::string> exports;
   std::optional<std::string> user;
   std::optional<std::string> hostname;
   std::optional<std::string> memory;
@@ -99,6 +100,8 @@ void declare(CLI::App& app, RawOptions& raw, RunOptions& options) {
            "an empty directory in memory, as --tmpfs /run:size=64m,exec (docker's options)");
   add_single(app, "--upper", options.upper, "FILE",
              "keep what is written in FILE, which a later run of the same images goes on from");
+  add_list(app, "--export", raw.exports, "GUEST:HOST",
+           "at the end write the guest's directory or file to HOST, complete or not at all");
   app.add_flag("--read-only", options.read_only, "nothing can be written but volumes, --tmpfs and /dev/shm");
   add_list(app, "-p,--publish", raw.published, "[ADDR:]HOST:GUEST[/udp]",
            "let the host reach a port of the machine; -p GUEST takes any free port and prints it");
@@ -184,6 +187,15 @@ std::optional<CliError> resolve_volumes(const RawOptions& raw, RunOptions& optio
                       "Give each a guest path of its own."};
     }
     options.tmpfs.push_back(tmpfs);
+  }
+  return std::nullopt;
+}
+
+std::optional<CliError> resolve_exports(const RawOptions& raw, RunOptions& options) {
+  for (const std::string& text : raw.exports) {
+    auto parsed = parse_export(text);
+    if (auto* error = std::get_if<CliError>(&parsed)) return *error;
+    options.exports.push_back(std::get<Export>(parsed));
   }
   return std::nullopt;
 }
@@ -311,6 +323,7 @@ RunRequest parse_run_options(const std::vector<std::string>& arguments, const En
   if (auto error = resolve_volumes(raw, options)) return *error;
   if (auto error = resolve_network(raw, options)) return *error;
   if (auto error = resolve_layers(raw, options)) return *error;
+  if (auto error = resolve_exports(raw, options)) return *error;
   if (auto error = resolve_machine(raw, options)) return *error;
   if (auto error = resolve_command(words, options)) return *error;
   return options;

@@ -39,6 +39,13 @@ struct Tmpfs {
   bool operator==(const Tmpfs&) const = default;
 };
 
+// --export GUEST:HOST
+struct Export {
+  std::string guest;  // absolute, normalised
+  std::string host;   // as typed; not a directory that is there
+  bool operator==(const Export&) const = default;
+};
+
 // IMAGE[@sha256:…]
 struct NamedImage {
   std::string path;    // a file or a directory, which exists
@@ -66,6 +73,7 @@ struct RunOptions {
   std::vector<Tmpfs> tmpfs;
   bool read_only = false;
   std::optional<std::string> upper;  // --upper FILE
+  std::vector<Export> exports;
   host::MachineNetwork network;
   std::uint64_t memory = 0;  // bytes; 0: no limit given
 

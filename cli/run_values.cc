@@ -196,6 +196,32 @@ Parsed<Tmpfs> parse_tmpfs(const std::string& text) {
   return tmpfs;
 }
 
+// What could not be written in the end is better known before.
+Parsed<Export> parse_export(const std::string& text) {
+  const std::string flag = "--export " + quoted(text);
+  const char* const form = "Write --export GUEST:HOST, for example --export /src/build:out.";
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos || colon + 1 == text.size())
+    return CliError{flag + " has no host path", form};
+  Export result{text.substr(0, colon), text.substr(colon + 1)};
+  if (!result.guest.starts_with('/')) {
+    return CliError{flag + ": the guest path " + cli::quoted(result.guest) + " is not absolute", form};
+  }
+  result.guest = normal_path(result.guest);
+  result.host = normal_path(result.host);
+  struct stat status;
+  if (stat(result.host.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
+    return CliError{
+        flag + ": " + cli::quoted(result.host) + " is there already",
+        "Name a directory that is not, in one that is; nothing on the host is merged or replaced."};
+  }
+  const std::filesystem::path parent = std::filesystem::path(result.host).parent_path();
+  if (stat(parent.empty() ? "." : parent.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+    return CliError{flag + ": there is no directory " + cli::quoted(parent.string()), "Make it first."};
+  }
+  return result;
+}
+
 Parsed<std::pair<std::string, std::string>> parse_user(const std::string& text) {
   const size_t colon = text.find(':');
   const std::string user = text.substr(0, colon);

@@ -23,6 +23,7 @@ Parsed<std::vector<EnvironmentChange>> read_environment_file(const std::string& 
 
 Parsed<Volume> parse_volume(const std::string& text);
 Parsed<Tmpfs> parse_tmpfs(const std::string& text);
+Parsed<Export> parse_export(const std::string& text);
 
 // "USER[:GROUP]" → the two names; GROUP is empty if not given.
 Parsed<std::pair<std::string, std::string>> parse_user(const std::string& text);

@@ -257,8 +257,10 @@ PreparedImage prepare(const std::string& image, const std::string& digest, bool 
 
 std::string file_digest(const std::string& path) {
   if (probe(path) == Kind::kDirectory) {
-    throw Error(path + " is a directory, which may change: what --upper keeps would mean nothing over it" +
-                "\n  Make an image of it first: teacup pack " + path + " image.erofs");
+    throw Error(
+        path +
+        " is a directory, which may change: what --upper and --export keep would mean nothing over it" +
+        "\n  Make an image of it first: teacup pack " + path + " image.erofs");
   }
   return digest_of(path, cache_directory());
 }

@@ -70,6 +70,7 @@ class Broker {
   int drain_output();
   [[noreturn]] void finish();
   int exit_status() const;
+  bool export_results();
   void write_stats() const;
 
   const MachineOptions& options_;

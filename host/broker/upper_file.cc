@@ -118,7 +118,7 @@ int sync_directory(const std::string& path) {
   int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return -errno;
   int result = fsync(fd) == 0 ? 0 : -errno;
-  close(fd);
+  ::close(fd);
   return result;
 }
 
@@ -151,11 +151,15 @@ struct UpperFile::Record {
 };
 
 UpperFile::~UpperFile() {
+  close();
+}
+
+void UpperFile::close() {
   if (new_fd_ >= 0) {
     unlink((path_ + ".rewrite").c_str());
-    close(new_fd_);
+    ::close(std::exchange(new_fd_, -1));
   }
-  if (fd_ >= 0) close(fd_);
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
 // --- Opening.
@@ -187,7 +191,7 @@ int UpperFile::make_beside(const std::string& name) const {
   s64 result = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
   if (result == 0) result = write_at(fd, bytes.data(), bytes.size(), 0);
   if (result == 0) return fd;
-  close(fd);
+  ::close(fd);
   unlink(name.c_str());
   return static_cast<int>(result);
 }
@@ -213,11 +217,11 @@ void UpperFile::create() {
     result = -EEXIST;
   }
   if (result != 0) {
-    close(fd);
+    ::close(fd);
     if (result == -EEXIST) fail(path_, "another machine is making it");
     fail(path_, "it cannot be made: " + errno_text(-result));
   }
-  if (fd_ >= 0) close(fd_);
+  if (fd_ >= 0) ::close(fd_);
   fd_ = fd;
 }
 
@@ -232,7 +236,7 @@ std::unique_ptr<UpperFile> UpperFile::open(const std::string& path, const std::v
     if (fstat(file->fd_, &mine) != 0 || !S_ISREG(mine.st_mode)) fail(path, "it is not a file");
     file->lock(file->fd_);
     if (stat(path.c_str(), &named) == 0 && named.st_ino == mine.st_ino && named.st_dev == mine.st_dev) break;
-    close(std::exchange(file->fd_, -1));  // somebody put another in its place; look again
+    ::close(std::exchange(file->fd_, -1));  // somebody put another in its place; look again
   }
   file->layers_ = layers;
   if (file->fd_ < 0 || size_of(file->fd_) == 0) file->create();
@@ -353,7 +357,7 @@ void UpperFile::keep_dropped(u64 from, u64 size) const {
     at += count;
   }
   if (result >= 0 && fsync(fd) != 0) result = -errno;
-  close(fd);
+  ::close(fd);
   if (result < 0) {
     fail(path_, "it is damaged, and what is damaged cannot be kept in " + name + ": " +
                     errno_text(static_cast<int>(-result)));
@@ -366,6 +370,7 @@ s64 UpperFile::serve(u64 op, u64 offset, u64 length) {
   const bool has_bytes =
       op == static_cast<u64>(abi::UpperOp::kRead) || op == static_cast<u64>(abi::UpperOp::kAppend);
   if (has_bytes && (length > abi::kUpperRecordSize || !in_arena(offset, length))) return -EINVAL;
+  if (fd_ < 0) return -EBADF;
   if (!writable_ && op != static_cast<u64>(abi::UpperOp::kRead)) return -EROFS;
   switch (static_cast<abi::UpperOp>(op)) {
     case abi::UpperOp::kRead:
@@ -428,7 +433,7 @@ s64 UpperFile::commit(bool durable) {
 s64 UpperFile::put_in_place() {
   if (fsync(new_fd_) != 0) return -errno;
   if (::rename((path_ + ".rewrite").c_str(), path_.c_str()) != 0) return -errno;
-  close(fd_);
+  ::close(fd_);
   fd_ = std::exchange(new_fd_, -1);
   // From here on this is the file, whatever else fails.
   counts_end_ = write_at_;
@@ -439,7 +444,7 @@ s64 UpperFile::put_in_place() {
 s64 UpperFile::abort() {
   if (new_fd_ >= 0) {
     unlink((path_ + ".rewrite").c_str());
-    close(std::exchange(new_fd_, -1));
+    ::close(std::exchange(new_fd_, -1));
   } else if (ftruncate(fd_, static_cast<off_t>(counts_end_)) != 0) {
     return -errno;
   }

@@ -32,6 +32,8 @@ class UpperFile {
   // What was found and does not count, for the user; empty: nothing.
   const std::string& dropped() const { return dropped_; }
 
+  // Lets others have it; nothing is served any more.
+  void close();
   // RingOp::kUpper's arguments, which are checked here. One at a time.
   s64 serve(u64 op, u64 offset, u64 length);
 

@@ -18,6 +18,12 @@ struct MachineVolume {
   abi::VolumeMode mode = abi::VolumeMode::kReadOnly;
 };
 
+// Of the guest's tree, written to the host at the end.
+struct MachineExport {
+  std::string guest;
+  std::string host;
+};
+
 struct MachineTmpfs {
   std::string guest;        // absolute
   std::string data;         // as mount(2)'s
@@ -75,6 +81,8 @@ struct MachineOptions {
   std::vector<MachineVolume> volumes;
   MachineNetwork network;
   std::vector<MachineTmpfs> tmpfs;
+  std::vector<MachineExport> exports;       // needs `upper`
+  bool upper_is_temporary = false;          // removed at the end, with the directory it is in
   std::string upper;                        // file that keeps the root's memory layer; empty: none
   std::vector<UpperLayer> upper_layers;     // with it: what `images` are
   bool read_only = false;                   // the root file system

@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 import unittest
 
-from harness import IMAGE, TEACUP, run
+from harness import IMAGE, TEACUP, command, run
 
 CHANGE = """echo hi > /root/x; mkdir /d; mv /etc/passwd /d/pw; rm /etc/group; ln /root/x /root/y; echo more >> /etc/issue; mv /usr/share/awk /usr/share/AWK
     rm -r /home; mkdir /home; echo s > /home/s; ln -s x /root/l; mkfifo /root/p; chown 12:34 /root/x; chmod 4755 /root/x; touch -d @1000000000.5 /root/x
@@ -136,6 +136,66 @@ class Results(unittest.TestCase):
             self.assertIn("another machine has it", self.teacup("diff", self.top / "used", status=125))
         finally:
             finish(process, b"\n")
+
+
+class RunExport(unittest.TestCase):
+    """run --export GUEST:HOST."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.top = pathlib.Path(folder.name)
+
+    def export(self, script, *pairs, status=0, options=()):
+        for guest, host in pairs:
+            options = [*options, "--export", f"{guest}:{host}"]
+        result = run("sh", "-c", script, options=options, env=dict(os.environ, TMPDIR=str(self.top)), cwd=self.top)
+        self.assertEqual(result.status, status, result.err)
+        # Nothing temporary is left.
+        self.assertEqual([p.name for p in self.top.iterdir() if p.name.startswith("teacup-") or "." in p.name.removesuffix(".tar")], [])
+        return result
+
+    def test_directories_and_files(self):
+        self.export("mkdir -p /out/sub; echo a > /out/a; ln /out/a /out/sub/b; echo bin > /app; chmod 755 /app; exit 3", ("/out", "out"), ("/app", self.top / "app"),
+                    ("/etc/passwd", "p.tar"), status=3)
+        self.assertEqual((self.top / "out/sub/b").read_text(), "a\n")
+        self.assertEqual((self.top / "out/a").stat().st_nlink, 2)
+        self.assertEqual((self.top / "app").stat().st_mode & 0o777, 0o755)
+        self.assertIn("root:", (self.top / "p.tar").read_text())
+        # A file is replaced; what was there is there until then.
+        self.export("echo new > /app", ("/app", "app"))
+        self.assertEqual((self.top / "app").read_text(), "new\n")
+
+    def test_kept_too(self):
+        upper = self.top / "upper"
+        self.export("echo 1 > /app", ("/app", "app"), options=["--upper", upper])
+        self.export("echo 2 >> /app", ("/app", "app"), options=["--upper", upper])
+        self.assertEqual((self.top / "app").read_text(), "1\n2\n")
+
+    def test_refused_before_anything_runs(self):
+        (self.top / "there").mkdir()
+        for pair in ("/x", "there"), ("/x", "no/such/x"), ("x", "y"), ("/x", ""):
+            self.assertEqual(self.export("echo ran", pair, status=125).out, "")
+
+    def test_what_is_not_there(self):
+        self.assertIn("there is no '/none'", self.export("true", ("/none", "none"), status=125).err)
+        self.assertFalse((self.top / "none").exists())
+
+    def test_the_guest_cannot_say_where(self):
+        victim = self.top / "victim"
+        victim.mkdir()
+        self.export(f"mkdir /out; ln -s {victim} /out/link; ln -s {victim} /real; mkdir -p /out/..; echo x > /out/f; ln -sfn {victim} /out2", ("/out", "out"), ("/out2", "out2"))
+        self.assertEqual(list(victim.iterdir()), [])
+        self.assertTrue((self.top / "out/link").is_symlink())
+        self.assertTrue((self.top / "out2").is_symlink())
+
+    def test_a_machine_that_is_killed_leaves_nothing(self):
+        words = command("sh", "-c", "mkdir /out; echo on; read x", options=["--export", f"/out:{self.top}/out"])
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ, TMPDIR=str(self.top)))
+        process.stdout.readline()
+        process.kill()
+        process.communicate()
+        self.assertFalse((self.top / "out").exists())
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ RUST = r"""
 cp -r /conformance/rust rust; cd rust; export CARGO_NET_OFFLINE=true
 run build cargo build -q
 run program target/debug/app
-run test cargo test -q -- --test-threads=1
+run test sh -c 'cargo test -q -- --test-threads=1 > out; status=$?; sed "s/; finished in .*//" out; exit $status'  # not how long it took
 run release cargo build -q --release
 run release-program target/release/app
 run again cargo build -q

@@ -20,7 +20,7 @@ namespace teacup::host {
 namespace {
 
 constexpr std::size_t kHeader = 12;
-constexpr u16 kTypeA = 1, kTypeAaaa = 28, kClassIn = 1;
+constexpr u16 kTypeA = 1, kClassIn = 1;
 constexpr u8 kResponse = 0x80, kTruncated = 0x02, kRecursionDesired = 0x01, kRecursionAvailable = 0x80;
 constexpr u32 kTtl = 60;
 constexpr int kMostThreads = 64;

@@ -89,6 +89,8 @@ bool SquashImage::start(std::string& error) {
     return false;
   }
   if (sqfs_super_read(&super_, &input_) != 0) return false;
+  // libsquashfs makes room for as many as the super block says, 64 GiB at most.
+  if (super_.fragment_entry_count > super_.bytes_used) return false;
   sqfs_compressor_config_t config;
   sqfs_compressor_t* compressor = nullptr;
   const auto codec = static_cast<SQFS_COMPRESSOR>(super_.compression_id);

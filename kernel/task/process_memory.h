@@ -12,7 +12,7 @@
 
 namespace teacup {
 
-struct Task;
+class Task;
 
 // Bytes moved, fewer where the rest is not there; the caller's own memory too. No lock may be held: waits for
 // the broker. EFAULT: nothing is there, or it may not be written. ESRCH: the process has ended. EPERM,

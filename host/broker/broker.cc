@@ -295,9 +295,19 @@ bool Broker::is_live_child(u64 pid) {
   return info.si_pid == 0;  // else dead, not reaped yet
 }
 
+// Not so the terminal's watcher and the importer, which are children too, and whom no filter of the guest's
+// confines: a process of the machine is one that runs the runtime.
+bool Broker::is_guest_process(u64 pid) {
+  if (!is_live_child(pid)) return false;
+  constexpr std::string_view kRuntime = "/memfd:teacup-runtime";  // host/launch/template.cc
+  char link[kRuntime.size()];
+  ssize_t length = readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), link, sizeof link);
+  return length == static_cast<ssize_t>(sizeof link) && std::string_view(link, sizeof link) == kRuntime;
+}
+
 // args: pid, address there, offset of a buffer, bytes, 1 to write.
 s64 Broker::guest_memory(const u64 (&args)[6]) {
-  if (!is_live_child(args[0]) || !in_arena(args[2], args[3])) return -ESRCH;
+  if (!is_guest_process(args[0]) || !in_arena(args[2], args[3])) return -ESRCH;
   iovec here{&arena_at<std::byte>(args[2]), args[3]};
   iovec there{reinterpret_cast<void*>(args[1]), args[3]};
   auto pid = static_cast<pid_t>(args[0]);

@@ -57,6 +57,7 @@ class Broker {
   void free_slot(u32 slot);
   s64 import(const u64 (&args)[6]);
   static bool is_live_child(u64 pid);
+  static bool is_guest_process(u64 pid);
   static s64 guest_memory(const u64 (&args)[6]);
   s64 keep(const u64 (&args)[6]);
   void kick(u64 pid, u64 tid);

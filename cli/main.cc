@@ -22,7 +22,7 @@ constexpr Command kCommands[] = {
     {"cat", "IMAGE PATH...", "print files of an image", cat_command},
     {"stat", "[OPTIONS] IMAGE [PATH...]", "show the attributes of files of an image", stat_command},
     {"inspect", "[OPTIONS] IMAGE", "show what an image is", inspect_command},
-    {"mount", "[OPTIONS] IMAGE DIR", "show an image at a directory of the host's", mount_command},
+    {"mount", "[OPTIONS] IMAGE... DIR", "show images at a directory of the host's", mount_command},
     {"diff", "[OPTIONS] [IMAGE...] UPPER", "list what runs with --upper have changed", diff_command},
     {"commit", "[OPTIONS] --upper UPPER [IMAGE...] OUT", "make an image, or a layer, of what they have left",
      commit_command},

@@ -1,4 +1,4 @@
-// `teacup mount`: shows images at a directory of the host's, through FUSE.
+// `teacup mount`: shows images, stacked, at a directory of the host's, through FUSE.
 #include <cstdio>
 #include <optional>
 
@@ -15,14 +15,15 @@ namespace teacup::cli {
 int mount_command(const Arguments& arguments) {
   mount::MountOptions options;
   std::string memory;
+  std::vector<std::string> words;
   CLI::App app(
-      "Shows an image of any format at a directory of the host's, without root, until it is unmounted.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup mount [OPTIONS] IMAGE DIR",
-                                                "Unmount with 'fusermount3 -u DIR' ('umount DIR' as root). "
-                                                "Exits with 0 when the image is mounted, with 125\n"
-                                                "if it cannot be."));
-  app.add_option("IMAGE", options.image)->required();
-  app.add_option("DIR", options.directory)->required();
+      "Shows images of any format at a directory of the host's, without root, until they are unmounted.");
+  app.formatter(std::make_shared<HelpFormatter>(
+      "teacup mount [OPTIONS] IMAGE... DIR",
+      "Several images are laid one over another, the last one on top, as 'teacup run --layer' does. Unmount "
+      "with\n'fusermount3 -u DIR' ('umount DIR' as root). Exits with 0 when the images are mounted, with 125 "
+      "if they cannot be."));
+  app.add_option("IMAGE", words);
   app.add_flag("-w,--rw", options.writable,
                "let it be written to; changes go to memory and end with the mount");
   app.add_option("-m,--memory", memory, "limit the memory that changes take, as 512m or 2g")
@@ -32,6 +33,13 @@ int mount_command(const Arguments& arguments) {
   app.add_flag("--allow-other", options.allow_other,
                "let other users in, with the rights that the image gives them");
   if (const auto status = parse(app, "mount", arguments)) return *status;
+  if (words.size() < 2) {
+    return fail("mount", {words.empty() ? "no image given" : "no directory to mount at given",
+                          "Name the image, then the directory: teacup mount IMAGE DIR."});
+  }
+  options.directory = words.back();
+  words.pop_back();
+  options.images = std::move(words);
   if (!memory.empty()) {
     const auto size = parse_size(memory);
     if (!size) return fail("mount", {"--memory '" + memory + "' is not a size", "Write it as 512m or 2g."});

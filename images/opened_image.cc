@@ -35,10 +35,18 @@ abi::ImageKind kind_of(const std::string& path) {
 
 std::unique_ptr<OpenedImage> OpenedImage::open(const std::string& image) {
   const PinnedName pinned = split_pin(image);
-  const PreparedImage prepared = prepare_image(pinned.path, pinned.digest);
+  return open_prepared(prepare_image(pinned.path, pinned.digest).path);
+}
+
+std::unique_ptr<OpenedImage> OpenedImage::open_layer(const std::string& image) {
+  const PinnedName pinned = split_pin(image);
+  return open_prepared(prepare_layer(pinned.path, pinned.digest));
+}
+
+std::unique_ptr<OpenedImage> OpenedImage::open_prepared(const std::string& path) {
   try {
-    auto hosted = host::HostedKernel::get().open(prepared.path, kind_of(prepared.path));
-    return std::unique_ptr<OpenedImage>(new OpenedImage(prepared.path, std::move(hosted)));
+    auto hosted = host::HostedKernel::get().open(path, kind_of(path));
+    return std::unique_ptr<OpenedImage>(new OpenedImage(path, std::move(hosted)));
   } catch (const host::HostedError& error) {
     throw Error(error.what());
   }

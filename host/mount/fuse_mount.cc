@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 
+#include "fs/image_stack.h"
 #include "host/hosted/hosted_kernel.h"
 #include "host/mount/fuse_calls.h"
 #include "images/error.h"
@@ -34,6 +35,10 @@ void check_host(const MountOptions& options) {
   struct stat status {};
   if (::stat(options.directory.c_str(), &status) != 0) throw_errno("cannot use " + options.directory);
   if (!S_ISDIR(status.st_mode)) throw Error(options.directory + " is not a directory: make one to mount at");
+  if (options.images.size() > kMaxImages) {
+    throw Error("there are more than " + std::to_string(kMaxImages) +
+                " images\n  Pack some of them into one: teacup pack IMAGE... OUT");
+  }
   const int fuse = ::open("/dev/fuse", O_RDWR | O_CLOEXEC);
   if (fuse >= 0) {
     ::close(fuse);
@@ -144,13 +149,27 @@ std::unique_ptr<fuse_session, EndSession> make_session(const MountOptions& optio
   return session;
 }
 
-void serve(const MountOptions& options, Starter& starter) {
-  // Images live as long as the process: the tree refers to them.
+// What `teacup run --layer` makes of them.
+Ref<fs::Image> open_images(const std::vector<std::string>& names) {
+  // They live as long as the process: the tree refers to them.
   static std::vector<std::unique_ptr<images::OpenedImage>> opened;
-  opened.push_back(images::OpenedImage::open(options.image));
+  std::vector<Ref<fs::Image>> layers;
+  for (const std::string& name : names) {
+    opened.push_back(layers.empty() ? images::OpenedImage::open(name)
+                                    : images::OpenedImage::open_layer(name));
+    layers.push_back(opened.back()->image());
+  }
+  if (layers.size() == 1) return layers.front();
+  auto stack = fs::ImageStack::create(layers);
+  if (!stack.ok()) throw Error("an image is damaged: its root directory cannot be read");
+  return std::move(stack).value();
+}
+
+void serve(const MountOptions& options, Starter& starter) {
+  Ref<fs::Image> image = open_images(options.images);
   if (options.memory != 0) host::HostedKernel::get().set_memory_limit(options.memory);
-  if (!fs::fs_start_tree(opened.back()->image(), !options.writable).ok()) {
-    throw Error("cannot read the root directory of " + options.image);
+  if (!fs::fs_start_tree(std::move(image), !options.writable).ok()) {
+    throw Error("cannot read the root directory of " + options.images.front());
   }
   auto tree = MountedTree::create(::geteuid() != 0);
   if (!tree.ok()) throw Error("out of memory");

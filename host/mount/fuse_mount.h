@@ -2,13 +2,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "kernel/base/types.h"
 
 namespace teacup::mount {
 
 struct MountOptions {
-  std::string image;
+  std::vector<std::string> images;  // the lowest first
   std::string directory;
   bool writable = false;     // writes go to memory, and are lost at the end
   u64 memory = 0;            // bytes they may take; 0: the host's

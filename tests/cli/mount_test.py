@@ -18,6 +18,7 @@ import tempfile
 import time
 import unittest
 
+import layers_test
 from harness import TEACUP
 
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE = 1, 2, 16
@@ -58,6 +59,7 @@ class Mount(unittest.TestCase):
             raise unittest.SkipTest(f"FUSE cannot be used here: {reason}")
         cls.scratch = tempfile.TemporaryDirectory()
         cls.top = pathlib.Path(cls.scratch.name)
+        os.environ["XDG_CACHE_HOME"] = str(cls.top / "cache")
         cls.tree = cls.top / "tree"
         (cls.tree / "a/b").mkdir(parents=True)
         for size in (0, 1, 4095, 4096, 4097, 300_000):
@@ -78,10 +80,10 @@ class Mount(unittest.TestCase):
     def tearDownClass(cls):
         cls.scratch.cleanup()
 
-    def mount(self, image, options=(), status=0):
+    def mount(self, *images, options=(), status=0):
         where = pathlib.Path(tempfile.mkdtemp(dir=self.top))
         self.addCleanup(where.rmdir)
-        made = subprocess.run([TEACUP, "mount", *options, image, where], capture_output=True, text=True, timeout=30)
+        made = subprocess.run([TEACUP, "mount", *options, *images, where], capture_output=True, text=True, timeout=30)
         self.assertEqual(made.returncode, status, made.stderr)
         if status == 0:
             self.addCleanup(unmount, where)
@@ -148,6 +150,104 @@ class Mount(unittest.TestCase):
             self.assertIn("nowhere", made.stderr)
         self.assertIn("--memory", self.mount(self.images["a.erofs"], options=["-m", "lots"], status=125))
 
+    def test_a_stack_of_images(self):
+        layers = self.top / "layers"
+        layers.mkdir()
+        for name, tree, oci in ("lower", layers_test.LOWER, False), ("upper", layers_test.UPPER, False), ("oci", layers_test.UPPER, True):
+            layers_test.write_tar(layers / f"{name}.tar", tree, oci=oci)
+            for kind in ("erofs", "ext4", "squashfs"):
+                if not oci:
+                    subprocess.run([TEACUP, "pack", "-q", layers / f"{name}.tar", layers / f"{name}.{kind}"], check=True)
+        expected = dict(line.split(" ", 1) for line in layers_test.MERGED.splitlines())
+        for names in (("lower.erofs", "upper.erofs"), ("lower.ext4", "upper.squashfs"), ("lower.tar", "oci.tar"),
+                      ("lower.squashfs", "upper.tar"), ("lower.erofs", self.tree, "upper.ext4")):
+            for options in ((), ("-w",)):
+                with self.subTest(names=names, options=options):
+                    where = self.mount(*(layers / name for name in names), options=options)
+                    self.assertEqual(contents(where / "t"), expected)
+                    self.assertEqual(sorted(os.listdir(where / "t/d")), ["b", "c", "sub"])
+                    self.assertFalse(os.path.lexists(where / "t/gone"))
+                    self.assertEqual([key for key in os.listxattr(where / "t/opaque") if "overlay" in key], [])
+                    self.assertEqual((where / "a").exists(), self.tree in names)
+                    if not options:
+                        with self.assertRaises(OSError) as refused:
+                            (where / "t/new").touch()
+                        self.assertEqual(refused.exception.errno, errno.EROFS)
+                        continue
+                    # What a layer took away can be made again, and has nothing of the layer below.
+                    (where / "t/gone").write_text("new\n")
+                    (where / "t/gone-dir").mkdir()
+                    (where / "t/both").unlink()
+                    shutil.rmtree(where / "t/opaque")
+                    (where / "t/opaque").mkdir()
+                    os.rename(where / "t/d", where / "t/moved")
+                    changed = {name.replace("./d/", "./moved/"): text for name, text in expected.items()
+                               if name not in ("./both", "./opaque/shown")}
+                    self.assertEqual(contents(where / "t"), {**changed, "./gone": "new"})
+                    self.assertEqual(os.listdir(where / "t/gone-dir") + os.listdir(where / "t/opaque"), [])
+
+    def test_stack_errors(self):
+        (self.top / "bad").write_bytes(bytes(range(256)) * 100)
+        erofs = self.images["a.erofs"]
+        self.assertIn("bad is no image", self.mount(erofs, self.top / "bad", status=125))
+        self.assertIn("pack", self.mount(*[erofs] * 65, status=125))
+        self.assertIn("not the image", self.mount(erofs, f"{erofs}@sha256:{'0' * 64}", status=125))
+        for words, text in ((), "no image"), ((erofs,), "no directory"):
+            made = subprocess.run([TEACUP, "mount", *words], capture_output=True, text=True)
+            self.assertEqual(made.returncode, 125)
+            self.assertIn(text, made.stderr)
+
+    def in_namespace(self, script, *words):
+        """Runs a script in a mount namespace of its own, where root may change /dev."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        return subprocess.run(["unshare", "-m", "sh", "-ec", script, "sh", *map(str, words)], capture_output=True, text=True,
+                              timeout=60)
+
+    def test_host_without_fuse(self):
+        where = pathlib.Path(tempfile.mkdtemp(dir=self.top))
+        for options in ((), ("-f",)):
+            made = self.in_namespace('mount -t tmpfs none /dev; exec "$@"', TEACUP, "mount", *options, self.images["a.erofs"], where)
+            self.assertEqual(made.returncode, 125, made.stderr)
+            self.assertIn("this host has no FUSE (/dev/fuse)", made.stderr)
+            self.assertIn("modprobe fuse", made.stderr)
+
+    def test_by_an_ordinary_user(self):
+        if shutil.which("fusermount3") is None or shutil.which("setpriv") is None:
+            self.skipTest("no fusermount3 or no setpriv")
+        top = pathlib.Path(tempfile.mkdtemp(dir=self.top))
+        self.top.chmod(0o755)
+        top.chmod(0o755)
+        (top / "at").mkdir()
+        os.chown(top / "at", 65534, 65534)
+        shutil.copy(self.images["a.erofs"], top / "image")
+        shutil.copy(TEACUP, top / "teacup")
+        script = r"""
+            mount -t tmpfs none /mnt
+            mknod -m 666 /mnt/fuse c 10 229
+            mount --bind /mnt/fuse /dev/fuse
+            cd /
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp sh -ec '
+                "$1/teacup" mount -w "$1/image" "$1/at"
+                cat "$1/at/a/4097" | wc -c
+                echo written > "$1/at/a/new"
+                cat "$1/at/a/new"
+                fusermount3 -u "$1/at"
+                ls "$1/at"' sh "$1"
+        """
+        made = self.in_namespace(script, top)
+        self.assertEqual((made.returncode, made.stdout), (0, "4097\nwritten\n"), made.stderr)
+        # Without fusermount3: what to install.
+        empty = top / "bin"
+        empty.mkdir()
+        for name in ("sh", "env"):
+            (empty / name).symlink_to(shutil.which(name))
+        script = script.split("exec")[0] + 'exec setpriv --reuid 65534 --regid 65534 --clear-groups env PATH="$2" "$1/teacup" ' \
+                                           'mount "$1/image" "$1/at"'
+        made = self.in_namespace(script, top, empty)
+        self.assertEqual(made.returncode, 125)
+        self.assertIn("apt install fuse3", made.stderr)
+
     def test_memory_is_limited(self):
         where = self.mount(self.images["a.erofs"], options=["-w", "-m", "64m"])
         with self.assertRaises(OSError) as full:
@@ -169,6 +269,11 @@ class Mount(unittest.TestCase):
                 (where / "a/b/hard").unlink()
                 run_model(random.Random(seed), (model, where), int(os.environ.get("TEACUP_OPERATIONS", 1500)))
                 self.assertEqual(self.digests(where), self.digests(model))
+
+
+def contents(top):
+    """Of each file below, by its name as find gives it, without the line's end."""
+    return {"./" + str(path.relative_to(top)): path.read_text().rstrip("\n") for path in top.rglob("*") if path.is_file()}
 
 
 NAMES = [f"{directory}{name}" for directory in ("", "a/", "a/b/", "d0/", "d1/", "d0/d1/")

@@ -77,7 +77,7 @@ void make_arena() {
   header.magic = kArenaMagic;
   header.arena_size = size;
   header.memory_limit = host_memory();
-  header.cpu_count = static_cast<u32>(::sysconf(_SC_NPROCESSORS_ONLN));
+  header.cpu_count = header.usable_cpus = static_cast<u32>(::sysconf(_SC_NPROCESSORS_ONLN));
   header.heap_brk = kArenaHeaderSize;
   remember_arena();
 }

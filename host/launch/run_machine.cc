@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -75,6 +76,13 @@ void describe_streams(abi::BootConfig& config) {
   }
   config.window_rows = size.ws_row;
   config.window_columns = size.ws_col;
+}
+
+// Of `all` cores, those that this process may run on (taskset, cpusets).
+u32 usable_cpus(u32 all) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return all;  // more than it has room for
+  return std::min(all, static_cast<u32>(CPU_COUNT(&set)));
 }
 
 u64 host_memory() {
@@ -223,6 +231,7 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
   Arena arena = Arena::create();
   ArenaHeader& header = teacup::arena();
   header.cpu_count = static_cast<u32>(sysconf(_SC_NPROCESSORS_ONLN));
+  header.usable_cpus = usable_cpus(header.cpu_count);
   u64 memory = host_memory();
   header.memory_limit = options.memory != 0 ? options.memory : memory;
   arena.reserve_object<abi::Streams>(header.streams_offset);

@@ -64,7 +64,8 @@ struct ArenaHeader {
   u64 magic;
   u64 arena_size;
   u64 memory_limit;  // bytes the machine may use: --memory, or the host's memory
-  u32 cpu_count;
+  u32 cpu_count;     // of the host: what the guest is told
+  u32 usable_cpus;   // those that the machine's processes may run on
   u32 image_count;
   ImageSlot images[kMaxImages];
   ImageLoss images_lost[kMaxImages];
@@ -87,6 +88,10 @@ struct ArenaHeader {
   // --- The kernel's state, shared.
   std::atomic<u64> roots[static_cast<u32>(Root::kCount)];
   std::atomic<u64> host_calls[kHostCallNumbers];
+
+  // Tasks that run or could (kernel/sync/wait.h); what shares its cache line is hardly ever looked at.
+  alignas(64) std::atomic<s32> awake;
+  u32 nothing_else[15];
 
   // --- How the machine ended. `ended` changes once, from 0; the broker sleeps on the ring's doorbell, not on
   // this.

@@ -64,9 +64,11 @@ struct TaskCore {
   std::atomic<Mode> mode{Mode::kKernel};  // %gs:56
   std::atomic<u32> pending{0};            // %gs:60
 
-  // --- Parking. Only the task itself clears them.
-  std::atomic<u32> park_word{0};  // 1: there is news
-  std::atomic<u32> sleeping{0};   // the host futex is (about to be) slept on: the waker must call the host
+  // --- Parking.
+  std::atomic<u32> park_word{0};  // 1: there is news; the task itself clears it
+  // The host futex that it sleeps on, or is about to: who changes it from 1 to 0 must call the host.
+  std::atomic<u32> sleeping{0};
+  std::atomic<bool> is_awake{false};  // counted in arena().awake
 
   // --- The host thread that runs it; 0 when none does (a vfork parent while its borrower runs).
   std::atomic<u32> host_pid{0};

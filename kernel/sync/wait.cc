@@ -1,14 +1,19 @@
 // park() and notify() are two halves of one handshake, fenced on both sides:
-//   park:   sleeping = 1; fence; word? pending?  -> host futex on word
-//   notify: word = 1;     fence; sleeping?       -> host wake
+//   park:   sleeping = 1; fence; word? pending?  -> host futex on sleeping
+//   notify: word = 1;     fence; sleeping 1 -> 0 -> host wake
+// One waker alone takes `sleeping` back and calls the host, however many have news.
+//
 // Spinning first: a handoff through shared memory takes 0.1-0.3 us, through a host futex 35-60 across cores.
 // Every wait spins for about what a quick answer takes. That alone never ends once two tasks that answer each
 // other have both fallen asleep: the host takes longer to wake one than the other spins, and so it goes on.
 // So some waits spin for longer than a wake-up takes; one such success and both are awake, and from then on
 // short spins do. Each task learns how often that is worth it: after a success at every wait, after each
-// failure half as often. On a crowded machine spinning keeps the very task from running that is waited for,
-// and costs the spinner its place in the host's queue; there long spins fail, and become rare. On one core
-// nobody spins.
+// failure half as often. Where others crowd the host, long spins fail, and become rare.
+//
+// Nobody spins while more tasks are awake than there are cores: somebody waits for the core that would be
+// spun on, most likely the very task that is waited for. So tasks are counted: a waker counts whom it wakes,
+// before it calls the host, and a spinner gives up as soon as there is one too many. pgbench, two threads and
+// four servers on two cores, spent a third of all its time spinning before that.
 #include "kernel/sync/wait.h"
 
 #include <algorithm>
@@ -23,6 +28,18 @@ namespace {
 constexpr u64 kShortSpin = 2'000;   // ns
 constexpr u64 kLongSpin = 100'000;  // twice what a wake-up across cores takes
 constexpr u16 kRarest = 64;         // long spins: one in so many waits
+
+bool is_crowded() {
+  return arena().awake.load(std::memory_order_relaxed) > static_cast<s32>(arena().usable_cpus);
+}
+
+// Wakes it up, as far as that can be done without calling the host; true: that must be done, too.
+bool rouse(TaskCore& task) {
+  if (task.sleeping.load(std::memory_order_seq_cst) == 0) return false;
+  if (task.sleeping.exchange(0, std::memory_order_seq_cst) == 0) return false;
+  count_awake(task);
+  return true;
+}
 
 // Spins; true: there is news, or a reason to stop waiting.
 template <typename Test>
@@ -39,6 +56,7 @@ bool spin(TaskCore& task, u64 start, Test test) {
       }
       __builtin_ia32_pause();
     }
+    if (is_crowded()) return false;
     passed = gate::monotonic_now() - start;
   } while (passed < limit);
   if (is_long) {
@@ -55,9 +73,25 @@ bool interrupted(const TaskCore& task, bool interruptible) {
 
 }  // namespace
 
+void count_awake(TaskCore& task) {
+  if (!task.is_awake.exchange(true, std::memory_order_relaxed))
+    arena().awake.fetch_add(1, std::memory_order_relaxed);
+}
+
+void count_asleep(TaskCore& task) {
+  if (task.is_awake.exchange(false, std::memory_order_relaxed))
+    arena().awake.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void retire(TaskCore& task) {
+  task.sleeping.store(0, std::memory_order_seq_cst);
+  count_asleep(task);
+  task.mode.store(Mode::kDead, std::memory_order_seq_cst);
+}
+
 void notify(TaskCore& task) {
   task.park_word.store(1, std::memory_order_seq_cst);
-  if (task.sleeping.load(std::memory_order_seq_cst) != 0) gate::futex_wake(task.park_word, 1);
+  if (rouse(task)) gate::futex_wake(task.sleeping, 1);
 }
 
 void interrupt(TaskCore& task, Pending reason) {
@@ -84,14 +118,15 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
   task.mode.store(Mode::kParked, std::memory_order_seq_cst);
   u64 start = gate::monotonic_now();
   auto has_news = [&] { return task.park_word.load(std::memory_order_acquire) != 0; };
-  if (arena().cpu_count > 1 &&
+  if (arena().usable_cpus > 1 && !is_crowded() &&
       spin(task, start, [&] { return has_news() || interrupted(task, interruptible); })) {
     return finish(has_news() ? Woken::kNews : Woken::kInterrupted);
   }
   task.waiting_since.store(start, std::memory_order_relaxed);
-  task.sleeping.store(1, std::memory_order_seq_cst);
   Woken woken = Woken::kNews;
   for (;;) {
+    count_asleep(task);
+    task.sleeping.store(1, std::memory_order_seq_cst);
     if (task.park_word.load(std::memory_order_seq_cst) != 0) break;
     if (interrupted(task, interruptible)) {
       woken = Woken::kInterrupted;
@@ -101,9 +136,10 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
       woken = Woken::kTimeout;
       break;
     }
-    gate::futex_wait(task.park_word, 0, deadline);
+    gate::futex_wait(task.sleeping, 1, deadline);
   }
   task.sleeping.store(0, std::memory_order_relaxed);
+  count_awake(task);
   return finish(woken);
 }
 
@@ -164,10 +200,10 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
         }
       } else {
         entry->task->park_word.store(1, std::memory_order_seq_cst);
-        if (entry->task->sleeping.load(std::memory_order_seq_cst) != 0) {
+        if (rouse(*entry->task)) {
           if (sleeper_count == kBatch) {
             // More sleepers than a batch: pay for one host call under the lock rather than lose one.
-            gate::futex_wake(entry->task->park_word, 1);
+            gate::futex_wake(entry->task->sleeping, 1);
           } else {
             sleepers[sleeper_count++] = entry->task;
           }
@@ -176,7 +212,7 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
       if (entry->exclusive && woke && --exclusives == 0) break;
     }
   }
-  for (u32 i = 0; i < sleeper_count; i++) gate::futex_wake(sleepers[i]->park_word, 1);
+  for (u32 i = 0; i < sleeper_count; i++) gate::futex_wake(sleepers[i]->sleeping, 1);
   while (deferred != nullptr) {
     DeferredWake* now = deferred;
     deferred = now->next;

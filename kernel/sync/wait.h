@@ -22,6 +22,13 @@ void notify(TaskCore& task);
 // through the broker), in the kernel (kicked too: it may be on its way out).
 void interrupt(TaskCore& task, Pending reason);
 
+// How many tasks are awake, which is what park() goes by to tell whether spinning would keep another from
+// running. Counted from bind to death, less the time asleep in park(); each of these may be called again.
+void count_awake(TaskCore& task);
+void count_asleep(TaskCore& task);
+// The task is dead: nobody waits for it, wakes it or counts it any more.
+void retire(TaskCore& task);
+
 inline constexpr u64 kNoDeadline = gate::kNoDeadline;
 
 enum class Woken { kNews, kTimeout, kInterrupted };

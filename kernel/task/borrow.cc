@@ -34,6 +34,7 @@ void lend_thread(Task& parent, Ref<Task> child, void (*start)(void*)) {
   parent.lend_state.store(kLent, std::memory_order_seq_cst);
   parent.waiting_for.store("its vfork child", std::memory_order_relaxed);
   parent.mode.store(Mode::kParked, std::memory_order_seq_cst);
+  count_asleep(parent);
   switch_stack(&parent.suspended_stack, top, start, borrower);
 
   // return_thread() made this task current and its mode kKernel again.
@@ -49,6 +50,7 @@ bool return_thread(Task& borrower) {
   u32 lent = kLent;
   if (!lender.lend_state.compare_exchange_strong(lent, kReturned, std::memory_order_seq_cst)) return false;
   lender.mode.store(Mode::kKernel, std::memory_order_seq_cst);
+  count_awake(lender);
   HostThread& thread = *borrower.host_thread;
   gate::set_task(&lender);
   thread.task = std::move(borrower.lender);

@@ -320,7 +320,7 @@ Result<Ref<Task>> prepare_child(Task& parent, const CloneArguments& arguments) {
 
 void discard_child(Task& child) {
   if (child.process && child.is_leader()) drop_all_timers(*child.process);
-  child.mode.store(Mode::kDead, std::memory_order_seq_cst);
+  retire(child);
   gate::futex_wake(mode_word(child), 1);
   Ref<Process> process = child.process;
   {

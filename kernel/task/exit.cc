@@ -55,7 +55,7 @@ Ref<Task> living_sibling(Task& self) {
   for (Task& sibling : process.tasks) {
     if (&sibling == &self) continue;
     // One whose host thread is with its vfork child has no thread to end.
-    if (abandon_if_lent(sibling)) sibling.mode.store(Mode::kDead, std::memory_order_seq_cst);
+    if (abandon_if_lent(sibling)) retire(sibling);
     if (sibling.mode.load(std::memory_order_seq_cst) == Mode::kDead) continue;
     return Ref<Task>::share(&sibling);
   }
@@ -316,13 +316,13 @@ void drop_program(Process& process) {
       // The lender is current from here on.
       Task& lender = current_task();
       host.residents.fetch_sub(1, std::memory_order_seq_cst);
-      task.mode.store(Mode::kDead, std::memory_order_seq_cst);
+      retire(task);
       self = nullptr;
       resume_lender(lender);
     }
     self.leak()->unref();
   }
-  task.mode.store(Mode::kDead, std::memory_order_seq_cst);
+  retire(task);
   if (host.residents.load(std::memory_order_seq_cst) == 1) {
     become_zygote(task);
     gate::exit_process(0);
@@ -407,7 +407,7 @@ void end_task(Task& task, u32 wait_status) {
     Ref<Task> self = Ref<Task>::share(&task);
     if (return_thread(task)) {
       Task& lender = current_task();
-      task.mode.store(Mode::kDead, std::memory_order_seq_cst);
+      retire(task);
       process.leaving.fetch_sub(1, std::memory_order_seq_cst);
       gate::futex_wake(process.leaving, 1);
       self = nullptr;
@@ -415,7 +415,7 @@ void end_task(Task& task, u32 wait_status) {
     }
     self.leak()->unref();
   }
-  task.mode.store(Mode::kDead, std::memory_order_seq_cst);
+  retire(task);
   process.leaving.fetch_sub(1, std::memory_order_seq_cst);
   gate::futex_wake(process.leaving, 1);
   gate::exit_thread();
@@ -472,7 +472,7 @@ void let_vfork_parent_go(Task& task) {
 }
 
 void end_ghost(HostThread& thread, Ref<HostProcess> host) {
-  thread.ghost.mode.store(Mode::kDead, std::memory_order_seq_cst);
+  retire(thread.ghost);
   HostProcess* at = host.leak();
   at->unref();  // the list of hosts keeps it until the host process is gone
   at->residents.fetch_sub(1, std::memory_order_seq_cst);
@@ -517,7 +517,7 @@ void end_killed(Task& task, u32 status) {
       next = Ref<Task>::share(process.tasks.front());
     }
     if (!next) break;
-    next->mode.store(Mode::kDead, std::memory_order_seq_cst);
+    retire(*next);
     for (WaitEntry& entry : next->wait_entries) WaitQueue::remove(entry);
     next->record_wait.end();
     close_files(*next);

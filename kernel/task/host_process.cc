@@ -83,10 +83,11 @@ void bind_task(Task& task, HostThread& thread) {
   task.host_pid.store(thread.host->host_pid.load(std::memory_order_relaxed), std::memory_order_relaxed);
   u32 tid = thread.tid.load(std::memory_order_relaxed);
   task.host_tid.store(tid == HostThread::kNotStarted ? 0 : tid, std::memory_order_relaxed);
+  count_awake(task);
 }
 
 void leave_host(Task& task) {
-  task.mode.store(Mode::kDead, std::memory_order_seq_cst);
+  retire(task);
   // Who ends the process may sleep on the mode itself: after this store nothing of ours is its to keep.
   gate::futex_wake(mode_word(task), 1);
   gate::exit_thread();

@@ -60,6 +60,7 @@ void wait_for_program(void* argument) {
   while (host.assigned.load(std::memory_order_acquire) == nullptr) park("a program", kNoDeadline, false);
   Task* task = host.assigned.load(std::memory_order_acquire);
   gate::set_task(task);
+  count_asleep(thread.ghost);
   thread.task = Ref<Task>::adopt(task);
   run_program(*task, std::move(host.program));
 }
@@ -79,7 +80,7 @@ void wait_for_program(void* argument) {
       zygotes().failed = true;
     }
     bump(zygotes().arrivals);
-    thread.ghost.mode.store(Mode::kDead, std::memory_order_seq_cst);
+    retire(thread.ghost);
     gate::exit_process(0);
   }
   thread.stack_slot = slot.value();

@@ -37,7 +37,7 @@ TestMachine::TestMachine(u64 memory_limit) {
   header.magic = kArenaMagic;
   header.arena_size = kArenaSize;
   header.memory_limit = memory_limit;
-  header.cpu_count = 2;
+  header.cpu_count = header.usable_cpus = 2;
   u64 at = kArenaHeaderSize;
   auto reserve = [&](u64 size) {
     u64 offset = at;

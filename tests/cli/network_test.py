@@ -43,7 +43,7 @@ class Guest:
     """A Python script in a machine, started; its output is read by lines."""
 
     def __init__(self, script, options=()):
-        self.process = harness.start("python3", "-c", script, options=options, image=PYTHON, stdin=subprocess.DEVNULL)
+        self.process = harness.start("python3", "-c", script, options=options, image=PYTHON)
 
     def __enter__(self):
         return self
@@ -57,6 +57,11 @@ class Guest:
         if not text:
             raise AssertionError(f"the machine has ended: {self.finish()}")
         return text
+
+    def go_on(self):
+        """For a script that waits in sys.stdin.readline()."""
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
 
     def finish(self):
         return harness.finish(self.process)
@@ -202,10 +207,9 @@ print(total, flush=True)
 
     def test_refused_while_nobody_listens(self):
         guest, port = self.served("""
-time.sleep(0.1)
 listener.close()
 print("closed", flush=True)
-time.sleep(0.1)
+sys.stdin.readline()
 listener = socket.create_server(("", 7000))
 print("again", flush=True)
 connection, _ = listener.accept()
@@ -215,6 +219,7 @@ connection.sendall(b"here")
         with self.assertRaises((ConnectionRefusedError, ConnectionResetError)):
             # Refused, or accepted in the last moment and reset.
             self.connect(port).recv(1)
+        guest.go_on()
         self.assertEqual(guest.line(), "again")
         self.assertEqual(self.read_all(self.connect(port)), b"here")
 
@@ -378,7 +383,8 @@ class Server:
 
     def __init__(self, listener, word):
         self.listener, self.word, self.count = listener, word, 0
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
 
     def serve(self):
         while True:
@@ -398,6 +404,10 @@ class Server:
         return self
 
     def __exit__(self, *_):
+        # A thread on its way into accept() would find its descriptor's next socket there, which is another test's, and
+        # keep that one's port.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
 
 

@@ -48,6 +48,29 @@ def server(name, *arguments):
     return Program("servers", ["/bin/sh", "{bench}/servers/" + name + ".sh", *arguments], "", reports=True)
 
 
+@dataclasses.dataclass
+class Published:
+    """A server of the tree, on {port}, and who loads it: always natively, and in teacup's case through -p."""
+    image: str
+    server: list
+    load: list  # prints the figure in nanoseconds; {ms} is for how long
+
+
+def load(server, *arguments):
+    return Published("base", ["/bench/load", server, "{port}"], ["/bench/load", *arguments])
+
+
+PUBLISHED = {
+    "-p request": load("echo", "request", "{port}", "1", "{ms}"),
+    "-p 50 connections": load("echo", "request", "{port}", "50", "{ms}"),
+    "-p stream": load("source", "fetch", "{port}", "{ms}"),
+    "-p redis": Published(
+        "servers", ["/usr/bin/redis-server", "--port", "{port}", "--save", "", "--protected-mode", "no", "--loglevel", "warning"],
+        ["/bin/sh", "/bench/servers/redis-load.sh", "{port}"]),
+    "-p nginx 1k": Published("servers", ["/bin/sh", "/bench/servers/nginx-serve.sh", "{port}"],
+                             ["/bin/sh", "/bench/servers/nginx-load.sh", "{port}", "{ms}"]),
+}
+
 WHOLE = {
     "machine start": Program("base", ["/bin/true"], ""),
     "sh 300 true": shell("base", "i=0; while [ $i -lt 300 ]; do /bin/true || exit 1; i=$((i+1)); done; echo $i", "300\n"),

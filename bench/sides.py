@@ -6,7 +6,9 @@ tree read-only or copy-on-write, a /tmp to write to. Whether it can run here is 
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import time
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 TIMEOUT = 120  # seconds, for one slice
@@ -26,14 +28,16 @@ class Sides:
         self.chroot = chroot
         self.volume = volume
 
-    def words(self, side, tree, command, volume):
-        """The stopwatch's arguments for `command`, in which the tree is / and the volume, if wanted, /src."""
+    def words(self, side, tree, command, volume, publish=None):
+        """The stopwatch's arguments for `command`, in which the tree is / and the volume, if wanted, /src; `publish` is a
+        port that the command serves."""
         folder, source = str(tree.folder), str(self.volume)
         if side == "native":
             return ["--chroot", folder, *command] if self.chroot else command
         if side.startswith("teacup"):
             mode = ["--mode", "trap"] if side == "teacup trap" else []
-            return [str(self.teacup), "run", *mode, *(["-v", f"{source}:/src"] if volume else []), str(tree.image), "--",
+            ports = ["-p", f"127.0.0.1:{publish}:{publish}"] if publish else []
+            return [str(self.teacup), "run", *mode, *ports, *(["-v", f"{source}:/src"] if volume else []), str(tree.image), "--",
                     *command]
         if side == "bubblewrap":
             return ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", folder, "/", "--dev", "/dev", "--proc", "/proc",
@@ -69,6 +73,26 @@ class Sides:
         if status != 0:
             raise Failed(f"exit status {status}: {last_line(errors)}")
         return nanoseconds, output.decode(errors="replace")
+
+    def serve(self, side, tree, command, port):
+        """A command that serves `port`, started; ended by end_server()."""
+        process = subprocess.Popen([self.stopwatch, "2", *self.words(side, tree, command, False, port)], start_new_session=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                return process
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    self.end_server(process)
+                    raise Failed("the server does not come up")
+                time.sleep(0.02)
+
+    @staticmethod
+    def end_server(process):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
     def why_not(self, side, tree):
         """What keeps a side from running here, or None."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DATA_VERSION = 3  # of what is put into /bench: count up to have it made anew
+DATA_VERSION = 4  # of what is put into /bench: count up to have it made anew
 BIG_FILE = 1 << 30  # bytes of zeros in the volume's file
 
 
@@ -76,6 +76,7 @@ def write_benchmarks(folder, build):
     library.mkdir(parents=True)
     binary = build / "bin" / "teacup_bench"
     shutil.copy(binary, folder / "teacup_bench")
+    shutil.copy(build / "bin" / "load", folder / "load")
     linked = subprocess.run(["ldd", binary], check=True, capture_output=True, text=True).stdout
     for line in linked.splitlines():
         name, _, path = line.strip().partition(" => ")
@@ -119,7 +120,8 @@ class Tree:
             raise Missing(f"there is no {binary}: install libbenchmark-dev and build (ninja -C {build})")
         # Unpacking takes longest and is done again only for another image.
         unpacked = f"{image} {os.stat(image).st_mtime_ns}"
-        complete = f"{unpacked} {DATA_VERSION} {hashlib.sha256(binary.read_bytes()).hexdigest()}"
+        programs = binary.read_bytes() + (build / "bin" / "load").read_bytes()
+        complete = f"{unpacked} {DATA_VERSION} {hashlib.sha256(programs).hexdigest()}"
         if read(base / "complete") == complete:
             return
         print(f"preparing {name} ...", file=sys.stderr)

@@ -3,6 +3,7 @@
 #include "host/gate/gate.h"
 #include "kernel/base/memory.h"
 #include "kernel/sync/doorbell.h"
+#include "kernel/sync/wait.h"
 #include "net/gateway_wire.h"
 #include "net/tcp_listener.h"
 
@@ -18,6 +19,7 @@ struct GatewayTable {
   // Slots that the machine may begin, and which of them it has begun.
   u32 free[abi::kGatewaySlots - abi::kFirstOutSlot];
   u32 free_count = 0;
+  OutsideNews outside{&abi::gateway().to_guest.summary, &gateway_news};
   bool begun[abi::kGatewaySlots - abi::kFirstOutSlot] = {};
   Mutex datagram_locks[2] = {Mutex(LockRank::kGateway), Mutex(LockRank::kGateway)};
 };
@@ -120,7 +122,7 @@ abi::GatewayName name_for_gateway(const IpName& name) {
 
 void gateway_post(u32 index) {
   abi::Gateway& gateway = abi::gateway();
-  gateway.to_broker.post(index);
+  if (!gateway.to_broker.post(index) || gateway.broker_watching.load(std::memory_order_seq_cst) != 0) return;
   gateway.doorbell.fetch_add(1, std::memory_order_seq_cst);
   if (gateway.broker_sleeping.load(std::memory_order_seq_cst) != 0) gate::futex_wake(gateway.doorbell, 1);
 }
@@ -133,6 +135,7 @@ void gateway_start() {
   for (u32 slot = abi::kGatewaySlots; slot > abi::kFirstOutSlot; slot--)
     state.free[state.free_count++] = slot - 1;
   set_root(Root::kGateway, created.value());
+  set_root(Root::kOutsideNews, &state.outside);
 }
 
 void gateway_news() {
@@ -166,6 +169,7 @@ Result<Ref<TcpConnection>> gateway_connect(Ref<TcpHub> client, const IpName& fro
   connection->lead_outside(TcpConnection::kServer, index);
   connection->ref();
   state.connections[index] = connection.get();
+  gateway_note_reader(*connection);
   slot.state.store(GatewayState::kAsked, std::memory_order_seq_cst);
   guard.unlock();
   gateway_post(index);
@@ -193,6 +197,23 @@ void gateway_tell(TcpConnection& connection) {
     return;
   }
   gateway_post(index);
+}
+
+void gateway_note_reader(const TcpConnection& connection) {
+  std::atomic<u64>& reader = abi::gateway().slots[connection.slot()].reader;
+  u64 me = reinterpret_cast<u64>(&current_core().parking) - kArenaBase;
+  if (reader.load(std::memory_order_relaxed) != me) reader.store(me, std::memory_order_relaxed);
+}
+
+void gateway_note_acceptor(const TcpConnection& connection) {
+  gateway_note_reader(connection);
+  abi::Gateway& gateway = abi::gateway();
+  u64 me = gateway.slots[connection.slot()].reader.load(std::memory_order_relaxed);
+  for (u32 i = 0; i < gateway.published_count; i++) {
+    abi::PublishedPort& published = gateway.published[i];
+    if (published.guest_port == connection.local(TcpConnection::kServer).port)
+      published.acceptor.store(me, std::memory_order_relaxed);
+  }
 }
 
 void gateway_settle_listening(u16 port) {

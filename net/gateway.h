@@ -2,7 +2,7 @@
 // has the host sockets. A connection that comes in (-p) is offered to whoever listens on its port, and is
 // accepted as any other.
 //
-// News from the broker is taken by the kernel task.
+// News from the broker is taken by whoever waits (kernel/sync/wait.h), or by the kernel task.
 //
 // Locks: the table's own (kGateway).
 #pragma once
@@ -30,6 +30,10 @@ void gateway_send(Datagram* datagram, bool wants_errors);
 void gateway_news();
 // The machine's side of `connection` has done something that the broker should see.
 void gateway_tell(TcpConnection& connection);
+// The calling task reads from this connection: the broker wakes it when there is more.
+void gateway_note_reader(const TcpConnection& connection);
+// It has accepted the connection, and accepts the next one.
+void gateway_note_acceptor(const TcpConnection& connection);
 // Whether somebody in the machine listens on a port, with a lock of the ports held: the broker listens for
 // those that it publishes while this is so.
 void gateway_set_listening(u16 port, bool listening);

@@ -187,6 +187,7 @@ Result<size_t> TcpConnection::send_urgent(int me, IoSource& from) {
 
 Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_flags) {
   Side& side = sides_[me];
+  if (outside_ >= 0) gateway_note_reader(*this);
   bool inline_urgent = side.hub->options.out_of_band_inline;
   if ((flags & abi::kMSG_OOB) != 0) {
     if (inline_urgent) return Errno::INVAL;

@@ -232,6 +232,7 @@ Result<Ref<Socket>> TcpSocket::accept(u32 flags) {
   TcpListener* listener = listener_.load(std::memory_order_acquire);
   if (listener == nullptr) return Errno::INVAL;
   Ref<TcpConnection> connection = TRY(listener->take());
+  if (connection->slot() != TcpConnection::kNoSlot) gateway_note_acceptor(*connection);
   auto made = make_ref<TcpSocket>(family(), uid_, connection->hub_ref(TcpConnection::kServer), flags);
   if (!made.ok()) {
     connection->close(TcpConnection::kServer, true);

@@ -11,8 +11,8 @@
 
 namespace teacup::host {
 
-void wake_word(void* word, int count) {
-  syscall(SYS_futex, word, FUTEX_WAKE, count, nullptr, nullptr, 0);
+int wake_word(void* word, int count) {
+  return static_cast<int>(syscall(SYS_futex, word, FUTEX_WAKE, count, nullptr, nullptr, 0));
 }
 
 void wait_word(void* word, u32 expected, int timeout_ms) {

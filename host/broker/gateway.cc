@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +26,15 @@ constexpr int kMostAccepted = 64;           // of one port, before others have t
 constexpr u64 kDatagramTag = u64{1} << 48;  // epoll data: a socket of Datagrams
 constexpr u64 kListenerTag = u64{1} << 32;  // epoll data: a published port; else a slot
 constexpr int kFlushPatience = 2000;        // ms without progress, at the end
+constexpr u64 kShortWait = 2'000;           // ns: an answer that is nearly there
+constexpr u64 kLongWait = 100'000;          // ns: one of a server that has to be woken across cores
+constexpr u32 kRarest = 64;                 // long waits: one in so many
+
+u64 monotonic_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+}
 
 void block_signals() {
   sigset_t all;
@@ -54,7 +64,7 @@ Gateway::Gateway(const MachineNetwork& options)
       policy_(options),
       resolver_(policy_),
       datagrams_(
-          policy_, resolver_, [this] { wake_machine(); },
+          policy_, resolver_, [] { raise_event(abi::kEventGateway); },
           [this](const abi::GatewayName& to) { denied(to, true); }) {}
 
 // A published UDP port's answers have to find out, too.
@@ -74,6 +84,7 @@ void Gateway::start(std::function<void(const std::string&)> say) {
   say_ = std::move(say);
   if (flags() == 0) return;
   raise_descriptor_limit();
+  usable_cpus_ = static_cast<s32>(arena().usable_cpus);
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   spare_fd_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   connections_ = std::make_unique<HostConnection[]>(abi::kGatewaySlots);
@@ -93,20 +104,14 @@ s64 Gateway::listening_changed() {
   return 0;
 }
 
-void Gateway::wake_machine() {
-  raise_event(abi::kEventGateway);
-}
-
-void Gateway::settle(u32 index, HostConnection::Outcome outcome, bool& news) {
+void Gateway::settle(u32 index, HostConnection::Outcome outcome, MachineNews& news) {
   if (outcome.over && index < abi::kFirstOutSlot) {
     std::lock_guard guard(free_mutex_);
     free_.push_back(index);
   }
   // The machine may begin it again.
   if (outcome.over && index >= abi::kFirstOutSlot) outcome.news = true;
-  if (!outcome.news) return;
-  abi::gateway().to_guest.post(index);
-  news = true;
+  if (outcome.news) news.post_slot(index);
 }
 
 // --- The host's sockets.
@@ -116,23 +121,55 @@ void Gateway::host_loop() {
   for (;;) {
     epoll_event events[kBatch];
     int count = epoll_wait(epoll_fd_, events, kBatch, -1);
-    bool news = false;
-    for (int i = 0; i < count; i++) {
-      u64 what = events[i].data.u64;
-      if (what >= kDatagramTag) {
-        datagrams_.ready(what - kDatagramTag);
-      } else if (what >= kListenerTag) {
-        accept_all(what - kListenerTag, news);
-      } else {
-        u32 index = static_cast<u32>(what);
-        settle(index, connections_[index].ready(events[i].events), news);
-      }
-    }
-    if (news) wake_machine();
+    MachineNews news;
+    for (int i = 0; i < count; i++) serve_host(events[i], news);
+    u32 brought = news.count();
+    if (brought == 0) continue;
+    // From here on the machine need not wake the other thread; unless it has work for all cores already.
+    bool waits = arena().awake.load(std::memory_order_relaxed) < usable_cpus_;
+    if (waits) abi::gateway().broker_watching.store(1, std::memory_order_seq_cst);
+    news.tell();
+    if (waits) await_answers(brought);
   }
 }
 
-void Gateway::accept_all(std::size_t port, bool& news) {
+void Gateway::serve_host(const epoll_event& event, MachineNews& news) {
+  u64 what = event.data.u64;
+  if (what >= kDatagramTag) {
+    datagrams_.ready(what - kDatagramTag);
+  } else if (what >= kListenerTag) {
+    accept_all(what - kListenerTag, news);
+  } else {
+    u32 index = static_cast<u32>(what);
+    settle(index, connections_[index].ready(event.events), news);
+  }
+}
+
+// Serves the machine until it has had as much news as it was given, or has had none for a while.
+void Gateway::await_answers(u32 expected) {
+  abi::Gateway& shared = abi::gateway();
+  MachineNews news;
+  bool is_long = ++spin_count_ >= spin_interval_;
+  u64 limit = is_long ? kLongWait : kShortWait;
+  u32 answers = 0;
+  for (u64 start = monotonic_now(); answers < expected && monotonic_now() - start < limit;) {
+    for (int i = 0; i < 16 && shared.to_broker.empty(); i++) __builtin_ia32_pause();
+    if (shared.to_broker.empty()) continue;
+    answers += take_board(news);
+    news.tell();
+    start = monotonic_now();
+  }
+  if (is_long) {
+    spin_interval_ = answers > 0 ? 1 : std::min(spin_interval_ * 2, kRarest);
+    spin_count_ = 0;
+  }
+  // What was posted while this was set has woken nobody.
+  shared.broker_watching.store(0, std::memory_order_seq_cst);
+  take_board(news);
+  news.tell();
+}
+
+void Gateway::accept_all(std::size_t port, MachineNews& news) {
   int listener = published_.fd(port);
   for (int i = 0; i < kMostAccepted; i++) {
     SocketAddress peer;
@@ -157,9 +194,9 @@ void Gateway::accept_all(std::size_t port, bool& news) {
       hang_up(fd);
       continue;
     }
-    connections_[index].offer(fd, epoll_fd_, peer, published_.guest_port(port));
-    abi::gateway().to_guest.post(index);
-    news = true;
+    u64 acceptor = abi::gateway().published[port].acceptor.load(std::memory_order_relaxed);
+    connections_[index].offer(fd, epoll_fd_, peer, published_.guest_port(port), acceptor);
+    news.post(index, acceptor);
   }
 }
 
@@ -170,17 +207,27 @@ void Gateway::machine_loop() {
   abi::Gateway& shared = abi::gateway();
   for (;;) {
     u32 seen = shared.doorbell.load(std::memory_order_seq_cst);
-    bool news = false;
-    bool any = shared.to_broker.take([&](u32 index) { take_news(index, news); });
-    if (news) wake_machine();
-    if (any) continue;
+    MachineNews news;
+    u32 taken = take_board(news);
+    news.tell();
+    if (taken > 0) continue;
     shared.broker_sleeping.store(1, std::memory_order_seq_cst);
     if (shared.doorbell.load(std::memory_order_seq_cst) == seen) wait_word(&shared.doorbell, seen, -1);
     shared.broker_sleeping.store(0, std::memory_order_seq_cst);
   }
 }
 
-void Gateway::take_news(u32 index, bool& news) {
+// How much was on it.
+u32 Gateway::take_board(MachineNews& news) {
+  u32 taken = 0;
+  abi::gateway().to_broker.take([&](u32 index) {
+    take_news(index, news);
+    taken++;
+  });
+  return taken;
+}
+
+void Gateway::take_news(u32 index, MachineNews& news) {
   if (index >= abi::kFirstOutSlot && index < abi::kGatewaySlots && connections_[index].is_asked())
     return begin_out(index, news);
   if (index < abi::kGatewaySlots) return settle(index, connections_[index].news(), news);
@@ -189,7 +236,7 @@ void Gateway::take_news(u32 index, bool& news) {
 }
 
 // What is asked for was copied out before it is looked at.
-void Gateway::begin_out(u32 index, bool& news) {
+void Gateway::begin_out(u32 index, MachineNews& news) {
   const abi::GatewayName to = abi::gateway().slots[index].to;
   Destination destination = policy_.judge(to, false);
   bool connecting = false;

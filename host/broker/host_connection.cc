@@ -47,13 +47,14 @@ void HostConnection::take_socket(int fd, int epoll_fd, u32 events) {
   epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd_, &event);
 }
 
-void HostConnection::offer(int fd, int epoll_fd, const SocketAddress& peer, u16 guest_port) {
+void HostConnection::offer(int fd, int epoll_fd, const SocketAddress& peer, u16 guest_port, u64 reader) {
   std::lock_guard guard(mutex_);
   slot().in.clear();
   slot().out.clear();
   slot().from = peer.name();
   slot().to = {};
   slot().to.port = guest_port;
+  slot().reader.store(reader, std::memory_order_relaxed);
   slot().state.store(GatewayState::kOffered, std::memory_order_seq_cst);
   take_socket(fd, epoll_fd, EPOLLIN);
 }

@@ -15,8 +15,9 @@ class HostConnection {
  public:
   void set_index(u32 index) { index_ = index; }
 
-  // A host connection for a port of the machine: offers it. The slot is free.
-  void offer(int fd, int epoll_fd, const SocketAddress& peer, u16 guest_port);
+  // A host connection for a port of the machine: offers it. The slot is free. `reader`: GatewaySlot's, until
+  // the machine knows better.
+  void offer(int fd, int epoll_fd, const SocketAddress& peer, u16 guest_port, u64 reader);
 
   // A connection out of the machine: connected, or on its way (`connecting`). Or it could not be begun.
   void begin(int fd, int epoll_fd, bool connecting);

@@ -17,6 +17,7 @@
 
 #include <atomic>
 
+#include "kernel/abi/park.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/base/types.h"
 
@@ -69,7 +70,10 @@ struct GatewaySlot {
   std::atomic<GatewayState> state;
   std::atomic<u32> error;  // errno: why it failed
   GatewayName from, to;    // who connects to whom, as the guest sees it
-  u8 pad_[72];
+  // The ParkWords of the task that waits for bytes, most likely, as an offset in the arena; 0: nobody known.
+  // The kernel's.
+  std::atomic<u64> reader;
+  u8 pad_[64];
 };
 static_assert(sizeof(GatewaySlot) == 256);
 
@@ -79,9 +83,12 @@ struct NewsBoard {
   std::atomic<u64> summary;
   std::atomic<u64> words[kWords];
 
-  void post(u32 index) {
-    words[index / 64].fetch_or(u64{1} << (index % 64), std::memory_order_seq_cst);
+  // False: it was posted already and not taken; whoever did so wakes the other.
+  bool post(u32 index) {
+    u64 bit = u64{1} << (index % 64);
+    if ((words[index / 64].fetch_or(bit, std::memory_order_seq_cst) & bit) != 0) return false;
     summary.fetch_or(u64{1} << (index / 64), std::memory_order_seq_cst);
+    return true;
   }
   bool empty() const { return summary.load(std::memory_order_seq_cst) == 0; }
   // Calls visit(index) for each that was posted.
@@ -107,6 +114,7 @@ struct PublishedPort {
   u16 guest_port;
   u16 is_udp;
   std::atomic<u32> listening;  // there is a TCP listener in the machine
+  std::atomic<u64> acceptor;   // who waits for connections, as GatewaySlot::reader
 };
 inline constexpr u32 kMaxPublished = 1024;
 
@@ -129,6 +137,7 @@ struct Gateway {
   NewsBoard to_broker;
   std::atomic<u32> doorbell;         // counts news to the broker, which sleeps on it
   std::atomic<u32> broker_sleeping;  // it does, or is about to
+  std::atomic<u32> broker_watching;  // not 0: it looks at the board by itself
   NewsBoard to_guest;
   u32 published_count;
   PublishedPort published[kMaxPublished];

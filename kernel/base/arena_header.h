@@ -38,6 +38,7 @@ enum class Root : u32 {
   kGateway,
   kRawSockets,
   kUnixRights,
+  kOutsideNews,
   kCount
 };
 

@@ -6,6 +6,7 @@
 #include "kernel/base/panic.h"
 #include "kernel/frame/heap.h"
 #include "kernel/pseudo/pseudo.h"
+#include "kernel/sync/wait.h"
 #include "kernel/task/enter.h"
 #include "kernel/task/machine.h"
 #include "kernel/task/processes.h"
@@ -61,7 +62,10 @@ void handle_events(u32 flags) {
     if ((flags & (abi::kEventStream0 << stream)) != 0) pseudo::stream_event(stream);
   }
   if ((flags & abi::kEventGateway) != 0) net::gateway_news();
-  if ((flags & abi::kEventDied) != 0) reap_host_processes();
+  if ((flags & abi::kEventDied) != 0) {
+    reap_host_processes();
+    take_outside_news();  // who was woken for it may be among the dead
+  }
   if ((flags & abi::kEventSignals) != 0) forward_signals(events);
   if ((flags & abi::kEventDump) != 0) dump_tasks(&dump_line, nullptr);
 }

@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "kernel/abi/park.h"
 #include "kernel/base/list.h"
 #include "kernel/base/types.h"
 
@@ -65,9 +66,7 @@ struct TaskCore {
   std::atomic<u32> pending{0};            // %gs:60
 
   // --- Parking.
-  std::atomic<u32> park_word{0};  // 1: there is news; the task itself clears it
-  // The host futex that it sleeps on, or is about to: who changes it from 1 to 0 must call the host.
-  std::atomic<u32> sleeping{0};
+  abi::ParkWords parking;
   std::atomic<bool> is_awake{false};  // counted in arena().awake
 
   // --- The host thread that runs it; 0 when none does (a vfork parent while its borrower runs).

@@ -14,6 +14,11 @@
 // spun on, most likely the very task that is waited for. So tasks are counted: a waker counts whom it wakes,
 // before it calls the host, and a spinner gives up as soon as there is one too many. pgbench, two threads and
 // four servers on two cores, spent a third of all its time spinning before that.
+//
+// The broker's news (OutsideNews) reaches a task here at once. The broker posts it, then looks at the task
+// that it expects to wait for it: one that is `watching` will see it, one that sleeps is woken, and takes it
+// before it sleeps again; in any other case the kernel task is told. So `watching` is taken back before the
+// last look.
 #include "kernel/sync/wait.h"
 
 #include <algorithm>
@@ -35,8 +40,8 @@ bool is_crowded() {
 
 // Wakes it up, as far as that can be done without calling the host; true: that must be done, too.
 bool rouse(TaskCore& task) {
-  if (task.sleeping.load(std::memory_order_seq_cst) == 0) return false;
-  if (task.sleeping.exchange(0, std::memory_order_seq_cst) == 0) return false;
+  if (task.parking.sleeping.load(std::memory_order_seq_cst) == 0) return false;
+  if (task.parking.sleeping.exchange(0, std::memory_order_seq_cst) == 0) return false;
   count_awake(task);
   return true;
 }
@@ -71,7 +76,38 @@ bool interrupted(const TaskCore& task, bool interruptible) {
   return (pending & (interruptible ? ~u32{0} : u32{kPendingDying})) != 0;
 }
 
+void take_outside_news(const OutsideNews* outside) {
+  if (outside != nullptr && outside->waits->load(std::memory_order_seq_cst) != 0) outside->take();
+}
+
+// The same in park(): what takes locks is in the kernel.
+void take_outside_news_parked(const OutsideNews* outside, TaskCore& task) {
+  if (outside == nullptr || outside->waits->load(std::memory_order_seq_cst) == 0) return;
+  task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
+  outside->take();
+  task.mode.store(Mode::kParked, std::memory_order_seq_cst);
+}
+
+// As spin(), with an eye on what comes from outside.
+template <typename Test>
+bool watch(TaskCore& task, u64 start, const OutsideNews* outside, Test test) {
+  if (arena().usable_cpus < 2 || is_crowded()) return false;
+  if (outside == nullptr) return spin(task, start, test);
+  task.parking.watching.store(1, std::memory_order_seq_cst);
+  bool done = spin(task, start, [&] {
+    take_outside_news_parked(outside, task);
+    return test();
+  });
+  task.parking.watching.store(0, std::memory_order_seq_cst);
+  if (done) take_outside_news_parked(outside, task);
+  return done;
+}
+
 }  // namespace
+
+void take_outside_news() {
+  take_outside_news(root<OutsideNews>(Root::kOutsideNews));
+}
 
 void count_awake(TaskCore& task) {
   if (!task.is_awake.exchange(true, std::memory_order_relaxed))
@@ -84,14 +120,14 @@ void count_asleep(TaskCore& task) {
 }
 
 void retire(TaskCore& task) {
-  task.sleeping.store(0, std::memory_order_seq_cst);
+  task.parking.sleeping.store(0, std::memory_order_seq_cst);
   count_asleep(task);
   task.mode.store(Mode::kDead, std::memory_order_seq_cst);
 }
 
 void notify(TaskCore& task) {
-  task.park_word.store(1, std::memory_order_seq_cst);
-  if (rouse(task)) gate::futex_wake(task.sleeping, 1);
+  task.parking.news.store(1, std::memory_order_seq_cst);
+  if (rouse(task)) gate::futex_wake(task.parking.sleeping, 1);
 }
 
 void interrupt(TaskCore& task, Pending reason) {
@@ -110,24 +146,25 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
   task.waiting_for.store(what, std::memory_order_relaxed);
   auto finish = [&](Woken woken) {
     task.mode.store(Mode::kKernel, std::memory_order_seq_cst);
-    task.park_word.store(0, std::memory_order_seq_cst);
+    task.parking.news.store(0, std::memory_order_seq_cst);
     task.waiting_for.store(nullptr, std::memory_order_relaxed);
     return woken;
   };
   // Parked from here on, though still awake: nobody needs to kick a task that spins.
   task.mode.store(Mode::kParked, std::memory_order_seq_cst);
   u64 start = gate::monotonic_now();
-  auto has_news = [&] { return task.park_word.load(std::memory_order_acquire) != 0; };
-  if (arena().usable_cpus > 1 && !is_crowded() &&
-      spin(task, start, [&] { return has_news() || interrupted(task, interruptible); })) {
+  auto has_news = [&] { return task.parking.news.load(std::memory_order_acquire) != 0; };
+  const OutsideNews* outside = root<OutsideNews>(Root::kOutsideNews);
+  if (watch(task, start, outside, [&] { return has_news() || interrupted(task, interruptible); })) {
     return finish(has_news() ? Woken::kNews : Woken::kInterrupted);
   }
   task.waiting_since.store(start, std::memory_order_relaxed);
   Woken woken = Woken::kNews;
   for (;;) {
     count_asleep(task);
-    task.sleeping.store(1, std::memory_order_seq_cst);
-    if (task.park_word.load(std::memory_order_seq_cst) != 0) break;
+    task.parking.sleeping.store(1, std::memory_order_seq_cst);
+    take_outside_news_parked(outside, task);
+    if (task.parking.news.load(std::memory_order_seq_cst) != 0) break;
     if (interrupted(task, interruptible)) {
       woken = Woken::kInterrupted;
       break;
@@ -136,9 +173,9 @@ Woken park(const char* what, u64 deadline, bool interruptible) {
       woken = Woken::kTimeout;
       break;
     }
-    gate::futex_wait(task.sleeping, 1, deadline);
+    gate::futex_wait(task.parking.sleeping, 1, deadline);
   }
-  task.sleeping.store(0, std::memory_order_relaxed);
+  task.parking.sleeping.store(0, std::memory_order_relaxed);
   count_awake(task);
   return finish(woken);
 }
@@ -199,11 +236,11 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
           woke = true;
         }
       } else {
-        entry->task->park_word.store(1, std::memory_order_seq_cst);
+        entry->task->parking.news.store(1, std::memory_order_seq_cst);
         if (rouse(*entry->task)) {
           if (sleeper_count == kBatch) {
             // More sleepers than a batch: pay for one host call under the lock rather than lose one.
-            gate::futex_wake(entry->task->sleeping, 1);
+            gate::futex_wake(entry->task->parking.sleeping, 1);
           } else {
             sleepers[sleeper_count++] = entry->task;
           }
@@ -212,7 +249,7 @@ void WaitQueue::wake_up_to(u32 events, u32 exclusives) {
       if (entry->exclusive && woke && --exclusives == 0) break;
     }
   }
-  for (u32 i = 0; i < sleeper_count; i++) gate::futex_wake(sleepers[i]->sleeping, 1);
+  for (u32 i = 0; i < sleeper_count; i++) gate::futex_wake(sleepers[i]->parking.sleeping, 1);
   while (deferred != nullptr) {
     DeferredWake* now = deferred;
     deferred = now->next;

@@ -31,6 +31,16 @@ void retire(TaskCore& task);
 
 inline constexpr u64 kNoDeadline = gate::kNoDeadline;
 
+// News from outside the machine that no lock or queue tells of: the broker's, about host sockets. Waiting
+// tasks look out for it, each for all: whoever sees it takes it. That saves the way through the kernel task,
+// two wake-ups; when nobody waits, the kernel task is woken.
+struct OutsideNews {
+  const std::atomic<u64>* waits;  // not 0: there is some
+  void (*take)();                 // by any task, with no lock held
+};
+// Takes what there is. No lock held.
+void take_outside_news();
+
 enum class Woken { kNews, kTimeout, kInterrupted };
 
 // Sleeps until notify(), the deadline (ns, CLOCK_MONOTONIC), or, if `interruptible`, a pending reason. News

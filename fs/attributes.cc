@@ -45,6 +45,19 @@ Result<void> change_mode(const Caller& caller, const Path& path, u32 mode) {
   return {};
 }
 
+namespace {
+
+// The permission bits without set-user-id, and without set-group-id but where it is none: on what the group
+// cannot execute it stays, for those who could set it.
+u32 without_privilege_bits(const Inode& inode, const Credentials& credentials) {
+  u32 mode = inode.mode & 07777 & ~static_cast<u32>(abi::kS_ISUID);
+  bool may_set = credentials.in_group(inode.gid) || credentials.has(abi::kCAP_FSETID);
+  if ((mode & abi::kS_IXGRP) != 0 || !may_set) mode &= ~static_cast<u32>(abi::kS_ISGID);
+  return mode;
+}
+
+}  // namespace
+
 Result<void> change_owner(const Caller& caller, const Path& path, u32 uid, u32 gid) {
   if (path.mount().read_only()) return Errno::ROFS;
   Inode& inode = path.inode();
@@ -67,10 +80,10 @@ Result<void> change_owner(const Caller& caller, const Path& path, u32 uid, u32 g
   }
   // chown(2): set-user-id and set-group-id of an executable go, whoever asks.
   if (!inode.is_directory() && (inode.mode & (abi::kS_ISUID | abi::kS_ISGID)) != 0) {
-    u32 mode = inode.mode & 07777 & ~static_cast<u32>(abi::kS_ISUID);
-    if ((mode & abi::kS_IXGRP) != 0) mode &= ~static_cast<u32>(abi::kS_ISGID);
     change.mask |= kSetMode;
-    change.mode = mode;
+    change.mode = without_privilege_bits(inode, credentials);
+    // That is a change of mode, even if owner and group stay.
+    if (change.mode != (inode.mode & 07777) && !is_owner_or_capable(inode, credentials)) return Errno::PERM;
   }
   TRY(inode.set_attributes(change));
   notify_path(path, abi::kIN_ATTRIB);
@@ -105,44 +118,69 @@ Result<void> check_xattr(const Credentials& credentials, const Path& path, std::
                          bool write) {
   const Inode& inode = path.inode();
   if (write && path.mount().read_only()) return Errno::ROFS;
-  if (name.starts_with("user.") && name.size() > 5) {
+  if (name.starts_with("user.")) {
     if (!inode.is_regular() && !inode.is_directory()) return write ? Errno::PERM : Errno::NODATA;
     if (inode.is_directory() && (inode.mode & abi::kS_ISVTX) != 0 && write &&
         !is_owner_or_capable(inode, credentials)) {
       return Errno::PERM;
     }
-    return check_access(inode, credentials, write ? kMayWrite : kMayRead);
+    TRY(check_access(inode, credentials, write ? kMayWrite : kMayRead));
+    if (name.size() == 5) return Errno::INVAL;
+    return {};
   }
-  if (name.starts_with("trusted.") && name.size() > 8) {
+  if (name.starts_with("trusted.")) {
     if (!credentials.has(abi::kCAP_SYS_ADMIN)) return write ? Errno::PERM : Errno::NODATA;
+    if (name.size() == 8) return Errno::INVAL;
     return {};
   }
-  if (name.starts_with("security.") && name.size() > 9) {
-    if (!write) return {};
+  if (name.starts_with("security.")) {
     int needed = name == "security.capability" ? abi::kCAP_SETFCAP : abi::kCAP_SYS_ADMIN;
-    if (!credentials.has(needed)) return Errno::PERM;
+    if (write && !credentials.has(needed)) return Errno::PERM;
+    if (name.size() == 9) return Errno::INVAL;
     return {};
   }
+  if (!name.starts_with("system.")) TRY(check_access(inode, credentials, write ? kMayWrite : kMayRead));
   return Errno::NOTSUP;
+}
+
+namespace {
+
+bool keeps_access_times(const Mount& mount, const Inode& inode) {
+  return inode.file_system().keeps_access_times() && !mount.read_only() &&
+         (mount.flags.load(std::memory_order_relaxed) & kMountNoAtime) == 0;
+}
+
+bool is_before_last_change(const Inode& inode) {
+  auto is_later = [](const abi::Timespec& a, const abi::Timespec& b) {
+    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+  };
+  return !is_later(inode.atime, inode.mtime) || !is_later(inode.atime, inode.ctime);
+}
+
+}  // namespace
+
+bool is_access_time_due(const Mount& mount, const Inode& inode) {
+  return is_before_last_change(inode) && keeps_access_times(mount, inode);
 }
 
 void touch_access_time(const Path& path, bool ask_clock) {
   constexpr s64 kDay = 24 * 60 * 60;
   Inode& inode = path.inode();
-  auto is_later = [](const abi::Timespec& a, const abi::Timespec& b) {
-    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
-  };
-  bool is_due = !is_later(inode.atime, inode.mtime) || !is_later(inode.atime, inode.ctime);
-  if (!is_due && !ask_clock) return;
-  Mount& mount = path.mount();
-  if (!mount.file_system().keeps_access_times() || mount.read_only() ||
-      (mount.flags.load(std::memory_order_relaxed) & kMountNoAtime) != 0) {
-    return;
-  }
+  bool is_due = is_before_last_change(inode);
+  if ((!is_due && !ask_clock) || !keeps_access_times(path.mount(), inode)) return;
   abi::Timespec now = timestamp_now();
   if (!is_due && now.tv_sec - inode.atime.tv_sec < kDay) return;
   LockGuard guard(inode.lock);
   inode.atime = now;
+}
+
+void touch_modification_time(const Path& path) {
+  Inode& inode = path.inode();
+  if (!inode.file_system().keeps_access_times() || path.mount().read_only()) return;
+  AttributeChange change;
+  change.mask = kSetMtime;
+  change.mtime = timestamp_now();
+  static_cast<void>(inode.set_attributes(change));
 }
 
 Result<void> truncate_path(const Caller& caller, const Path& path, u64 size) {
@@ -152,7 +190,10 @@ Result<void> truncate_path(const Caller& caller, const Path& path, u64 size) {
   TRY(check_access(path, caller.credentials, kMayWrite));
   if (inode.writers.load() < 0) return Errno::TXTBSY;
   TRY(check_seals_for_size(inode, size));
-  TRY(inode.truncate(size));
+  // Where there was nothing the times do not change either (unlike with ftruncate(2)); of host files the size
+  // here may be an old one.
+  bool was_empty = inode.file_system().keeps_access_times() && size == 0 && inode.size.load() == 0;
+  if (!was_empty) TRY(inode.truncate(size));
   drop_privilege_bits(inode, caller.credentials);
   notify_path(path, abi::kIN_MODIFY);
   return {};
@@ -161,8 +202,7 @@ Result<void> truncate_path(const Caller& caller, const Path& path, u64 size) {
 void drop_privilege_bits(Inode& inode, const Credentials& credentials) {
   if ((inode.mode & (abi::kS_ISUID | abi::kS_ISGID)) == 0 || credentials.has(abi::kCAP_FSETID)) return;
   if (!inode.is_regular()) return;
-  u32 mode = inode.mode & 07777 & ~static_cast<u32>(abi::kS_ISUID);
-  if ((mode & abi::kS_IXGRP) != 0) mode &= ~static_cast<u32>(abi::kS_ISGID);
+  u32 mode = without_privilege_bits(inode, credentials);
   if (mode == (inode.mode & 07777)) return;
   AttributeChange change;
   change.mask = kSetMode;

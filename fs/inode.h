@@ -54,6 +54,7 @@ struct NewNode {
   u32 gid = 0;
   u64 rdev = 0;             // devices
   std::string_view target;  // symbolic links
+  bool linkable = true;     // of one without a name: it may get one (open(2), O_TMPFILE)
 };
 
 // Called by a file system once it has changed a name, before anybody else can change it again: where the file

@@ -116,7 +116,7 @@ Result<Ref<Inode>> LayerDirectory::create(std::string_view name, const NewNode& 
 Result<Ref<Inode>> LayerDirectory::create_unnamed(const NewNode& node) {
   Ref<LayerInode> inode = TRY(layer().make_inode(node));
   inode->nlink = 0;
-  inode->linkable = true;
+  inode->linkable = node.linkable;
   return Ref<Inode>(std::move(inode));
 }
 

@@ -141,6 +141,7 @@ Result<Path> make_node(const Caller& caller, const Path* start, std::string_view
   }
   Parent parent = TRY(resolve_new(caller, start, path, false));
   if ((type == abi::kS_IFCHR || type == abi::kS_IFBLK) && !caller.credentials.has(abi::kCAP_MKNOD)) {
+    TRY(may_change_entries(caller, parent.directory));
     return Errno::PERM;
   }
   NewNode node;
@@ -323,6 +324,7 @@ Result<void> rename_once(const Caller& caller, const Path* old_start, std::strin
   // In Linux's order.
   bool exchange = (flags & abi::kRENAME_EXCHANGE) != 0;
   if (exchange && !rename.victim) return Errno::NOENT;
+  if (exchange && rename.to.trailing_slash && !rename.victim->inode()->is_directory()) return Errno::NOTDIR;
   if (rename.from.trailing_slash && !moved.is_directory()) return Errno::NOTDIR;
   if (rename.to.trailing_slash && !moved.is_directory() && !exchange) return Errno::NOTDIR;
   TRY(check_ancestors(rename));

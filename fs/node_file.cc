@@ -141,7 +141,7 @@ class RegularFile final : public NodeFile {
 
   Result<size_t> write_to(IoSource& from, u64 offset, bool append, u64& end) {
     if (from.remaining() == 0) {
-      end = append ? inode()->size.load() : offset;
+      if (!append) end = offset;  // appending nothing does not move
       return size_t{0};
     }
     if (!append && offset >= kMaxFileSize) return Errno::FBIG;

@@ -61,7 +61,11 @@ Result<Ref<File>> open_or_create(const Caller& caller, const Path* start, std::s
   for (;;) {
     TRY(walker.to_parent());
     std::string_view name = walker.name();
-    if (name.empty() || name == "." || name == "..") return Errno::ISDIR;
+    if (name.empty() || name == "." || name == "..") {
+      if (name == "..")
+        TRY(Walker(caller, start, path, resolve_flags).to_end());  // which may leave what it must not
+      return (flags & abi::kO_EXCL) != 0 ? Errno::EXIST : Errno::ISDIR;
+    }
     if (walker.trailing_slash()) return Errno::ISDIR;
     if (!walker.at().inode().is_directory()) return Errno::NOTDIR;
     auto found = lookup_dentry(walker.at().dentry(), name);
@@ -100,6 +104,7 @@ Result<Ref<File>> open_temporary(const Caller& caller, const Path* start, std::s
   Path directory = TRY(resolve(caller, start, path, resolve_flags | kDirectory | kFollow));
   TRY(check_access(directory, caller.credentials, kMayWrite | kMayExecute));
   NewNode node = TRY(new_node(caller, directory.inode(), abi::kS_IFREG | (mode & 07777)));
+  node.linkable = (flags & abi::kO_EXCL) == 0;
   Ref<Inode> inode = TRY(directory.inode().create_unnamed(node));
   char storage[24];
   TextBuffer name(storage);

@@ -2,6 +2,7 @@
 #include "fs/inode.h"
 #include "fs/path.h"
 #include "fs/pipe.h"
+#include "fs/vfs.h"
 #include "kernel/abi/tty.h"
 
 namespace teacup::fs {
@@ -32,9 +33,15 @@ class PipeFile final : public File {
   FileKind kind() const override { return FileKind::kPipe; }
   Pipe& pipe() { return *pipe_; }
 
-  Result<size_t> read(IoDest& to, u64) override { return pipe_->read(to); }
+  Result<size_t> read(IoDest& to, u64) override {
+    size_t count = TRY(pipe_->read(to));
+    if (path_ && count > 0 && (flags() & abi::kO_NOATIME) == 0) touch_access_time(path_, true);
+    return count;
+  }
   Result<size_t> write(IoSource& from, u64) override {
-    return pipe_->write(from, (flags() & abi::kO_DIRECT) != 0);
+    size_t count = TRY(pipe_->write(from, (flags() & abi::kO_DIRECT) != 0));
+    if (path_ && count > 0) touch_modification_time(path_);
+    return count;
   }
   u32 poll() override {
     return pipe_->readiness(readable(), writable(), pipe_->writer_opens() != writer_opens_seen_);
@@ -121,7 +128,7 @@ Result<Ref<File>> open_fifo(const Path& path, u32 flags) {
   Ref<Pipe> pipe = TRY(pipe_of_inode(path.inode()));
   bool lonely_writer = (flags & abi::kO_ACCMODE) == abi::kO_WRONLY && pipe->readers() == 0;
   if (lonely_writer && (flags & abi::kO_NONBLOCK) != 0) return Errno::NXIO;
-  return Ref<File>(TRY(make_ref<PipeFile>(std::move(pipe), path, flags & kKeptFlags)));
+  return Ref<File>(TRY(make_ref<PipeFile>(std::move(pipe), path, flags)));
 }
 
 Pipe* pipe_of(File& file) {

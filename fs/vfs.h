@@ -108,5 +108,9 @@ Result<Ref<File>> open_unnamed(std::string_view name, u32 flags);
 // change, or, with `ask_clock`, a day old. An inode that does not differ from its image otherwise is still
 // only a cache entry: its atime is forgotten with it.
 void touch_access_time(const Path& path, bool ask_clock);
+// Something was written to what has no content of its own: a FIFO.
+void touch_modification_time(const Path& path);
+// Whether that would change anything, but for the clock.
+bool is_access_time_due(const Mount& mount, const Inode& inode);
 
 }  // namespace teacup::fs

@@ -8,6 +8,7 @@
 #include "fs/walk.h"
 
 #include "fs/access.h"
+#include "fs/vfs.h"
 #include "fs/vfs_internal.h"
 #include "fs/vfs_state.h"
 #include "host/gate/gate.h"
@@ -201,6 +202,7 @@ Result<bool> Walker::follow(Path link) {
     return true;
   }
   TRY(substitute(inode));
+  touch_access_time(link, false);
   return false;
 }
 
@@ -360,7 +362,7 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
         Ref<Dentry> link = Ref<Dentry>::adopt(next);
         std::atomic_thread_fence(std::memory_order_seq_cst);
         if (!still_true()) return Fast::kUndecided;
-        if (child->is_magic_link() || ++links_ > kMaxLinks) {
+        if (child->is_magic_link() || is_access_time_due(*mount, *child) || ++links_ > kMaxLinks) {
           links_ = 0;
           return Fast::kUndecided;
         }

@@ -137,7 +137,9 @@ struct EndSession {
 
 std::unique_ptr<fuse_session, EndSession> make_session(const MountOptions& options, FuseContext& context) {
   std::string settings = std::string("fsname=teacup,subtype=teacup,") + (options.writable ? "rw" : "ro");
-  if (options.allow_other) settings += ",allow_other";
+  // With several users the host's kernel must ask for each of them: it walks names that it remembers by
+  // itself.
+  if (options.allow_other) settings += ",allow_other,default_permissions";
   const char* words[] = {"teacup", "-o", settings.c_str()};
   fuse_args arguments = FUSE_ARGS_INIT(3, const_cast<char**>(words));
   fuse_set_log_func(keep_fuse_text);

@@ -90,12 +90,8 @@ Result<fs::TimeChange> change_of(const abi::Timespec& time) {
 
 Result<void> set_times(Task& task, Fd directory, GuestString guest_path, const abi::Timespec* times,
                        u32 flags) {
-  fs::TimeChange atime, mtime;
-  if (times != nullptr) {
-    atime = TRY(change_of(times[0]));
-    mtime = TRY(change_of(times[1]));
-    if (atime.kind == fs::TimeChange::kOmit && mtime.kind == fs::TimeChange::kOmit) return {};
-  }
+  // Nothing to do: then not even the path is looked at. What is no time is an error after those of the path.
+  if (times != nullptr && times[0].tv_nsec == kUtimeOmit && times[1].tv_nsec == kUtimeOmit) return {};
   // Without a path: the descriptor itself (futimens).
   fs::Path path;
   if (!guest_path && directory.value != abi::kAT_FDCWD) {
@@ -103,6 +99,11 @@ Result<void> set_times(Task& task, Fd directory, GuestString guest_path, const a
     path = TRY(path_of_fd(task, directory));
   } else {
     path = TRY(path_at(task, directory, guest_path, flags));
+  }
+  fs::TimeChange atime, mtime;
+  if (times != nullptr) {
+    atime = TRY(change_of(times[0]));
+    mtime = TRY(change_of(times[1]));
   }
   return fs::change_times(task.caller(), path, atime, mtime);
 }
@@ -160,10 +161,8 @@ class XattrName {
   std::string_view name_;
 };
 
-Result<size_t> get_xattr(Task& task, const fs::Path& path, GuestString guest_name, GuestOut<std::byte> out,
+Result<size_t> get_xattr(Task& task, const XattrName& name, const fs::Path& path, GuestOut<std::byte> out,
                          size_t size) {
-  XattrName name;
-  TRY(name.read(guest_name));
   TRY(fs::check_xattr(task.credentials, path, name.text(), false));
   size = std::min<size_t>(size, abi::kXATTR_SIZE_MAX);
   auto value = TRY(HeapArray<std::byte>::create(size));
@@ -172,19 +171,31 @@ Result<size_t> get_xattr(Task& task, const fs::Path& path, GuestString guest_nam
   return length;
 }
 
-Result<void> set_xattr(Task& task, const fs::Path& path, GuestString guest_name, GuestIn<std::byte> in,
-                       size_t size, u32 flags) {
-  if ((flags & ~static_cast<u32>(abi::kXATTR_CREATE | abi::kXATTR_REPLACE)) != 0) return Errno::INVAL;
-  XattrName name;
-  TRY(name.read(guest_name));
-  if (size > abi::kXATTR_SIZE_MAX) return Errno::TOO_BIG;
-  auto value = TRY(HeapArray<std::byte>::create(size));
-  if (size > 0) TRY(copy_from_guest(value.data(), in.address(), size));
-  TRY(fs::check_xattr(task.credentials, path, name.text(), true));
-  TRY(path.inode().set_xattr(name.text(), {value.data(), value.size()}, flags));
-  fs::notify_path(path, abi::kIN_ATTRIB);
-  return {};
-}
+// What setxattr(2) is to set, copied in before it looks where: its errors come first.
+class XattrSetting {
+ public:
+  Result<void> read(GuestString guest_name, GuestIn<std::byte> in, size_t size, u32 flags) {
+    if ((flags & ~static_cast<u32>(abi::kXATTR_CREATE | abi::kXATTR_REPLACE)) != 0) return Errno::INVAL;
+    flags_ = flags;
+    TRY(name_.read(guest_name));
+    if (size > abi::kXATTR_SIZE_MAX) return Errno::TOO_BIG;
+    value_ = TRY(HeapArray<std::byte>::create(size));
+    if (size > 0) TRY(copy_from_guest(value_.data(), in.address(), size));
+    return {};
+  }
+
+  Result<void> apply(Task& task, const fs::Path& path) const {
+    TRY(fs::check_xattr(task.credentials, path, name_.text(), true));
+    TRY(path.inode().set_xattr(name_.text(), {value_.data(), value_.size()}, flags_));
+    fs::notify_path(path, abi::kIN_ATTRIB);
+    return {};
+  }
+
+ private:
+  XattrName name_;
+  HeapArray<std::byte> value_;
+  u32 flags_ = 0;
+};
 
 Result<size_t> list_xattrs(Task& task, const fs::Path& path, GuestOut<char> out, size_t size) {
   size_t length = TRY(path.inode().list_xattrs({}));
@@ -207,9 +218,7 @@ Result<size_t> list_xattrs(Task& task, const fs::Path& path, GuestOut<char> out,
   return kept;
 }
 
-Result<void> remove_xattr(Task& task, const fs::Path& path, GuestString guest_name) {
-  XattrName name;
-  TRY(name.read(guest_name));
+Result<void> remove_xattr(Task& task, const XattrName& name, const fs::Path& path) {
   TRY(fs::check_xattr(task.credentials, path, name.text(), true));
   TRY(path.inode().remove_xattr(name.text()));
   fs::notify_path(path, abi::kIN_ATTRIB);
@@ -222,26 +231,38 @@ constexpr u32 kNoFollow = abi::kAT_SYMLINK_NOFOLLOW;
 
 Result<size_t> sys_getxattr(Task& task, GuestString path, GuestString name, GuestOut<std::byte> value,
                             size_t size) {
-  return get_xattr(task, TRY(path_at(task, kHere, path, 0)), name, value, size);
+  XattrName text;
+  TRY(text.read(name));
+  return get_xattr(task, text, TRY(path_at(task, kHere, path, 0)), value, size);
 }
 Result<size_t> sys_lgetxattr(Task& task, GuestString path, GuestString name, GuestOut<std::byte> value,
                              size_t size) {
-  return get_xattr(task, TRY(path_at(task, kHere, path, kNoFollow)), name, value, size);
+  XattrName text;
+  TRY(text.read(name));
+  return get_xattr(task, text, TRY(path_at(task, kHere, path, kNoFollow)), value, size);
 }
 Result<size_t> sys_fgetxattr(Task& task, Fd fd, GuestString name, GuestOut<std::byte> value, size_t size) {
-  return get_xattr(task, TRY(path_of_fd(task, fd)), name, value, size);
+  XattrName text;
+  TRY(text.read(name));
+  return get_xattr(task, text, TRY(path_of_fd(task, fd)), value, size);
 }
 Result<void> sys_setxattr(Task& task, GuestString path, GuestString name, GuestIn<std::byte> value,
                           size_t size, XattrFlags flags) {
-  return set_xattr(task, TRY(path_at(task, kHere, path, 0)), name, value, size, flags);
+  XattrSetting setting;
+  TRY(setting.read(name, value, size, flags));
+  return setting.apply(task, TRY(path_at(task, kHere, path, 0)));
 }
 Result<void> sys_lsetxattr(Task& task, GuestString path, GuestString name, GuestIn<std::byte> value,
                            size_t size, XattrFlags flags) {
-  return set_xattr(task, TRY(path_at(task, kHere, path, kNoFollow)), name, value, size, flags);
+  XattrSetting setting;
+  TRY(setting.read(name, value, size, flags));
+  return setting.apply(task, TRY(path_at(task, kHere, path, kNoFollow)));
 }
 Result<void> sys_fsetxattr(Task& task, Fd fd, GuestString name, GuestIn<std::byte> value, size_t size,
                            XattrFlags flags) {
-  return set_xattr(task, TRY(path_of_fd(task, fd)), name, value, size, flags);
+  XattrSetting setting;
+  TRY(setting.read(name, value, size, flags));
+  return setting.apply(task, TRY(path_of_fd(task, fd)));
 }
 Result<size_t> sys_listxattr(Task& task, GuestString path, GuestOut<char> names, size_t size) {
   return list_xattrs(task, TRY(path_at(task, kHere, path, 0)), names, size);
@@ -253,13 +274,19 @@ Result<size_t> sys_flistxattr(Task& task, Fd fd, GuestOut<char> names, size_t si
   return list_xattrs(task, TRY(path_of_fd(task, fd)), names, size);
 }
 Result<void> sys_removexattr(Task& task, GuestString path, GuestString name) {
-  return remove_xattr(task, TRY(path_at(task, kHere, path, 0)), name);
+  XattrName text;
+  TRY(text.read(name));
+  return remove_xattr(task, text, TRY(path_at(task, kHere, path, 0)));
 }
 Result<void> sys_lremovexattr(Task& task, GuestString path, GuestString name) {
-  return remove_xattr(task, TRY(path_at(task, kHere, path, kNoFollow)), name);
+  XattrName text;
+  TRY(text.read(name));
+  return remove_xattr(task, text, TRY(path_at(task, kHere, path, kNoFollow)));
 }
 Result<void> sys_fremovexattr(Task& task, Fd fd, GuestString name) {
-  return remove_xattr(task, TRY(path_of_fd(task, fd)), name);
+  XattrName text;
+  TRY(text.read(name));
+  return remove_xattr(task, text, TRY(path_of_fd(task, fd)));
 }
 
 }  // namespace teacup

@@ -33,6 +33,24 @@ Result<void> check_allocatable(const fs::FdFile& file) {
   return {};
 }
 
+// What some file system knows, alone or with KEEP_SIZE; whether this one does is another question.
+bool is_allocation_mode(int mode) {
+  bool keep_size = (mode & abi::kFALLOC_FL_KEEP_SIZE) != 0;
+  switch (mode & ~abi::kFALLOC_FL_KEEP_SIZE) {
+    case 0:
+    case abi::kFALLOC_FL_ZERO_RANGE:
+    case abi::kFALLOC_FL_UNSHARE_RANGE:
+      return true;
+    case abi::kFALLOC_FL_PUNCH_HOLE:
+      return keep_size;
+    case abi::kFALLOC_FL_COLLAPSE_RANGE:
+    case abi::kFALLOC_FL_INSERT_RANGE:
+      return !keep_size;
+    default:
+      return false;
+  }
+}
+
 Result<void> check_file_size(Task& task, u64 end) {
   if (end <= task.process->limit(abi::kRLIMIT_FSIZE)) return {};
   (void)send_signal(task, user_signal(abi::kSIGXFSZ));
@@ -63,8 +81,9 @@ Result<void> sys_ftruncate(Task& task, Fd fd, s64 size) {
 
 // fallocate(2).
 Result<void> sys_fallocate(Task& task, Fd fd, FallocateMode mode, s64 offset, s64 length) {
-  if (offset < 0 || length <= 0) return Errno::INVAL;
   fs::FdFile file = TRY(task.files->use_io(fd));
+  if (offset < 0 || length <= 0) return Errno::INVAL;
+  if (!is_allocation_mode(mode)) return Errno::NOTSUP;
   if (!file->writable()) return Errno::BADF;
   TRY(check_allocatable(file));
   if (offset > 0x7fff'ffff'ffff'ffff - length) return Errno::FBIG;

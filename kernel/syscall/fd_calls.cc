@@ -349,18 +349,20 @@ finished:
 // sendfile(2): EINVAL if `in` cannot be read at an offset, or `out` appends.
 Result<size_t> sys_sendfile(Task& task, Fd out_fd, Fd in_fd, OptionalOffset offset, size_t count) {
   fs::FdFile in = TRY(task.files->use_io(in_fd));
-  fs::FdFile out = TRY(task.files->use_io(out_fd));
-  if (!in->readable() || !out->writable()) return Errno::BADF;
-  if (!in->seekable()) return offset ? Errno::SPIPE : Errno::INVAL;
-  if (fs::Inode* inode = in->inode(); inode != nullptr && inode->is_directory()) return Errno::INVAL;
-  if ((out->flags() & abi::kO_APPEND) != 0) return Errno::INVAL;
+  if (!in->readable()) return Errno::BADF;
   How from;
   if (offset) {
     s64 value = TRY(offset.read());
+    if (!in->seekable()) return Errno::SPIPE;
     if (value < 0) return Errno::INVAL;
     from.at_position = false;
     from.offset = static_cast<u64>(value);
   }
+  fs::FdFile out = TRY(task.files->use_io(out_fd));
+  if (!out->writable()) return Errno::BADF;
+  if (!in->seekable()) return Errno::INVAL;
+  if (fs::Inode* inode = in->inode(); inode != nullptr && inode->is_directory()) return Errno::INVAL;
+  if ((out->flags() & abi::kO_APPEND) != 0) return Errno::INVAL;
   size_t done = TRY(copy_between(task, in, from, out, How{}, std::min(count, kMaxCount), false));
   if (offset) TRY(offset.write(static_cast<s64>(from.offset + done)));
   return done;
@@ -392,8 +394,9 @@ Result<size_t> sys_copy_file_range(Task& task, Fd in_fd, OptionalOffset in_offse
   u64 start = from.at_position ? in->position : from.offset;
   u64 target = to.at_position ? out->position : to.offset;
   constexpr u64 kLargest = ~u64{0} >> 1;
+  // Linux lets a range end anywhere below 2^64; so callers may ask for all there is.
+  if (start + count < start || target + count < target) return Errno::OVERFLOW;
   if (start > kLargest || target > kLargest) return Errno::INVAL;
-  if (count > kLargest - start || count > kLargest - target) return Errno::OVERFLOW;
   count = std::min(count, kMaxCount);
   u64 size = in_inode->size.load();
   count = start >= size ? 0 : static_cast<size_t>(std::min<u64>(count, size - start));

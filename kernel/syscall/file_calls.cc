@@ -68,9 +68,7 @@ Result<Fd> sys_openat2(Task& task, Fd directory, GuestString path, GuestIn<abi::
   if ((how.resolve & abi::kRESOLVE_IN_ROOT) != 0) resolve |= fs::kInRoot;
   if ((resolve & (fs::kBeneath | fs::kInRoot)) == (fs::kBeneath | fs::kInRoot)) return Errno::INVAL;
   // Everything asked of may have to be fetched first: the caller is to try again without it.
-  if ((how.resolve & abi::kRESOLVE_CACHED) != 0) {
-    return makes || (how.flags & abi::kO_TRUNC) != 0 ? Errno::INVAL : Errno::AGAIN;
-  }
+  if ((how.resolve & abi::kRESOLVE_CACHED) != 0) return Errno::AGAIN;
   return open_at(task, directory, path, static_cast<u32>(how.flags), static_cast<u32>(how.mode), resolve);
 }
 
@@ -213,7 +211,7 @@ Result<void> sys_faccessat2(Task& task, Fd directory, GuestString guest_path, Ac
     credentials.effective = credentials.uid == 0 ? credentials.permitted : 0;
   }
   fs::Caller caller{*task.fs, credentials};
-  fs::Path found = TRY(fs::resolve(caller, path.start(), path.text(), resolve_flags(flags)));
+  fs::Path found = TRY(path.resolve(caller, resolve_flags(flags)));
   if (mode == 0) return {};
   return fs::check_access(found, credentials, mode);
 }

@@ -14,12 +14,19 @@ class PathArgument {
   PathArgument(const PathArgument&) = delete;
   PathArgument& operator=(const PathArgument&) = delete;
 
-  // EFAULT, ENAMETOOLONG; EBADF, ENOTDIR for the descriptor, which only counts for relative paths.
-  // `scoped`: for absolute paths too (openat2(2) with a root of its own).
+  // EFAULT, ENAMETOOLONG; EBADF, ENOTDIR for the descriptor, which only counts for relative paths. For an
+  // empty path EBADF comes later, with resolve(): where it may not be empty that is ENOENT, whatever the
+  // descriptor. `scoped`: for absolute paths too (openat2(2) with a root of its own).
   Result<void> read(Task& task, Fd directory, GuestString path, bool scoped = false) {
     text_ = TRY(path.read(storage_));
     if ((!text_.empty() && text_[0] == '/' && !scoped) || directory.value == abi::kAT_FDCWD) return {};
-    file_ = Ref<fs::File>(TRY(task.files->get(directory)));
+    auto file = task.files->get(directory);
+    if (!file.ok()) {
+      if (!text_.empty()) return file.error();
+      bad_descriptor_ = true;
+      return {};
+    }
+    file_ = Ref<fs::File>(std::move(file).value());
     start_ = file_->path();
     if (start_ == nullptr) {
       if (!text_.empty()) return Errno::NOTDIR;
@@ -34,7 +41,11 @@ class PathArgument {
   // The descriptor's file when the path is empty (AT_EMPTY_PATH); null otherwise.
   fs::File* file() const { return text_.empty() ? file_.get() : nullptr; }
 
-  Result<fs::Path> resolve(Task& task, u32 flags) const;
+  Result<fs::Path> resolve(Task& task, u32 flags) const { return resolve(task.caller(), flags); }
+  Result<fs::Path> resolve(const fs::Caller& caller, u32 flags) const {
+    if (bad_descriptor_) return (flags & fs::kEmptyPath) != 0 ? Errno::BADF : Errno::NOENT;
+    return fs::resolve(caller, start_, text_, flags);
+  }
 
  private:
   char storage_[abi::kPATH_MAX];
@@ -42,11 +53,8 @@ class PathArgument {
   Ref<fs::File> file_;
   fs::Path anonymous_;
   const fs::Path* start_ = nullptr;
+  bool bad_descriptor_ = false;
 };
-
-inline Result<fs::Path> PathArgument::resolve(Task& task, u32 flags) const {
-  return fs::resolve(fs::Caller{*task.fs, task.credentials}, start_, text_, flags);
-}
 
 // AT_* flags of the *at() calls as ResolveFlags: links are followed unless AT_SYMLINK_NOFOLLOW says no.
 inline u32 resolve_flags(u32 at_flags) {

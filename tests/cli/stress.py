@@ -53,7 +53,7 @@ def make_tree(top, rich=True):
             for path, owner in (("d0", 1000), ("d0/text60", 1000), ("d1", 1001), ("a/0", 1001), ("d2", 1000)):
                 os.chown(work / path, owner, 1001)
     paths = [os.path.join(folder, name) for folder, folders, files in os.walk(work) for name in folders + files]
-    for number, path in enumerate([*paths, str(work)]):
+    for number, path in enumerate([*sorted(paths), str(work)]):
         os.utime(path, (10**9 + number, 10**9 + number), follow_symlinks=False)
     return work
 
@@ -66,7 +66,7 @@ def make_image(kind, top):
     if not folder.exists():
         make_tree(folder, kind != "directory")
         (folder / "t").mkdir()
-        for name in ("fsx", "fsstress"):
+        for name in ("fsx", "fsstress", "fsmodel"):
             shutil.copy(PROGRAMS / name, folder / "t")
     image = top / f"image.{kind}"
     if kind == "directory":

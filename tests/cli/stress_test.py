@@ -1,27 +1,80 @@
 """The testers of tests/stress on a memory layer over an image of each format: in a machine, and through `teacup mount`.
 
-fsx changes one file, against a copy in memory; fsstress many, in several processes, each of which knows its part. TEACUP_SEED repeats a run,
+fsx changes one file, against a copy in memory; fsstress many, in several processes, each of which knows its part; fsmodel does the same operations in
+a directory of the host's tmpfs and on `fs/`, and every line of what they give must be the same. TEACUP_SEED repeats a run,
 TEACUP_OPERATIONS (default 2000 for each format, and a part of that through a mount) makes it longer; scripts/soak does both.
 """
 
+import collections
 import contextlib
+import itertools
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import tempfile
 import unittest
 
 import mount_test
-from harness import TEACUP, TIMEOUT, run
-from stress import FORMATS, PROGRAMS, make_image
+from harness import TEACUP, TIMEOUT, command, run
+from stress import FORMATS, PROGRAMS, make_image, make_tree
 
 SEED = int(os.environ.get("TEACUP_SEED", random.randrange(1 << 30)))
 OPERATIONS = int(os.environ.get("TEACUP_OPERATIONS", 2000))
 LIMIT = max(TIMEOUT, OPERATIONS // 100)  # seconds
 
 
+CAPABILITIES = "a80425fb"  # root's in a machine
+IS_ROOT = os.geteuid() == 0
+
+
+class Tmpfs:
+    """A directory of the host's on tmpfs: one mounted for us, with these options, or in /dev/shm."""
+
+    def __init__(self, top, options):
+        self.where = tempfile.mkdtemp(dir=top)
+        self.mounted = IS_ROOT and subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", self.where],
+                                                  capture_output=True).returncode == 0
+        if not self.mounted:
+            os.rmdir(self.where)
+            self.where = tempfile.mkdtemp(dir="/dev/shm")
+
+    def __enter__(self):
+        return pathlib.Path(self.where)
+
+    def __exit__(self, *_):
+        if self.mounted:
+            subprocess.run(["umount", self.where], check=True)
+            os.rmdir(self.where)
+        else:
+            subprocess.run(["chmod", "-R", "u+rwx", self.where])
+            shutil.rmtree(self.where)
+
+
+def lines_of(words):
+    with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        yield from process.stdout
+        said = process.stderr.read().decode(errors="replace")
+        if process.wait() != 0 or said:
+            yield f"status {process.returncode}: {said}".encode()
+
+
+def first_difference(ours, theirs):
+    """None, or the first lines that differ and those before; else how many were the same."""
+    before, count = collections.deque(maxlen=12), 0
+    with contextlib.closing(lines_of(ours)) as left, contextlib.closing(lines_of(theirs)) as right:
+        for one, other in itertools.zip_longest(left, right, fillvalue=b"(the end)\n"):
+            if one != other:
+                return b"".join([b"\n", *before, b"here: ", one, b"tmpfs: ", other]).decode(errors="replace"), count
+            before.append(one)
+            count += 1
+    return None, count
+
+
 class OnImages(unittest.TestCase):
+    maxDiff = None
+
     @classmethod
     def setUpClass(cls):
         cls.scratch = tempfile.TemporaryDirectory()
@@ -30,6 +83,16 @@ class OnImages(unittest.TestCase):
         cls.saved = os.environ.get("XDG_CACHE_HOME")
         os.environ["XDG_CACHE_HOME"] = str(cls.top / "cache")
         cls.images = {kind: make_image(kind, cls.top) for kind in FORMATS}
+
+    def compare(self, kind, words, features, operations, *more):
+        """fsmodel by `words`, which name a place on a memory layer, and natively on tmpfs."""
+        arguments = ["-S", SEED, "-N", operations, "-o", features, *more]
+        with Tmpfs(self.top, "dev" if "d" in features else "nodev") as native:
+            work = make_tree(native, rich=kind != "directory")
+            difference, count = first_difference([*words[:-1], *arguments, words[-1]], [PROGRAMS / "fsmodel", *arguments, work])
+        if difference:
+            self.fail(f"fsmodel {' '.join(map(str, arguments))}, {kind}: {difference}")
+        self.assertGreater(count, operations)
 
     @classmethod
     def tearDownClass(cls):
@@ -56,6 +119,15 @@ class InMachines(OnImages):
         for kind in FORMATS:
             with self.subTest(kind, seed=SEED):
                 self.check("/t/fsstress", "-S", SEED, "-N", OPERATIONS, "/work/d1", kind=kind)
+
+
+    def test_model(self):
+        features = "adxohn" + ("c" if IS_ROOT else "")
+        for kind in FORMATS:
+            with self.subTest(kind, seed=SEED):
+                user = ["-u", f"{os.geteuid()}:{os.getegid()}"]
+                self.compare(kind, command("/t/fsmodel", "/work", image=self.images[kind], options=user), features, OPERATIONS,
+                             *(["-C", CAPABILITIES] if IS_ROOT else []))
 
 
 class ThroughMounts(OnImages):
@@ -90,6 +162,13 @@ class ThroughMounts(OnImages):
         for kind in FORMATS:
             with self.subTest(kind, seed=SEED), self.mounted(kind) as where:
                 self.check(PROGRAMS / "fsstress", "-S", SEED, "-N", OPERATIONS // 10, where / "work/d1")
+
+    def test_model(self):
+        # FUSE keeps no access times, counts a directory's links as the file system does, and refuses what it does not know.
+        features = "xn" + ("c" if IS_ROOT else "")
+        for kind in FORMATS:
+            with self.subTest(kind, seed=SEED), self.mounted(kind, *(["--allow-other"] if IS_ROOT else [])) as where:
+                self.compare(kind, [PROGRAMS / "fsmodel", where / "work"], features, OPERATIONS // 4)
 
 
 if __name__ == "__main__":

@@ -420,6 +420,48 @@ TEST(statx_fields) {
   CHECK_ERR(statx(AT_FDCWD, "none", 0, STATX_SIZE, &x), ENOENT);
 }
 
+TEST(statx_has_what_stat_has) {
+  int fd = make("f", std::string(9000, 'x'));
+  NEED_OK(fchmod(fd, 02750));
+  NEED_OK(link("f", "g"));
+  NEED_OK(mkdir("d", 0711));
+  NEED_OK(symlink("f", "s"));
+  timespec times[2] = {{1000000001, 111222333}, {1000000002, 444555666}};
+  NEED_OK(utimensat(AT_FDCWD, "f", times, 0));
+  for (const char* path : {"f", "d", "s", "/dev/null"}) {
+    struct statx x {};
+    struct stat st;
+    NEED_OK(statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_ALL, &x));
+    NEED_OK(lstat(path, &st));
+    CHECK_EQ(x.stx_mode, st.st_mode);
+    CHECK_EQ(x.stx_nlink, st.st_nlink);
+    CHECK_EQ(x.stx_uid, st.st_uid);
+    CHECK_EQ(x.stx_gid, st.st_gid);
+    CHECK_EQ(x.stx_ino, st.st_ino);
+    CHECK_EQ(x.stx_size, st.st_size);
+    CHECK_EQ(x.stx_blocks, st.st_blocks);
+    CHECK_EQ(x.stx_blksize, st.st_blksize);
+    CHECK_EQ(makedev(x.stx_dev_major, x.stx_dev_minor), st.st_dev);
+    CHECK_EQ(makedev(x.stx_rdev_major, x.stx_rdev_minor), st.st_rdev);
+    CHECK_EQ(x.stx_atime.tv_sec, st.st_atim.tv_sec);
+    CHECK_EQ(x.stx_atime.tv_nsec, st.st_atim.tv_nsec);
+    CHECK_EQ(x.stx_mtime.tv_sec, st.st_mtim.tv_sec);
+    CHECK_EQ(x.stx_mtime.tv_nsec, st.st_mtim.tv_nsec);
+    CHECK_EQ(x.stx_ctime.tv_sec, st.st_ctim.tv_sec);
+    CHECK_EQ(x.stx_ctime.tv_nsec, st.st_ctim.tv_nsec);
+    // What is said to be there is known to be: no attribute is set that is not supported.
+    CHECK_EQ(x.stx_attributes & ~x.stx_attributes_mask & ~uint64_t{0x2000},
+             0);  // MOUNT_ROOT comes with its mask
+    if (x.stx_mask & STATX_BTIME) CHECK(x.stx_btime.tv_sec <= x.stx_ctime.tv_sec);
+  }
+  struct statx x {};
+  CHECK_OK(statx(AT_FDCWD, "f", 0, STATX_BTIME | STATX_MTIME, &x));
+  CHECK(x.stx_mask & STATX_MTIME);
+  CHECK_EQ(x.stx_mtime.tv_nsec, 444555666);
+  CHECK_OK(statx(AT_FDCWD, "/", 0, STATX_BASIC_STATS, &x));
+  if (x.stx_attributes_mask & 0x2000) CHECK(x.stx_attributes & 0x2000);
+}
+
 TEST(openat2_resolution) {
   NEED_OK(mkdir("d", 0755));
   NEED(check::write_file("d/f", "x"));
@@ -451,6 +493,60 @@ TEST(openat2_resolution) {
   CHECK_OK(syscall(SYS_openat2, dir, "f", &bigger, sizeof bigger));
   bigger.more = 1;
   CHECK_ERR(syscall(SYS_openat2, dir, "f", &bigger, sizeof bigger), E2BIG);
+}
+
+TEST(openat2_every_resolve_flag) {
+  NEED_OK(mkdir("d", 0755));
+  NEED(check::write_file("d/f", "x"));
+  NEED_OK(symlink("d", "s"));
+  NEED_OK(symlink("/proc/self/exe", "magic"));
+  auto at = [](const char* path, uint64_t flags, uint64_t resolve) {
+    open_how how{flags, flags & O_CREAT ? 0600u : 0u, resolve};
+    return int(syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
+  };
+  CHECK_OK(at("/proc/version", O_RDONLY, 0));
+  CHECK_ERR(at("/proc/version", O_RDONLY, RESOLVE_NO_XDEV), EXDEV);
+  CHECK_OK(at("s/f", O_RDONLY, RESOLVE_NO_XDEV));
+  CHECK_OK(at("/proc/self/exe", O_RDONLY, 0));
+  CHECK_ERR(at("/proc/self/exe", O_RDONLY, RESOLVE_NO_MAGICLINKS), ELOOP);
+  CHECK_ERR(at("magic", O_RDONLY, RESOLVE_NO_MAGICLINKS), ELOOP);
+  CHECK_OK(at("/proc/self/exe", O_PATH | O_NOFOLLOW, RESOLVE_NO_MAGICLINKS));
+  CHECK_OK(at("s/f", O_RDONLY, RESOLVE_NO_MAGICLINKS));
+  CHECK_ERR(at("s/f", O_RDONLY, RESOLVE_NO_SYMLINKS), ELOOP);
+  CHECK_ERR(at("s", O_RDONLY, RESOLVE_NO_SYMLINKS), ELOOP);
+  CHECK_OK(at("s", O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS));
+  CHECK_OK(at("d/../d/f", O_RDONLY, RESOLVE_BENEATH));
+  CHECK_ERR(at("d/../../x", O_RDONLY, RESOLVE_BENEATH), EXDEV);
+  CHECK_ERR(at("magic", O_RDONLY, RESOLVE_BENEATH), EXDEV);
+  CHECK_ERR(at("..", O_RDONLY | O_CREAT, RESOLVE_BENEATH), EXDEV);
+  CHECK_OK(at("/d/../../d/f", O_RDONLY, RESOLVE_IN_ROOT));
+  CHECK_ERR(at("magic", O_RDONLY, RESOLVE_IN_ROOT), ENOENT);
+  CHECK_ERR(at("d/f", O_RDONLY, RESOLVE_IN_ROOT | RESOLVE_BENEATH), EINVAL);
+  // What is not cached is EAGAIN, and so is what would change something.
+  int cached = at("d/f", O_RDONLY, RESOLVE_CACHED);
+  CHECK(cached >= 0 || errno == EAGAIN);
+  CHECK_ERR(at("d/new", O_RDWR | O_CREAT, RESOLVE_CACHED), EAGAIN);
+  CHECK_ERR(at("d/f", O_RDWR | O_TRUNC, RESOLVE_CACHED), EAGAIN);
+}
+
+// Leases and directory notifications work, or say that they do not.
+TEST(leases_and_dnotify) {
+  int fd = make("f", "x");
+  int reader = NEED_OK(open("f", O_RDONLY));
+  close(fd);
+  int lease = fcntl(reader, F_SETLEASE, F_RDLCK);
+  CHECK(lease == 0 || errno == EINVAL);
+  if (lease == 0) {
+    CHECK_EQ(fcntl(reader, F_GETLEASE), F_RDLCK);
+    CHECK_OK(fcntl(reader, F_SETLEASE, F_UNLCK));
+  }
+  CHECK_ERR(fcntl(reader, F_SETLEASE, 77), EINVAL);
+  CHECK_ERR(fcntl(999, F_SETLEASE, F_RDLCK), EBADF);
+  int directory = NEED_OK(open(".", O_RDONLY | O_DIRECTORY));
+  int notify = fcntl(directory, F_NOTIFY, DN_ACCESS);
+  CHECK(notify == 0 || errno == EINVAL);
+  if (notify == 0) CHECK_OK(fcntl(directory, F_NOTIFY, 0));
+  CHECK_EQ(check::read_file("f"), "x");
 }
 
 TEST(o_path) {

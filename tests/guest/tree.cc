@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include <utime.h>
 
+#include <map>
 #include <set>
 
 #include "tests/guest/check.h"
@@ -247,6 +248,38 @@ TEST(readdir_while_deleting) {
   closedir(d);
   CHECK_EQ(deleted, 500);
   CHECK_OK(rmdir("d"));
+}
+
+// Names that stay are listed exactly once, whatever comes, goes and is renamed around them meanwhile.
+TEST(readdir_stable_under_change) {
+  NEED_OK(mkdir("d", 0755));
+  auto name = [](const char* kind, int i) { return "d/" + std::string(kind) + std::to_string(i); };
+  for (int i = 0; i < 200; i++) {
+    make(name("stays", i).c_str());
+    make(name("goes", i).c_str());
+    make(name("moves", i).c_str());
+  }
+  int fd = NEED_OK(open("d", O_RDONLY | O_DIRECTORY));
+  std::map<std::string, int> seen;
+  char buffer[512];
+  int round = 0;
+  for (long n; (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0;) {
+    for (long at = 0; at < n;) {
+      auto* entry = reinterpret_cast<dirent64*>(buffer + at);
+      seen[entry->d_name]++;
+      at += entry->d_reclen;
+    }
+    for (int k = 0; k < 5 && round < 200; k++, round++) {
+      CHECK_OK(unlink(name("goes", round).c_str()));
+      CHECK_OK(rename(name("moves", round).c_str(), name("moved", 199 - round).c_str()));
+      make(name("comes", round).c_str());
+    }
+    // One that was removed may come back, under the same name.
+    if (round > 10) make(name("goes", round - 10).c_str());
+  }
+  for (int i = 0; i < 200; i++) CHECK_EQ(seen["stays" + std::to_string(i)], 1);
+  CHECK_EQ(seen["."], 1);
+  CHECK_EQ(seen[".."], 1);
 }
 
 TEST(getdents_seek_and_errors) {

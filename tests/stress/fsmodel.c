@@ -1,17 +1,16 @@
 // Random operations on a file tree, and what each of them gives, a line each: to be compared with what
 // another file system gives for the same ones.
 //
-//     fsmodel [-S SEED] [-N OPERATIONS] [-o FEATURES] TOP
+//     fsmodel [-S SEED] [-N OPERATIONS] [-o FEATURES] [-C CAPABILITIES] TOP
 //
-// TOP holds a tree to start from, the same one on both sides; it need not be empty, and had better not be.
-// Whoever compares the two outputs line by line (tests/cli/stress_test.py) has a model test whose model is
-// the host's tmpfs. The operations are the same only as long as the results are, so all after the first
-// difference means nothing.
+// CAPABILITIES, a hexadecimal mask as in /proc/PID/status, are all that root keeps. TOP holds a tree to start
+// from, the same one on both sides; it need not be empty, and had better not be. Whoever compares the two
+// outputs line by line (tests/cli/stress_test.py) has a model test whose model is the host's tmpfs. The
+// operations are the same only as long as the results are, so all after the first difference means nothing.
 //
 // FEATURES, letters: what the two sides have in common, and so is compared.
 //   c  credentials: as root, also what other users may do; TOP is made the root, so that paths may hold ".."
 //   a  access times
-//   t  change times: they differ if anything happened in between (a kernel with fine-grained ones)
 //   d  devices, FIFOs, sockets can be made
 //   x  extended attributes
 //   o  O_TMPFILE, RENAME_WHITEOUT
@@ -25,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/openat2.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -56,6 +56,7 @@ static ino_t* first_inodes;
 static int first_inode_count;
 static unsigned char data[kLargest + 1];
 static int user;
+static int proc_fds;  // /proc/self/fd
 static long operation;
 
 // ---- printing ----
@@ -254,9 +255,17 @@ static void show_stat(const struct stat* st) {
 
 // The times of a path's inode over an operation: set to old or to future ones before, looked at after.
 struct watch {
-  int fd;
+  int fd, waited;
   struct timespec set[2], changed;
 };
+
+// What changes within one tick of a clock may get the time that it had. Seldom, since it takes long.
+static void wait_a_tick(struct watch* w, const struct stat* st) {
+  if (w->fd < 0 || any(50)) return;
+  w->changed = st->st_ctim;
+  w->waited = 1;
+  nanosleep(&(struct timespec){.tv_nsec = 12000000}, NULL);
+}
 
 static struct watch watch(const char* path) {
   struct watch w = {.fd = -1};
@@ -272,7 +281,7 @@ static struct watch watch(const char* path) {
     close(w.fd);
     w.fd = -1;
   }
-  if (w.fd >= 0) w.changed = st.st_ctim;
+  wait_a_tick(&w, &st);
   become(user);
   return w;
 }
@@ -288,7 +297,7 @@ static void watched(struct watch* w, const char* what) {
   if (fstat(w->fd, &st) == 0) {
     show(" %s:%s", what, differ(st.st_mtim, w->set[1]) ? "m" : "");
     if (features['a'] && differ(st.st_atim, w->set[0])) show("a");
-    if (features['t'] && differ(st.st_ctim, w->changed)) show("c");
+    if (w->waited && differ(st.st_ctim, w->changed)) show("c");
   }
   close(w->fd);
   errno = error;
@@ -424,7 +433,7 @@ static struct watch watch_slot(int slot) {
     close(w.fd);
     w.fd = -1;
   }
-  if (w.fd >= 0) w.changed = st.st_ctim;
+  wait_a_tick(&w, &st);
   become(user);
   return w;
 }
@@ -489,6 +498,10 @@ static void do_truncate(void) {
     show_name(path);
     show(" %jd", (intmax_t)to);
     struct watch w = watch(path);
+    // To the size it has: whether that is a change depends on the file system, and on whether there are
+    // pages.
+    struct stat st;
+    if (stat(path, &st) == 0 && st.st_size == to && to > 0) to++;
     show_result(truncate(path, to));
     watched(&w, "own");
   }
@@ -506,9 +519,22 @@ static void do_allocate(void) {
   int slot = choose_slot(), mode = kModes[any(8)];
   off_t at = choose_offset(), length = (off_t)choose_length();
   if (at > 1 << 30) at = 1 << 19;
+  // What it does behind the end is not to be seen but in st_blocks, and may be nothing.
+  struct stat st;
+  if (mode == FALLOC_FL_KEEP_SIZE && fds[slot] >= 0 && fstat(fds[slot], &st) == 0 && S_ISREG(st.st_mode) &&
+      at + length > st.st_size)
+    mode = 0;
+  if ((mode & ~FALLOC_FL_KEEP_SIZE) == 0 && fds[slot] >= 0 && (fcntl(fds[slot], F_GETFL) & O_APPEND))
+    mode = 0x4000;
   show("fallocate %d %#x %jd %jd", slot, mode, (intmax_t)at, (intmax_t)length);
   struct watch w = watch_slot(slot);
-  show_result(fallocate(fds[slot], mode, at, length));
+  int result = fallocate(fds[slot], mode, at, length);
+  show_result(result);
+  // Whether what was only reserved is data is the file system's affair, and seen in SEEK_DATA.
+  if (result == 0 && (mode & ~FALLOC_FL_KEEP_SIZE) == 0) {
+    for (off_t byte = at; byte < at + length; byte = (byte & ~4095) + 4096)
+      show(" %zd", pwrite(fds[slot], "", 1, byte));
+  }
   watched(&w, "own");
 }
 
@@ -517,11 +543,17 @@ static void do_copy(void) {
   loff_t in = choose_offset(), out = choose_offset();
   size_t length = choose_length();
   if (out > 1 << 30) out = 12345;
+  if (by_sendfile && length == 0) length = 1;
   show("copy %d %jd %d %jd %zu %d", from, (intmax_t)in, to, (intmax_t)out, length, by_sendfile);
   struct stat st;
   // From or to what is no regular file it is another matter: pipes.
   if (fds[from] >= 0 && fstat(fds[from], &st) == 0 && !S_ISREG(st.st_mode)) return;
   if (fds[to] >= 0 && fstat(fds[to], &st) == 0 && !S_ISREG(st.st_mode)) return;
+  struct stat other;
+  // Within one file sendfile(2) may read what it has just written.
+  if (by_sendfile && fds[from] >= 0 && fds[to] >= 0 && fstat(fds[to], &st) == 0 &&
+      fstat(fds[from], &other) == 0 && st.st_ino == other.st_ino)
+    return;
   show_result(by_sendfile ? sendfile(fds[to], fds[from], &in, length)
                           : copy_file_range(fds[from], &in, fds[to], &out, length, 0));
 }
@@ -531,6 +563,14 @@ static void do_map(void) {
   off_t at = any(40) * 4096;
   size_t length = choose_length();
   show("map %d %jd %zu %d%d", slot, (intmax_t)at, length, write, private);
+  // Whether looking at a hole makes a page of it is the file system's affair, but seen in st_blocks.
+  struct stat file;
+  if (features['h'] && fds[slot] >= 0 && fstat(fds[slot], &file) == 0 && !is_first(&file) &&
+      at < file.st_size) {
+    off_t was = lseek(fds[slot], 0, SEEK_CUR), hole = lseek(fds[slot], at, SEEK_HOLE);
+    lseek(fds[slot], was, SEEK_SET);
+    if (hole >= 0 && hole < file.st_size && hole < at + (off_t)length) return;
+  }
   void* map = mmap(NULL, length, write ? PROT_READ | PROT_WRITE : PROT_READ,
                    private ? MAP_PRIVATE : MAP_SHARED, fds[slot], at);
   show_result(map == MAP_FAILED ? -1 : 0);
@@ -544,6 +584,10 @@ static void do_map(void) {
     unsigned char value = (unsigned char)random_next(&rng);
     for (size_t i = 0; i < there; i += 1 + (size_t)any(4000)) ((unsigned char*)map)[i] = value++;
     if (there) show(" %d", msync(map, length, MS_SYNC));
+    // When exactly the times of a written mapping change is the kernel's affair.
+    become(0);
+    if (!private) futimens(fds[slot], NULL);
+    become(user);
   }
   munmap(map, length);
 }
@@ -649,8 +693,14 @@ static void do_link(void) {
   if (slot < 0) a = watch_both(from);
   // Whether users may link what is not theirs is a setting (fs.protected_hardlinks).
   become(0);
-  int result = slot < 0 ? linkat(AT_FDCWD, from, AT_FDCWD, to, flags)
-                        : linkat(fds[slot], "", AT_FDCWD, to, AT_EMPTY_PATH);
+  int result;
+  if (slot < 0) {
+    result = linkat(AT_FDCWD, from, AT_FDCWD, to, flags);
+  } else {
+    char number[16];
+    snprintf(number, sizeof number, "%d", fds[slot]);
+    result = linkat(proc_fds, number, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+  }
   show_result(result);
   become(user);
   watched_both(&a);
@@ -1036,11 +1086,19 @@ static void one_operation(void) {
   }
 }
 
+static void keep_capabilities(uint64_t mask) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct sets[2] = {{(uint32_t)mask, (uint32_t)mask, 0},
+                                           {(uint32_t)(mask >> 32), (uint32_t)(mask >> 32), 0}};
+  if (syscall(SYS_capset, &header, sets) != 0) abort();
+}
+
 int main(int argc, char** argv) {
+  uint64_t capabilities = 0;
   long operations = 10000;
   uint64_t seed = (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
-  const char* letters = "catdxohn";
-  for (int c; (c = getopt(argc, argv, "N:S:o:")) != -1;) {
+  const char* letters = "cadxohn";
+  for (int c; (c = getopt(argc, argv, "N:S:o:C:")) != -1;) {
     switch (c) {
       case 'N':
         operations = atol(optarg);
@@ -1051,12 +1109,15 @@ int main(int argc, char** argv) {
       case 'o':
         letters = optarg;
         break;
+      case 'C':
+        capabilities = strtoull(optarg, NULL, 16);
+        break;
       default:
         return 2;
     }
   }
   if (optind != argc - 1) {
-    fprintf(stderr, "usage: fsmodel [-S SEED] [-N OPERATIONS] [-o FEATURES] TOP\n");
+    fprintf(stderr, "usage: fsmodel [-S SEED] [-N OPERATIONS] [-o FEATURES] [-C CAPABILITIES] TOP\n");
     return 2;
   }
   for (; *letters; letters++) features[(unsigned char)*letters] = 1;
@@ -1064,10 +1125,12 @@ int main(int argc, char** argv) {
   rng.state = seed;
   signal(SIGPIPE, SIG_IGN);
   umask(022);
+  proc_fds = open("/proc/self/fd", O_PATH | O_CLOEXEC);
   if (chdir(argv[optind]) != 0 || (features['c'] && chroot(".") != 0)) {
     perror(argv[optind]);
     return 2;
   }
+  if (capabilities) keep_capabilities(capabilities);
   for (int i = 0; i < kSlots; i++) fds[i] = -1;
   static char path[4 * kPath];
   show_tree(AT_FDCWD, "", path, 0);

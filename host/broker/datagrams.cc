@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMostPorts = 256;   // that send; the one not used for longest makes room
 constexpr std::size_t kMostPeers = 4096;  // of a port
 constexpr int kMostAtOnce = 64;           // datagrams of one socket, before others have their turn
+constexpr std::size_t kLargestDatagram = 65536;
 constexpr u64 kMask = abi::kGatewayRingSize - 1;
 constexpr std::size_t kShortAnswer = 512;  // of a nameserver, by UDP
 
@@ -78,11 +79,11 @@ void Datagrams::ready(u64 number) {
   auto found = ports_.find(number);
   if (found == ports_.end()) return;
   Port& port = found->second;
-  static thread_local u8 buffer[65536];
+  buffer_.resize(kLargestDatagram);
   for (int i = 0; i < kMostAtOnce; i++) {
     SocketAddress peer;
     peer.length = sizeof peer.storage;
-    ssize_t size = recvfrom(port.fd, buffer, sizeof buffer, MSG_DONTWAIT, peer.raw(), &peer.length);
+    ssize_t size = recvfrom(port.fd, buffer_.data(), buffer_.size(), MSG_DONTWAIT, peer.raw(), &peer.length);
     if (size < 0 && (errno == EINTR || errno == ECONNREFUSED)) continue;
     if (size < 0) return;
     abi::GatewayName name = port.is_published ? name_of_peer(peer) : peer.name();
@@ -99,7 +100,7 @@ void Datagrams::ready(u64 number) {
       std::copy(std::get<0>(known->first).begin(), std::get<0>(known->first).end(), name.address);
       name.port = std::get<1>(known->first);
     }
-    deliver(name, port.guest, 0, {buffer, static_cast<std::size_t>(size)});
+    deliver(name, port.guest, 0, {buffer_.data(), static_cast<std::size_t>(size)});
   }
 }
 

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <tuple>
+#include <vector>
 
 #include "host/broker/net_policy.h"
 #include "host/broker/resolver.h"
@@ -60,6 +61,7 @@ class Datagrams {
   u64 tag_ = 0;
   std::mutex mutex_;
   std::map<u64, Port> ports_;  // by number
+  std::vector<u8> buffer_;
   u64 next_number_ = 0;
   u64 clock_ = 0;
   u64 out_tail_ = 0;

@@ -1,6 +1,6 @@
-/* The runtime's ELF file as data of the teacup command. */
+/* The runtime's ELF file as data of the teacup command, at the start of a page: it is mapped from there. */
     .section .rodata
-    .balign 16
+    .balign 4096
     .globl teacup_runtime_start, teacup_runtime_end
 teacup_runtime_start:
     .incbin RUNTIME_FILE

@@ -45,6 +45,7 @@ inline constexpr u32 kMaxStackSlots = 65536;
 static_assert(2 * kPageSize + kKernelStackSize + kSignalStackSize <= kStackSlotSize);
 
 inline constexpr u64 kRuntimeBase = 0x6f00'0000'0000;
+inline constexpr u64 kRuntimeLoader = kRuntimeBase - 16 * kPageSize;  // host/launch/runtime_loader.S
 
 // Descriptors of the guest-side host processes: the arena, then the images.
 inline constexpr int kArenaFd = 3;

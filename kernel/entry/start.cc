@@ -15,9 +15,9 @@ namespace teacup {
 
 namespace {
 
-// The heap's first part becomes one huge page where the host can: forty first writes then cost a new process
-// one fault. Once the first program is on its way, for the host first drains every core's page lists:
-// 3.5 ms on a calm machine, 15 where others compute (under strace).
+// The heap's first part becomes huge pages where the host can: forty first writes then cost a new process one
+// fault. Not before there are many processes: it takes 4 MiB of memory whole, and for the host first drains every
+// core's page lists, 3.5 ms on a calm machine, 15 where others compute (under strace).
 void collapse_heap() {
   (void)gate::advise(kArenaBase, 2 * kArenaHeaderSize, abi::kMADV_COLLAPSE);
 }
@@ -48,13 +48,17 @@ void machine_start() {
 void serve_as_template() {
   must(spawn_zygote(), "cannot start the first process");
   start_init(abi::boot_config(), &pseudo::open_standard_streams);
-  collapse_heap();
+  bool collapsed = false;
   for (;;) {
     u32 seen = zygotes_word().load(std::memory_order_seq_cst);
     if (zygotes_wanted() > 0) {
       // Out of host processes: whoever execs meanwhile waits, or is told EAGAIN; try again when something
       // changes.
       if (spawn_zygote().ok()) continue;
+    }
+    if (!collapsed && are_processes_many()) {
+      collapsed = true;
+      collapse_heap();
     }
     gate::futex_wait(zygotes_word(), seen, gate::kNoDeadline);
   }

@@ -18,6 +18,7 @@
 #include "kernel/task/processes.h"
 #include "kernel/task/send_signal.h"
 #include "kernel/task/times.h"
+#include "kernel/task/zygote.h"
 #include "kernel/uaccess/guest.h"
 
 namespace teacup {
@@ -252,6 +253,7 @@ Result<void> start_fork(Task& parent, Ref<Task>& child, const CloneArguments& ar
   }
   bind_task(*child, *thread.value());
   thread.value()->task = child;
+  count_process();
   Result<u32> pid = gate::spawn_process(&host.host_pid);
   if (pid.ok() && pid.value() == 0) {
     Task& self = *child;

@@ -30,6 +30,7 @@ struct Zygotes {
   std::atomic<u32> word{0};      // the template sleeps on it
   std::atomic<u32> arrivals{0};  // takers sleep on it
   std::atomic<u32> takers{0};
+  std::atomic<u32> programs{0};  // and forks: processes that have begun
 };
 
 Zygotes& zygotes() {
@@ -102,6 +103,14 @@ void zygotes_start() {
 
 std::atomic<u32>& zygotes_word() {
   return zygotes().word;
+}
+
+void count_process() {
+  if (zygotes().programs.fetch_add(1, std::memory_order_relaxed) + 1 == kManyProcesses) bump(zygotes().word);
+}
+
+bool are_processes_many() {
+  return zygotes().programs.load(std::memory_order_relaxed) >= kManyProcesses;
 }
 
 u32 zygotes_wanted() {
@@ -202,7 +211,10 @@ Result<Ref<HostProcess>> take_zygote() {
       queue.failed = false;
     }
     bump(queue.word);  // the template makes the next one
-    if (zygote) return zygote;
+    if (zygote) {
+      count_process();
+      return zygote;
+    }
     asked = true;
     TaskCore& core = current_core();
     core.waiting_for.store("a zygote", std::memory_order_relaxed);

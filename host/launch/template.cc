@@ -23,8 +23,8 @@
 #define MFD_EXEC 0x0010U
 #endif
 
-// The runtime's ELF file, embedded by runtime_blob.S, the address its build wrote beside it, and the program that
-// maps it (runtime_loader.S).
+// The runtime's ELF file, embedded by runtime_blob.S, the address its build wrote beside it, and the program
+// that maps it (runtime_loader.S).
 extern "C" {
 extern const unsigned char teacup_runtime_start[];
 extern const unsigned long teacup_gate_return;
@@ -74,7 +74,8 @@ std::vector<LoaderSegment> runtime_segments(const Elf64_Ehdr& runtime) {
     u64 prot = PROT_READ | ((header.p_flags & PF_X) != 0 ? PROT_EXEC : 0);
     segments.push_back({header.p_vaddr, header.p_memsz, prot, base + header.p_offset});
   }
-  if (segments.size() > kMostSegments) throw LaunchError("the runtime has too many segments: it was built wrongly");
+  if (segments.size() > kMostSegments)
+    throw LaunchError("the runtime has too many segments: it was built wrongly");
   return segments;
 }
 
@@ -89,7 +90,8 @@ int make_loader() {
   const std::vector<LoaderSegment> segments = runtime_segments(runtime);
   std::memcpy(file.data() + (teacup_loader_segments - teacup_loader_start), segments.data(),
               segments.size() * sizeof segments[0]);
-  std::memcpy(file.data() + (teacup_loader_entry - teacup_loader_start), &runtime.e_entry, sizeof runtime.e_entry);
+  std::memcpy(file.data() + (teacup_loader_entry - teacup_loader_start), &runtime.e_entry,
+              sizeof runtime.e_entry);
   int fd = static_cast<int>(syscall(SYS_memfd_create, "teacup-runtime", MFD_CLOEXEC | MFD_EXEC));
   if (fd < 0 && errno == EINVAL)
     fd = static_cast<int>(syscall(SYS_memfd_create, "teacup-runtime", MFD_CLOEXEC));

@@ -16,8 +16,8 @@ namespace teacup {
 namespace {
 
 // The heap's first part becomes huge pages where the host can: forty first writes then cost a new process one
-// fault. Not before there are many processes: it takes 4 MiB of memory whole, and for the host first drains every
-// core's page lists, 3.5 ms on a calm machine, 15 where others compute (under strace).
+// fault. Not before there are many processes: it takes 4 MiB of memory whole, and for the host first drains
+// every core's page lists, 3.5 ms on a calm machine, 15 where others compute (under strace).
 void collapse_heap() {
   (void)gate::advise(kArenaBase, 2 * kArenaHeaderSize, abi::kMADV_COLLAPSE);
 }

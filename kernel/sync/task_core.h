@@ -81,9 +81,10 @@ struct TaskCore {
   // --- Wait entries for calls that wait on a few queues; poll and epoll allocate theirs.
   WaitEntry wait_entries[4];
 
-  // Every spin_interval-th wait spins for long before it sleeps: see park().
-  u16 spin_interval = 1;
-  u16 spin_count = 0;
+  // Every so many waits spin before they sleep: see park().
+  u16 waits = 0;
+  u16 short_interval = 1;
+  u16 long_interval = 1;
 
   // --- Ranks of the locks held, newest last (TEACUP_LOCK_CHECKS).
   u8 held_count = 0;

@@ -152,8 +152,8 @@ void PreparedCache::store(const std::string& key, std::span<const std::byte> blo
   if (!written || renameat(folder_, temporary.c_str(), folder_, name.c_str()) != 0) {
     unlinkat(folder_, temporary.c_str(), 0);
   }
-  // Now and then, for it reads the whole folder: 25 ms where there are 13 000 entries (150 MiB), for which whoever
-  // execs next has to wait.
+  // Now and then, for it reads the whole folder: 25 ms where there are 13 000 entries (150 MiB), for which
+  // whoever execs next has to wait.
   if (name.starts_with("00")) trim();
 }
 

@@ -317,7 +317,7 @@ s64 Broker::guest_memory(const u64 (&args)[6]) {
 }
 
 void Broker::kick(u64 pid, u64 tid) {
-  if (tid > INT_MAX || !is_live_child(pid)) return;
+  if (tid > INT_MAX || !is_guest_process(pid)) return;
   syscall(SYS_tgkill, static_cast<int>(pid), static_cast<int>(tid), kKickSignal);
 }
 

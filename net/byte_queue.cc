@@ -13,14 +13,31 @@ constexpr u64 kStartOver = abi::kGatewayStartOver;
 }  // namespace
 
 ByteQueue::~ByteQueue() {
-  release_run(run_, committed_);
+  release_run(run_, is_shared() ? 0 : committed_);
   uncommit_pages(committed_);
 }
 
-void ByteQueue::share(abi::RingPositions& positions, u8* memory, u64 capacity) {
+void ByteQueue::share(abi::RingPositions& positions, u8* memory, u64 capacity, u64 kept) {
+  committed_ = kept;
   at_ = &positions;
   memory_ = reinterpret_cast<std::byte*>(memory);
   capacity_ = capacity;
+}
+
+bool ByteQueue::count_used(u64 furthest) {
+  LockGuard guard(write_lock_);
+  u64 pages = page_up(std::min(furthest, capacity_)) / kPageSize;
+  if (pages <= committed_) return true;
+  if (!commit_pages(pages - committed_)) return false;
+  committed_ = pages;
+  return true;
+}
+
+u64 ByteQueue::leave_committed(u64 most) {
+  LockGuard guard(write_lock_);
+  u64 left = std::min(committed_, most);
+  committed_ -= left;
+  return left;
 }
 
 // --- In.
@@ -61,7 +78,6 @@ Result<void> ByteQueue::make_room(u64 bytes, u64 limit, PageRun& old, u64& old_d
     LockGuard guard(read_lock_);
     at_->base.store(head, std::memory_order_relaxed);
   }
-  if (is_shared()) return {};
   u64 pages = page_up(std::min(offset(head) + bytes, capacity_)) / kPageSize;
   if (pages <= committed_) return {};
   if (!commit_pages(pages - committed_)) return Errno::NOMEM;

@@ -18,7 +18,13 @@ class ByteQueue {
  public:
   ~ByteQueue();
   // From now on this is the machine's end of a ring that the broker has the other end of. Before any use.
-  void share(abi::RingPositions& positions, u8* memory, u64 capacity);
+  // `kept`: pages of it that are committed already.
+  void share(abi::RingPositions& positions, u8* memory, u64 capacity, u64 kept);
+  // The other end has used this much of a shared ring, from its start, in bytes. False: that is more memory
+  // than there is.
+  bool count_used(u64 furthest);
+  // Pages that stay committed when the queue is gone, up to `most`; for who shared it.
+  u64 leave_committed(u64 most);
 
   // Appends up to `most` bytes, as far as the queue then holds no more than `limit`; 0: no room. EPIPE:
   // sealed. EFAULT, ENOMEM. `most` > 0.

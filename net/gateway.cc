@@ -19,6 +19,7 @@ struct GatewayTable {
   // Slots that the machine may begin, and which of them it has begun.
   u32 free[abi::kGatewaySlots - abi::kFirstOutSlot];
   u32 free_count = 0;
+  std::atomic<u16> kept[abi::kGatewaySlots][2] = {};  // pages, by slot: in and out
   OutsideNews outside{&abi::gateway().to_guest.summary, &gateway_news};
   bool begun[abi::kGatewaySlots - abi::kFirstOutSlot] = {};
   Mutex datagram_locks[2] = {Mutex(LockRank::kGateway), Mutex(LockRank::kGateway)};
@@ -94,6 +95,7 @@ void take_news(u32 index) {
   if (index >= abi::kFirstOutSlot && state == GatewayState::kOpen) connection->outside_answered();
   u32 ended = slot.in.ended.load(std::memory_order_seq_cst);
   connection->outside_moved();
+  if (!connection->count_outside()) return connection->outside_reset_both();
   if (ended == abi::kGatewayFin) connection->outside_finished();
   if (ended == abi::kGatewayReset) connection->outside_reset();
 }
@@ -197,6 +199,15 @@ void gateway_tell(TcpConnection& connection) {
     return;
   }
   gateway_post(index);
+}
+
+void gateway_keep(u32 slot, bool out, u64 pages) {
+  u64 earlier = table()->kept[slot][out ? 1 : 0].exchange(static_cast<u16>(pages), std::memory_order_acq_rel);
+  if (earlier > 0) uncommit_pages(earlier);  // the slot's next connection is over already
+}
+
+u64 gateway_take_kept(u32 slot, bool out) {
+  return table()->kept[slot][out ? 1 : 0].exchange(0, std::memory_order_acq_rel);
 }
 
 void gateway_note_reader(const TcpConnection& connection) {

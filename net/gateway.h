@@ -34,6 +34,10 @@ void gateway_tell(TcpConnection& connection);
 void gateway_note_reader(const TcpConnection& connection);
 // It has accepted the connection, and accepts the next one.
 void gateway_note_acceptor(const TcpConnection& connection);
+// What the rings of a slot keep when their connection is over counts against the memory limit until the next
+// one takes it over. In pages.
+void gateway_keep(u32 slot, bool out, u64 pages);
+u64 gateway_take_kept(u32 slot, bool out);
 // Whether somebody in the machine listens on a port, with a lock of the ports held: the broker listens for
 // those that it publishes while this is so.
 void gateway_set_listening(u16 port, bool listening);

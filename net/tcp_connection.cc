@@ -11,13 +11,16 @@ namespace {
 constexpr size_t kPiece = 64 * KiB;        // is sent before the receiver is woken
 constexpr u64 kTunedSendBuffer = 2626560;  // what Linux tunes a connection over lo to
 
-// Sending to one that is gone: the bytes are taken all the same.
-void swallow(IoSource& from) {
+// Sending to one that is gone: the bytes are taken all the same, as many as a buffer holds.
+size_t swallow(IoSource& from, size_t most) {
   std::byte nowhere[512];
-  while (from.remaining() > 0) {
-    auto taken = from.take(nowhere, std::min(from.remaining(), sizeof nowhere));
-    if (!taken.ok() || taken.value() == 0) return;
+  size_t done = 0;
+  while (from.remaining() > 0 && done < most) {
+    auto taken = from.take(nowhere, std::min({from.remaining(), most - done, sizeof nowhere}));
+    if (!taken.ok() || taken.value() == 0) break;
+    done += taken.value();
   }
+  return done;
 }
 
 }  // namespace
@@ -41,8 +44,17 @@ void TcpConnection::lead_outside(int side, u32 slot) {
   outside_ = side;
   slot_ = slot;
   abi::GatewaySlot& shared = gateway_slot();
-  sides_[1 - side].incoming.share(shared.in.at, abi::gateway_in_ring(slot), abi::kGatewayRingSize);
-  sides_[side].incoming.share(shared.out.at, abi::gateway_out_ring(slot), abi::kGatewayRingSize);
+  sides_[1 - side].incoming.share(shared.in.at, abi::gateway_in_ring(slot), abi::kGatewayRingSize,
+                                  gateway_take_kept(slot, false));
+  sides_[side].incoming.share(shared.out.at, abi::gateway_out_ring(slot), abi::kGatewayRingSize,
+                              gateway_take_kept(slot, true));
+}
+
+TcpConnection::~TcpConnection() {
+  if (outside_ < 0) return;
+  constexpr u64 kKept = abi::kGatewayKept / kPageSize;
+  gateway_keep(slot_, false, sides_[1 - outside_].incoming.leave_committed(kKept));
+  gateway_keep(slot_, true, sides_[outside_].incoming.leave_committed(kKept));
 }
 
 bool TcpConnection::establish() {
@@ -142,8 +154,7 @@ Result<size_t> TcpConnection::send(int me, IoSource& from, u32 flags) {
     size_t piece = std::min(kPiece, from.remaining() - (urgent ? 1 : 0));
     auto sent = queue.write(from, piece, limit(me));
     if (sent.is(Errno::PIPE)) {
-      done += from.remaining();
-      swallow(from);
+      done += swallow(from, limit(me));
       peer_gone(me);
       return done;
     }
@@ -173,7 +184,7 @@ Result<size_t> TcpConnection::send(int me, IoSource& from, u32 flags) {
 Result<size_t> TcpConnection::send_urgent(int me, IoSource& from) {
   auto sent = sides_[1 - me].incoming.write_urgent(from, limit(me));
   if (sent.is(Errno::PIPE)) {
-    swallow(from);
+    swallow(from, 1);
     peer_gone(me);
     return size_t{1};
   }
@@ -284,6 +295,22 @@ void TcpConnection::outside_moved() {
   int me = 1 - outside_;
   made_room(outside_);
   if (sides_[me].incoming.used() > 0) wake(me, kReadEvents);
+}
+
+bool TcpConnection::count_outside() {
+  u64 furthest = gateway_slot().in.furthest.load(std::memory_order_relaxed);
+  return sides_[1 - outside_].incoming.count_used(furthest);
+}
+
+void TcpConnection::outside_reset_both() {
+  int me = 1 - outside_;
+  {
+    LockGuard guard(lock_);
+    reset_locked(me);
+    reset_locked(outside_);
+  }
+  wake_all(me);
+  wake_all(outside_);
 }
 
 void TcpConnection::outside_finished() {

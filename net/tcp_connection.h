@@ -40,6 +40,7 @@ class TcpConnection : public RefCounted<TcpConnection> {
   static Result<Ref<TcpConnection>> create(Ref<TcpHub> client, const IpName& from, Ref<TcpHub> server,
                                            Ref<Binding> server_binding, const IpName& to);
   static void destroy(TcpConnection* connection) { teacup::destroy(connection); }
+  ~TcpConnection();
 
   // The listener has taken it. False: the client has gone meanwhile. The client is told by announce(), which
   // is called without locks.
@@ -83,6 +84,9 @@ class TcpConnection : public RefCounted<TcpConnection> {
   void outside_answered();            // it was reached
   void outside_refused(Errno error);  // it was not
   void outside_reset() { close(outside_, true); }
+  // Counts the memory of what has come in. False: the machine has no more; outside_reset_both() ends it.
+  bool count_outside();
+  void outside_reset_both();
   // What the machine's side has done with its end.
   bool is_closed_here() const { return sides_[1 - outside_].has(kClosed); }
   bool is_finished_here() const { return sides_[1 - outside_].has(kSendShut); }

@@ -112,6 +112,13 @@ void Gateway::settle(u32 index, HostConnection::Outcome outcome, MachineNews& ne
   // The machine may begin it again.
   if (outcome.over && index >= abi::kFirstOutSlot) outcome.news = true;
   if (outcome.news) news.post_slot(index);
+  if (outcome.more) {
+    // To the end of the queue, as if the machine had news.
+    abi::Gateway& shared = abi::gateway();
+    shared.to_broker.post(index);
+    shared.doorbell.fetch_add(1, std::memory_order_seq_cst);
+    wake_word(&shared.doorbell, 1);
+  }
 }
 
 // --- The host's sockets.

@@ -19,7 +19,8 @@ using abi::GatewayState;
 using abi::kGatewayRingSize;
 
 constexpr u64 kMask = kGatewayRingSize - 1;
-constexpr u64 kKeepMemory = 64 * KiB;  // of each ring, from its start, when a slot is left
+constexpr u64 kKeepMemory = abi::kGatewayKept;
+constexpr u64 kMostAtOnce = 4 * kGatewayRingSize;  // out of one connection, before others have their turn
 
 // The ring's bytes [offset, offset + size), which may wrap, as one or two pieces.
 int pieces(u8* ring, u64 offset, u64 size, iovec (&into)[2]) {
@@ -125,6 +126,7 @@ HostConnection::Outcome HostConnection::news() {
 void HostConnection::advance(bool readable, Outcome& outcome) {
   bool left = slot().state.load(std::memory_order_seq_cst) == GatewayState::kDetached;
   if (left) in_stalled_ = true;  // for good: nobody reads any more
+  hang_up_if_reset();
   if (fd_ >= 0 && !connecting_) pump_out(outcome);
   if (fd_ >= 0 && readable && !connecting_) pump_in(outcome);
   if (left) leave(outcome);
@@ -155,6 +157,7 @@ void HostConnection::pump_in(Outcome& outcome) {
   if (got > 0) {
     furthest_ = std::max(furthest_, std::min(offset + static_cast<u64>(got), kGatewayRingSize));
     in_head_ += static_cast<u64>(got);
+    ring.furthest.store(static_cast<u32>(furthest_), std::memory_order_relaxed);
     ring.at.head.store(in_head_, std::memory_order_seq_cst);
     outcome.news = true;
   } else if (got == 0) {
@@ -173,8 +176,11 @@ bool HostConnection::has_output() const {
 // From the machine to the host, as much as it takes.
 void HostConnection::pump_out(Outcome& outcome) {
   abi::GatewayRing& ring = slot().out;
-  if (ring.ended.load(std::memory_order_seq_cst) == abi::kGatewayReset) return;
-  while (!out_blocked_ && !out_finished_) {
+  for (u64 done = 0; !out_blocked_ && !out_finished_;) {
+    if (done >= kMostAtOnce) {
+      outcome.more = true;
+      return;
+    }
     // In this order: what was sent before the end is there when the end is.
     u32 ended = ring.ended.load(std::memory_order_seq_cst);
     u64 ready = ring.at.head.load(std::memory_order_seq_cst) - out_tail_;
@@ -200,6 +206,7 @@ void HostConnection::pump_out(Outcome& outcome) {
     if (sent < 0) return fail(errno, outcome);
     furthest_ = std::max(furthest_, std::min(offset + static_cast<u64>(sent), kGatewayRingSize));
     out_tail_ += static_cast<u64>(sent);
+    done += static_cast<u64>(sent);
     ring.at.tail.store(out_tail_, std::memory_order_seq_cst);
     if (ring.waits_for_room.load(std::memory_order_seq_cst) != 0) outcome.news = true;
   }
@@ -219,16 +226,22 @@ void HostConnection::fail(int error, Outcome& outcome) {
   outcome.news = true;
 }
 
+// The machine has reset the connection: what it sent before is lost, and the peer is told at once, also while
+// a socket of the machine still knows of the slot.
+void HostConnection::hang_up_if_reset() {
+  if (fd_ < 0 || slot().out.ended.load(std::memory_order_seq_cst) != abi::kGatewayReset) return;
+  linger now{1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  close(fd_);
+  fd_ = -1;
+}
+
 // The machine's side is gone: what it left is written still, unless it said that it is not to be.
 void HostConnection::leave(Outcome& outcome) {
-  bool reset = slot().out.ended.load(std::memory_order_seq_cst) == abi::kGatewayReset;
-  if (fd_ >= 0 && !reset && !out_finished_ && !connecting_) return;
-  if (fd_ >= 0) {
-    linger now{1, 0};
-    if (reset) setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    close(fd_);
-    fd_ = -1;
-  }
+  hang_up_if_reset();
+  if (fd_ >= 0 && !out_finished_ && !connecting_) return;
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
   busy_ = connecting_ = false;
   give_back_memory();
   slot().state.store(GatewayState::kFree, std::memory_order_seq_cst);
@@ -261,8 +274,9 @@ bool HostConnection::flush() {
   std::lock_guard guard(mutex_);
   if (fd_ < 0 || connecting_) return false;
   out_blocked_ = false;
-  pump_out(outcome);
-  return fd_ >= 0 && out_blocked_ && has_output();
+  hang_up_if_reset();
+  if (fd_ >= 0) pump_out(outcome);
+  return fd_ >= 0 && (out_blocked_ || outcome.more) && has_output();
 }
 
 }  // namespace teacup::host

@@ -29,6 +29,7 @@ class HostConnection {
   struct Outcome {
     bool news = false;  // for the machine
     bool over = false;  // the slot is free again
+    bool more = false;  // there is more to do at once: news() again
   };
   // The host socket is ready for `events` (EPOLL*).
   Outcome ready(u32 events);
@@ -47,6 +48,7 @@ class HostConnection {
   bool has_output() const;
   void fail(int error, Outcome& outcome);
   void arm();
+  void hang_up_if_reset();
   void leave(Outcome& outcome);
   void give_back_memory();
   abi::GatewaySlot& slot() const { return abi::gateway().slots[index_]; }

@@ -28,6 +28,8 @@ inline constexpr u32 kFirstOutSlot = 2048;
 inline constexpr u64 kGatewayRingSize = 256 * KiB;
 inline constexpr u64 kGatewayStartOver =
     16 * KiB;  // an empty ring used beyond this begins again at its start
+inline constexpr u64 kGatewayKept =
+    64 * KiB;  // of each ring, from its start, stays when a connection is over
 
 // Positions count bytes since the start and never go back. `base`: the position that lies at the ring's first
 // byte; the writer changes it only while the ring is empty, so that short messages stay in the same pages.
@@ -43,7 +45,9 @@ struct GatewayRing {
   RingPositions at;
   std::atomic<u32> ended;           // GatewayEnd, after the last byte: the writer's
   std::atomic<u32> waits_for_room;  // the writer wants news of what is read
-  u8 pad_[32];
+  std::atomic<u32>
+      furthest;  // bytes of the ring, from its start, that were ever used: the broker's, as writer
+  u8 pad_[28];
 
   // For a new connection; by whoever begins it.
   void clear() {
@@ -52,6 +56,7 @@ struct GatewayRing {
     at.tail.store(0, std::memory_order_relaxed);
     ended.store(kGatewayRuns, std::memory_order_relaxed);
     waits_for_room.store(0, std::memory_order_relaxed);
+    furthest.store(0, std::memory_order_relaxed);
   }
 };
 

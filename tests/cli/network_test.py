@@ -8,6 +8,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import harness
@@ -204,6 +205,53 @@ print(total, flush=True)
         client.setblocking(True)
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(int(guest.line()), sent)
+
+    def test_floods_count_against_the_memory(self):
+        port = free_port()
+        with Guest(SERVER + """
+listener.listen(1000)
+connections = []
+import threading
+def accept():
+    while True: connections.append(listener.accept()[0])
+threading.Thread(target=accept, daemon=True).start()
+sys.stdin.readline()
+for connection in connections: connection.close()
+connections.clear()
+print("closed", flush=True)
+time.sleep(30)
+""", ["-p", f"127.0.0.1:{port}:7000", "--memory", "96M"]) as guest:
+            self.assertEqual(guest.line(), "ready")
+            clients, refused = [], 0
+            for _ in range(400):  # 100 MiB of rings, if all had them
+                client = self.connect(port)
+                clients.append(client)
+                client.setblocking(False)
+                try:
+                    client.send(bytes(1 << 18))
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    refused += 1
+            # Whoever had sent all before the machine noticed is told afterwards.
+            deadline = time.monotonic() + harness.TIMEOUT
+            while refused == 0 and time.monotonic() < deadline:
+                for client in clients:
+                    try:
+                        client.send(b"x")
+                    except BlockingIOError:
+                        pass
+                    except ConnectionError:
+                        refused += 1
+            self.assertGreater(refused, 0)
+            self.assertLess(refused, 400)
+            guest.go_on()
+            self.assertEqual(guest.line(), "closed")
+            for client in clients:
+                client.close()
+            again = self.connect(port)
+            again.sendall(b"still here")
+            self.assertIsNone(guest.process.poll())
 
     def test_refused_while_nobody_listens(self):
         guest, port = self.served("""

@@ -372,6 +372,17 @@ TEST(writing_to_closed) {
   CHECK_KILLED(check::in_child([&] { (void)!write(pair.client, "x", 1); }), SIGPIPE);
 }
 
+TEST(writing_more_than_a_buffer_to_closed) {
+  Pair pair;
+  nonblocking(pair.server);
+  close(pair.client);
+  std::vector<char> data(64 << 20, 'x');
+  // Not all is taken: who goes on learns that nobody is there.
+  ssize_t sent = NEED_OK(send(pair.server, data.data(), data.size(), MSG_NOSIGNAL));
+  CHECK(sent > 0 && sent < static_cast<ssize_t>(data.size()));
+  CHECK_ERR(send(pair.server, data.data(), data.size(), MSG_NOSIGNAL), EPIPE);
+}
+
 TEST(linger_zero_resets) {
   Pair pair;
   linger off{1, 0};

@@ -92,6 +92,13 @@ def perl_files(text):
     return cases
 
 
+def node_tests(text):
+    """Of node FILE, once for each file. What a test prints has ports and times in it, and is no result."""
+    return {name: ("skipped" if outcome == "ok" and "1..0 # Skipped" in output else
+                   outcome if outcome in ("ok", "hung") else "failed", output[-3000:], "")
+            for name, (outcome, output, _) in programs(text).items()}
+
+
 def ruby_tests(text):
     """Of test/runner.rb -v, once for each file: Class#test; the file's name for one that does not end."""
     cases = {}
@@ -113,6 +120,18 @@ run http-tcp node /conformance/node/http.js tcp
 run npm sh /conformance/node/modules.sh
 """
 
+# node's own tests of its network, one process each, with the flags that a test names.
+NODE_TESTS = r"""
+mkdir node; cd node; mkdir test; cp -r /src/nodejs/test/common /src/nodejs/test/fixtures /src/nodejs/test/parallel test
+cp /src/nodejs/*.js* /src/nodejs/*.gypi . 2> /dev/null; chmod -R u+w .
+for file in %s; do
+  name=${file##*/test-}
+  run ${name%%.js} node $(sed -n "s:^// Flags\: ::p" $file) $file
+done
+"""
+NODE_PARTS = {"http": "test/parallel/test-http-*.js",
+              "net": "test/parallel/test-net-*.js test/parallel/test-dgram-*.js test/parallel/test-cluster-*.js"}
+
 JAVA = r"""
 run javac javac -d /tmp/classes /conformance/java/*.java
 run Threads java -cp classes Threads
@@ -123,13 +142,15 @@ done
 run interpreted java -Xint -cp classes Sockets unix
 run Sockets-unix java -cp classes Sockets unix
 run Sockets-tcp java -cp classes Sockets tcp
+run Http java -cp classes Http
 run jar sh -c 'jar --create --file t.jar --main-class Threads -C classes . && java -jar t.jar'
 run jlink sh -c '$(dirname $(readlink -f /usr/bin/javac))/jlink --add-modules java.base --output own && own/bin/java -cp classes FileTree'
 run jshell sh -c 'printf "System.out.println(6 * 7)\n/exit\n" > j && $(dirname $(readlink -f /usr/bin/javac))/jshell --execution local -s j 2> /dev/null'
 """
 
-# The packages net and above want AF_INET. The runtime's tests are the short ones, as Go's own all.bash runs them.
+# The runtime's tests are the short ones, as Go's own all.bash runs them.
 GO_PACKAGES = "os os/exec os/signal os/user sync syscall context bufio io io/fs path/filepath internal/poll runtime/debug"
+GO_NET = "net net/http net/http/httptest net/http/httputil net/rpc net/smtp net/textproto crypto/tls"
 GO_RUNTIME = "-short runtime sync/atomic"
 GO = r"""
 export GOCACHE=/tmp/gocache
@@ -186,10 +207,13 @@ RUBY_PARTS = {"core-a": "test/ruby/test_[a-h]*.rb", "core-i": "test/ruby/test_[i
 
 NOBODY = "65534:65534"
 SUITES = {
-    "node": [Run("node", NODE, programs, whole=900)],
+    "node": [Run("node", NODE, programs, whole=900)] +
+            [Run(f"node-{part}", NODE_TESTS % files, node_tests, limit=60, whole=2400, user=NOBODY, sources=("nodejs",))
+             for part, files in NODE_PARTS.items()],
     "java": [Run("java", JAVA, programs, limit=120, whole=900)],
     "go": [Run("go-program", GO_PROGRAM, programs),
            Run("go-std", GO % GO_PACKAGES, go_tests, limit=600, whole=1800, user=NOBODY),
+           Run("go-net", GO % GO_NET, go_tests, limit=600, whole=2400, user=NOBODY),
            Run("go-time", GO % "-tags=timetzdata time", go_tests, limit=200, user=NOBODY),  # Debian leaves Go's own copy out
            Run("go-pprof", GO % "-short runtime/pprof", go_tests, limit=90, user=NOBODY),
            Run("go-runtime", GO % GO_RUNTIME, go_tests, limit=900, whole=2400, user=NOBODY)],
@@ -216,9 +240,9 @@ WORKLOADS = [
     ("perl: its core tests", [run.label for run in SUITES["perl"]]),
     ("ruby: its core tests", [run.label for run in SUITES["ruby"]]),
     ("Go: a program built and run", ["go-program"]),
-    ("Go: its standard library's tests", ["go-std", "go-time", "go-pprof", "go-runtime"]),
+    ("Go: its standard library's tests", ["go-std", "go-net", "go-time", "go-pprof", "go-runtime"]),
     ("Rust: cargo build and test", ["rust"]),
-    ("node", ["node"]),
+    ("node", [run.label for run in SUITES["node"]]),
     ("Java", ["java"]),
 ]
 JITS = ("node", "Java")  # reported, without a limit

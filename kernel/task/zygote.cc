@@ -116,7 +116,9 @@ bool are_processes_many() {
 u32 zygotes_wanted() {
   LockGuard guard(zygotes().lock);
   u32 there = zygotes().idle_count + zygotes().starting;
-  return zygotes().failed || there >= kWanted ? 0 : kWanted - there;
+  // The first program may well stay the only one.
+  u32 wanted = zygotes().programs.load(std::memory_order_relaxed) < 2 ? 1 : kWanted;
+  return zygotes().failed || there >= wanted ? 0 : wanted - there;
 }
 
 Result<void> spawn_zygote() {

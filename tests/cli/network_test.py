@@ -16,6 +16,7 @@ import harness
 PYTHON = harness.ROOT / "build" / "images" / "python.erofs"
 if "TEACUP_IMAGE" in os.environ:
     PYTHON = harness.IMAGE.parent / "python.erofs"
+SERVERS = PYTHON.parent / "servers.erofs"
 
 # What servers in the machine share: a listener on port 7000, and a line when it is there.
 SERVER = """
@@ -461,6 +462,47 @@ class Server:
 
 def tcp_server(word, host="127.0.0.1"):
     return Server(socket.create_server((host, 0)), word)
+
+
+class Redis:
+    """redis-server in a machine of its own, on the port that everybody's has; spoken to from the host."""
+
+    def __init__(self, port):
+        self.port = port
+        self.process = harness.start("redis-server", "--port", "6379", "--save", "", "--protected-mode", "no",
+                                     options=["-p", f"127.0.0.1:{port}:6379"], image=SERVERS, stdin=subprocess.DEVNULL)
+
+    def ask(self, *words):
+        """The reply's first line; of a string, the string."""
+        deadline = time.monotonic() + harness.TIMEOUT
+        while True:
+            try:
+                client = socket.create_connection(("127.0.0.1", self.port), timeout=harness.TIMEOUT)
+                break
+            except ConnectionRefusedError:  # it does not listen yet
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise
+                time.sleep(0.02)
+        with client, client.makefile("rb") as answers:
+            client.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words)))
+            line = answers.readline().decode().strip()
+            return answers.readline().decode().strip() if line.startswith("$") and line != "$-1" else line
+
+    def end(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+@unittest.skipUnless(SERVERS.exists(), "there is no image of servers: scripts/images servers")
+class TwoMachines(unittest.TestCase):
+    def test_the_same_server_on_the_same_port(self):
+        machines = [Redis(free_port()) for _ in range(2)]
+        for machine in machines:
+            self.addCleanup(machine.end)
+        for number, machine in enumerate(machines):
+            self.assertEqual(machine.ask("SET", "name", f"machine {number}"), "+OK")
+        self.assertEqual([machine.ask("GET", "name") for machine in machines], ["machine 0", "machine 1"])
+        self.assertEqual([machine.ask("INCR", "count") for machine in machines], [":1", ":1"])
 
 
 class Out(unittest.TestCase):

@@ -28,7 +28,8 @@ constexpr u64 kListenerTag = u64{1} << 32;  // epoll data: a published port; els
 constexpr int kFlushPatience = 2000;        // ms without progress, at the end
 constexpr u64 kShortWait = 2'000;           // ns: an answer that is nearly there
 constexpr u64 kLongWait = 100'000;          // ns: one of a server that has to be woken across cores
-constexpr u32 kRarest = 64;                 // long waits: one in so many
+constexpr u32 kRarestShort = 16;            // one in so many
+constexpr u32 kRarestLong = 1024;
 
 u64 monotonic_now() {
   timespec now{};
@@ -132,11 +133,11 @@ void Gateway::host_loop() {
     for (int i = 0; i < count; i++) serve_host(events[i], news);
     u32 brought = news.count();
     if (brought == 0) continue;
-    // From here on the machine need not wake the other thread; unless it has work for all cores already.
-    bool waits = arena().awake.load(std::memory_order_relaxed) < usable_cpus_;
-    if (waits) abi::gateway().broker_watching.store(1, std::memory_order_seq_cst);
+    // From here on the machine need not wake the other thread. Where there is one core for all, the task that
+    // is told runs at once, in this thread's place, and has answered when tell() returns.
+    abi::gateway().broker_watching.store(1, std::memory_order_seq_cst);
     news.tell();
-    if (waits) await_answers(brought);
+    await_answers(brought);
   }
 }
 
@@ -152,13 +153,20 @@ void Gateway::serve_host(const epoll_event& event, MachineNews& news) {
   }
 }
 
+// How long to wait awake for what the machine answers, in ns; not at all while it has work for all cores.
+u64 Gateway::choose_wait() {
+  if (arena().awake.load(std::memory_order_relaxed) >= usable_cpus_) return 0;
+  waits_++;
+  if (waits_ % long_interval_ == 0) return kLongWait;
+  return waits_ % short_interval_ == 0 ? kShortWait : 0;
+}
+
 // Serves the machine until it has had as much news as it was given, or has had none for a while.
 void Gateway::await_answers(u32 expected) {
   abi::Gateway& shared = abi::gateway();
   MachineNews news;
-  bool is_long = ++spin_count_ >= spin_interval_;
-  u64 limit = is_long ? kLongWait : kShortWait;
-  u32 answers = 0;
+  u32 answers = take_board(news);
+  u64 limit = answers < expected ? choose_wait() : 0;
   for (u64 start = monotonic_now(); answers < expected && monotonic_now() - start < limit;) {
     for (int i = 0; i < 16 && shared.to_broker.empty(); i++) __builtin_ia32_pause();
     if (shared.to_broker.empty()) continue;
@@ -166,9 +174,11 @@ void Gateway::await_answers(u32 expected) {
     news.tell();
     start = monotonic_now();
   }
-  if (is_long) {
-    spin_interval_ = answers > 0 ? 1 : std::min(spin_interval_ * 2, kRarest);
-    spin_count_ = 0;
+  if (limit > 0) {
+    u32& interval = limit == kLongWait ? long_interval_ : short_interval_;
+    interval =
+        answers >= expected ? 1 : std::min(interval * 2, limit == kLongWait ? kRarestLong : kRarestShort);
+    if (answers >= expected) short_interval_ = 1;
   }
   // What was posted while this was set has woken nobody.
   shared.broker_watching.store(0, std::memory_order_seq_cst);

@@ -55,6 +55,7 @@ class Gateway {
   void machine_loop();
   void serve_host(const epoll_event& event, MachineNews& news);
   u32 take_board(MachineNews& news);
+  u64 choose_wait();
   void await_answers(u32 expected);
   void take_news(u32 index, MachineNews& news);
   void begin_out(u32 index, MachineNews& news);
@@ -74,9 +75,9 @@ class Gateway {
   std::unique_ptr<HostConnection[]> connections_;
   std::mutex free_mutex_;
   std::vector<u32> free_;  // slots that are the broker's to begin
-  // The first thread's: every spin_interval_-th time it waits awake for long.
+  // The first thread's: how often it waits awake, for long or for a moment. As kernel/sync/wait.cc has it.
   s32 usable_cpus_ = 1;
-  u32 spin_interval_ = 1, spin_count_ = 0;
+  u32 waits_ = 0, long_interval_ = 1, short_interval_ = 1;
   std::thread host_thread_, machine_thread_;
 };
 

@@ -94,7 +94,7 @@ void HostConnection::finish_connecting(Outcome& outcome) {
 
 HostConnection::Outcome HostConnection::ready(u32 events) {
   Outcome outcome;
-  std::lock_guard guard(mutex_);
+  std::unique_lock guard(mutex_);
   if (fd_ < 0) return outcome;
   if (connecting_) {
     finish_connecting(outcome);
@@ -105,31 +105,29 @@ HostConnection::Outcome HostConnection::ready(u32 events) {
     if (error != 0) fail(error, outcome);
   }
   if ((events & EPOLLOUT) != 0) out_blocked_ = false;
-  advance((events & ~u32{EPOLLOUT}) != 0, outcome);
+  advance(guard, (events & ~u32{EPOLLOUT}) != 0, outcome);
   return outcome;
 }
 
 HostConnection::Outcome HostConnection::news() {
   Outcome outcome;
-  std::lock_guard guard(mutex_);
+  std::unique_lock guard(mutex_);
   if (!busy_) {
     // Given up before it was begun.
-    bool left = slot().state.load(std::memory_order_seq_cst) == GatewayState::kDetached;
-    if (left && index_ >= abi::kFirstOutSlot) leave(outcome);
+    if (is_left() && index_ >= abi::kFirstOutSlot) leave(outcome);
     return outcome;
   }
   bool was_stalled = std::exchange(in_stalled_, false);
-  advance(was_stalled, outcome);
+  advance(guard, was_stalled, outcome);
   return outcome;
 }
 
-void HostConnection::advance(bool readable, Outcome& outcome) {
-  bool left = slot().state.load(std::memory_order_seq_cst) == GatewayState::kDetached;
-  if (left) in_stalled_ = true;  // for good: nobody reads any more
+void HostConnection::advance(Lock& lock, bool readable, Outcome& outcome) {
+  if (is_left()) in_stalled_ = true;  // for good: nobody reads any more
   hang_up_if_reset();
-  if (fd_ >= 0 && !connecting_) pump_out(outcome);
+  if (fd_ >= 0 && !connecting_) pump_out(lock, outcome);
   if (fd_ >= 0 && readable && !connecting_) pump_in(outcome);
-  if (left) leave(outcome);
+  if (is_left()) leave(outcome);
   if (fd_ >= 0 && !connecting_) arm();
 }
 
@@ -173,49 +171,84 @@ bool HostConnection::has_output() const {
   return slot().out.at.head.load(std::memory_order_seq_cst) != out_tail_;
 }
 
-// From the machine to the host, as much as it takes.
-void HostConnection::pump_out(Outcome& outcome) {
-  abi::GatewayRing& ring = slot().out;
-  for (u64 done = 0; !out_blocked_ && !out_finished_;) {
-    if (done >= kMostAtOnce) {
-      outcome.more = true;
-      return;
-    }
-    // In this order: what was sent before the end is there when the end is.
-    u32 ended = ring.ended.load(std::memory_order_seq_cst);
-    u64 ready = ring.at.head.load(std::memory_order_seq_cst) - out_tail_;
-    if (ready > kGatewayRingSize) return fail(EPROTO, outcome);  // nonsense
-    if (ready == 0) {
-      if (ended == abi::kGatewayRuns) return;
-      shutdown(fd_, SHUT_WR);
-      out_finished_ = true;
-      return;
-    }
-    u64 offset = (out_tail_ - ring.at.base.load(std::memory_order_acquire)) & kMask;
-    iovec parts[2];
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen =
-        static_cast<std::size_t>(pieces(abi::gateway_out_ring(index_), offset, ready, parts));
-    ssize_t sent = sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && errno == EAGAIN) {
-      out_blocked_ = true;
-      return;
-    }
-    if (sent < 0) return fail(errno, outcome);
-    furthest_ = std::max(furthest_, std::min(offset + static_cast<u64>(sent), kGatewayRingSize));
-    out_tail_ += static_cast<u64>(sent);
-    done += static_cast<u64>(sent);
-    ring.at.tail.store(out_tail_, std::memory_order_seq_cst);
-    if (ring.waits_for_room.load(std::memory_order_seq_cst) != 0) outcome.news = true;
+// From the machine to the host, as much as it takes. Without the lock where the host is called: whoever gets
+// the bytes may answer, and take this thread's core, before the call returns, and the other thread would wait
+// here with the answer. One thread at a time; another leaves word.
+void HostConnection::pump_out(Lock& lock, Outcome& outcome) {
+  if (std::exchange(sending_, true)) {
+    send_again_ = true;
+    return;
   }
+  u64 done = 0;
+  do {
+    send_again_ = false;
+    while (fd_ >= 0 && !connecting_ && !out_blocked_ && !out_finished_ && done < kMostAtOnce) {
+      if (!send_some(lock, done, outcome)) break;
+    }
+  } while (send_again_ && done < kMostAtOnce);
+  sending_ = false;
+  if (done >= kMostAtOnce) outcome.more = true;
+}
+
+// False: there is nothing more.
+bool HostConnection::send_some(Lock& lock, u64& done, Outcome& outcome) {
+  abi::GatewayRing& ring = slot().out;
+  // In this order: what was sent before the end is there when the end is.
+  u32 ended = ring.ended.load(std::memory_order_seq_cst);
+  u64 ready = ring.at.head.load(std::memory_order_seq_cst) - out_tail_;
+  if (ready > kGatewayRingSize) {
+    fail(EPROTO, outcome);  // nonsense
+    return false;
+  }
+  if (ready == 0) {
+    if (ended == abi::kGatewayRuns) return false;
+    shutdown(fd_, SHUT_WR);
+    out_finished_ = true;
+    return false;
+  }
+  u64 offset = (out_tail_ - ring.at.base.load(std::memory_order_acquire)) & kMask;
+  iovec parts[2];
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = static_cast<std::size_t>(pieces(abi::gateway_out_ring(index_), offset, ready, parts));
+  int fd = fd_;
+  in_sendmsg_ = true;
+  lock.unlock();
+  ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  int error = errno;
+  lock.lock();
+  in_sendmsg_ = false;
+  if (fd_ != fd) {
+    close(fd);  // who ended the connection meanwhile left it to us; there may be another by now
+    return true;
+  }
+  if (sent < 0) {
+    if (error == EINTR) return true;
+    out_blocked_ = error == EAGAIN;
+    if (!out_blocked_) fail(error, outcome);
+    return false;
+  }
+  furthest_ = std::max(furthest_, std::min(offset + static_cast<u64>(sent), kGatewayRingSize));
+  out_tail_ += static_cast<u64>(sent);
+  done += static_cast<u64>(sent);
+  ring.at.tail.store(out_tail_, std::memory_order_seq_cst);
+  if (ring.waits_for_room.load(std::memory_order_seq_cst) != 0) outcome.news = true;
+  return true;
+}
+
+void HostConnection::close_socket() {
+  // Not under a thread that is just sending: it does so.
+  if (fd_ >= 0 && !in_sendmsg_) close(fd_);
+  fd_ = -1;
+}
+
+bool HostConnection::is_left() const {
+  return slot().state.load(std::memory_order_seq_cst) == GatewayState::kDetached;
 }
 
 // The host's side is gone. The machine learns why.
 void HostConnection::fail(int error, Outcome& outcome) {
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+  close_socket();
   slot().error.store(static_cast<u32>(error), std::memory_order_release);
   GatewayState asked = GatewayState::kAsked;
   if (connecting_) {
@@ -232,16 +265,14 @@ void HostConnection::hang_up_if_reset() {
   if (fd_ < 0 || slot().out.ended.load(std::memory_order_seq_cst) != abi::kGatewayReset) return;
   linger now{1, 0};
   setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  close(fd_);
-  fd_ = -1;
+  close_socket();
 }
 
 // The machine's side is gone: what it left is written still, unless it said that it is not to be.
 void HostConnection::leave(Outcome& outcome) {
   hang_up_if_reset();
   if (fd_ >= 0 && !out_finished_ && !connecting_) return;
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+  close_socket();
   busy_ = connecting_ = false;
   give_back_memory();
   slot().state.store(GatewayState::kFree, std::memory_order_seq_cst);
@@ -271,11 +302,11 @@ void HostConnection::arm() {
 
 bool HostConnection::flush() {
   Outcome outcome;
-  std::lock_guard guard(mutex_);
+  std::unique_lock guard(mutex_);
   if (fd_ < 0 || connecting_) return false;
   out_blocked_ = false;
   hang_up_if_reset();
-  if (fd_ >= 0) pump_out(outcome);
+  if (fd_ >= 0) pump_out(guard, outcome);
   return fd_ >= 0 && (out_blocked_ || outcome.more) && has_output();
 }
 

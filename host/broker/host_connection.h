@@ -2,7 +2,7 @@
 // from the socket into the slot's ring and from the ring into the socket. Nothing here waits: what cannot go
 // on is taken up again when the socket is ready (the gateway's epoll) or the machine has news.
 //
-// Any thread; a connection's own mutex.
+// Any thread; a connection's own mutex, held over host calls but sending.
 #pragma once
 
 #include <mutex>
@@ -42,9 +42,13 @@ class HostConnection {
  private:
   void take_socket(int fd, int epoll_fd, u32 events);
   void finish_connecting(Outcome& outcome);
-  void advance(bool readable, Outcome& outcome);
+  using Lock = std::unique_lock<std::mutex>;
+  void advance(Lock& lock, bool readable, Outcome& outcome);
   void pump_in(Outcome& outcome);
-  void pump_out(Outcome& outcome);
+  void pump_out(Lock& lock, Outcome& outcome);
+  bool send_some(Lock& lock, u64& done, Outcome& outcome);
+  void close_socket();
+  bool is_left() const;
   bool has_output() const;
   void fail(int error, Outcome& outcome);
   void arm();
@@ -63,6 +67,8 @@ class HostConnection {
   bool out_finished_ = false;
   bool in_stalled_ = false;   // the ring is full
   bool out_blocked_ = false;  // the socket is full
+  // A thread is in pump_out(), and in it in the host's call, without the lock; it is to look once more.
+  bool sending_ = false, in_sendmsg_ = false, send_again_ = false;
   u32 armed_ = 0;
   // The broker's own: the machine can write what it likes to those in the arena.
   u64 in_head_ = 0, in_base_ = 0, out_tail_ = 0;

@@ -9,6 +9,8 @@
 // Locks: the table's own (kPorts).
 #pragma once
 
+#include <span>
+
 #include "kernel/base/list.h"
 #include "kernel/sync/lock.h"
 #include "net/ip_address.h"
@@ -29,6 +31,8 @@ struct PortInfo {
 class PortOwner {
  public:
   virtual PortInfo port_info() = 0;
+  // The multicast groups that it is in, as many as there is room for.
+  virtual size_t groups(std::span<IpAddress>) { return 0; }
 
  protected:
   ~PortOwner() = default;
@@ -134,6 +138,19 @@ class PortTable {
       }
     }
   }
+  // Calls visit(group) for each membership in a multicast group of sockets with a port; with the lock held.
+  template <typename Visit>
+  void visit_groups(Visit visit) {
+    LockGuard guard(lock_);
+    IpAddress groups[kMostGroups];
+    for (Bucket& bucket : buckets_) {
+      for (Binding& binding : bucket.bound) {
+        size_t count = binding.owner_ != nullptr ? binding.owner_->groups(groups) : 0;
+        for (size_t i = 0; i < count; i++) visit(groups[i]);
+      }
+    }
+  }
+  static constexpr size_t kMostGroups = 20;  // of a socket: net.ipv4.igmp_max_memberships
 
  private:
   friend class Binding;

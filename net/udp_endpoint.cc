@@ -193,6 +193,13 @@ bool UdpEndpoint::is_member(const IpAddress& group) {
   return std::find(groups_, groups_ + group_count_, group) != groups_ + group_count_;
 }
 
+size_t UdpEndpoint::groups(std::span<IpAddress> into) {
+  LockGuard guard(lock_);
+  size_t count = std::min(group_count_, into.size());
+  std::copy_n(groups_, count, into.begin());
+  return count;
+}
+
 Result<void> UdpEndpoint::join(const IpAddress& group) {
   if (!group.is_multicast()) return Errno::INVAL;
   LockGuard guard(lock_);

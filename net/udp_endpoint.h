@@ -48,6 +48,7 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
   Result<void> join(const IpAddress& group);
   Result<void> leave(const IpAddress& group);
   bool is_member(const IpAddress& group);
+  size_t groups(std::span<IpAddress> into);
 
   WaitQueue queue;
   SocketOptions options;
@@ -55,7 +56,7 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
 
  private:
   static constexpr u32 kReceiveShut = 1, kSendShut = 2;
-  static constexpr size_t kMostGroups = 20;  // net.ipv4.igmp_max_memberships
+  static constexpr size_t kMostGroups = PortTable::kMostGroups;
   void describe(Datagram& datagram, ReceiveRequest& request, int family);
   Result<size_t> receive_refused(ReceiveRequest& request, int family);
 

@@ -32,6 +32,8 @@ class UdpSocket final : public Socket, public PortOwner {
     return {connected ? abi::kTCP_ESTABLISHED : abi::kTCP_CLOSE, 0, endpoint_->queued(), uid_, number()};
   }
 
+  size_t groups(std::span<IpAddress> into) override { return endpoint_->groups(into); }
+
   u32 poll() override { return endpoint_->poll(); }
   WaitQueue* wait_queue() override { return &endpoint_->queue; }
   Result<size_t> write(IoSource& from, u64) override {

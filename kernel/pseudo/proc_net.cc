@@ -1,6 +1,8 @@
 // /proc/net: the machine's sockets and its one interface (proc_net(5)), for whoever does not ask by netlink.
 #include "kernel/pseudo/proc_net.h"
 
+#include <algorithm>
+
 #include "net/ports.h"
 #include "net/raw_table.h"
 #include "net/unix.h"
@@ -28,7 +30,6 @@ constexpr char kRoutes[] =
 constexpr char kAddresses6[] = "00000000000000000000000000000001 01 80 10 80       lo\n";
 constexpr char kNeighbours[] =
     "IP address       HW type     Flags       HW address            Mask     Device\n";
-constexpr char kNothing[] = "";
 constexpr char kPackets[] = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
 constexpr char kNetlinks[] =
     "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
@@ -125,6 +126,68 @@ Result<void> show_raw(TextBuffer& out, const Subject&) {
   return {};
 }
 
+// The multicast groups of lo, each with how many sockets are in it; the latest ones first, as it happens on
+// Linux, and those that every interface is in last.
+struct Groups {
+  static constexpr size_t kMost = 64;
+  net::IpAddress addresses[kMost];
+  u32 users[kMost];
+  size_t count = 0;
+
+  void add(const net::IpAddress& group) {
+    size_t at = static_cast<size_t>(std::find(addresses, addresses + count, group) - addresses);
+    if (at == kMost) return;
+    if (at == count) {
+      addresses[count] = group;
+      users[count++] = 0;
+    }
+    users[at]++;
+  }
+};
+
+void find_groups(Groups& groups, bool v6) {
+  net::udp_ports().visit_groups([&](const net::IpAddress& group) {
+    if (group.is_v4() != v6) groups.add(group);
+  });
+}
+
+Result<void> show_igmp(TextBuffer& out, const Subject&) {
+  Groups groups;
+  find_groups(groups, false);
+  constexpr u8 kAllHosts[4] = {224, 0, 0, 1};
+  groups.add(net::IpAddress::v4(kAllHosts));
+  out.add("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n");
+  out.add("1\tlo        : ").udec(groups.count, 5).add("      V3\n");
+  for (size_t i = 0; i < groups.count; i++) {
+    out.add("\t\t\t\t");
+    for (int byte = 15; byte >= 12; byte--) {
+      char storage[4];
+      TextBuffer text(storage);
+      text.hex(groups.addresses[i].bytes[byte], 2);
+      Capitals(out).add(text.text());
+    }
+    out.add(' ').udec(groups.users[i], 5).add(" 0:00000000\t\t0\n");
+  }
+  return {};
+}
+
+Result<void> show_igmp6(TextBuffer& out, const Subject&) {
+  Groups groups;
+  find_groups(groups, true);
+  auto show = [&](std::string_view group, u32 users, std::string_view flags) {
+    out.add("1    lo              ").add(group).add(' ').udec(users, 5).add(' ').add(flags).add(" 0\n");
+  };
+  for (size_t i = 0; i < groups.count; i++) {
+    char storage[40];
+    TextBuffer text(storage);
+    for (u8 byte : groups.addresses[i].bytes) text.hex(byte, 2);
+    show(text.text(), groups.users[i], "00000004");
+  }
+  show("ff020000000000000000000000000001", 1, "0000000C");
+  show("ff010000000000000000000000000001", 1, "00000008");
+  return {};
+}
+
 Result<void> show_unix(TextBuffer& out, const Subject&) {
   out.add("Num       RefCount Protocol Flags    Type St Inode Path\n");
   net::visit_unix_sockets([&](const net::UnixInfo& info) {
@@ -147,7 +210,8 @@ constinit const Node kNetNodes[] = {{"arp", kFile, &show_constant<kNeighbours>},
                                     {"icmp", kFile, &show_raw<false, true>},
                                     {"icmp6", kFile, &show_raw<true, true>},
                                     {"if_inet6", kFile, &show_constant<kAddresses6>},
-                                    {"igmp", kFile, &show_constant<kNothing>},
+                                    {"igmp", kFile, &show_igmp},
+                                    {"igmp6", kFile, &show_igmp6},
                                     {"netlink", kFile, &show_constant<kNetlinks>},
                                     {"packet", kFile, &show_constant<kPackets>},
                                     {"raw", kFile, &show_raw<false, false>},

@@ -291,6 +291,10 @@ TEST(multicast) {
   CHECK_EQ(send_to(sender, "all", v4(port, "239.1.2.3")), 3);
   for (int fd : members) CHECK_EQ(receive(fd), "all");
   CHECK_EQ(number(sender, IPPROTO_IP, IP_MULTICAST_TTL), 1);
+  CHECK(check::read_file("/proc/net/igmp").find("\t\t\t\t030201EF     2 0:00000000\t\t0\n") !=
+        std::string::npos);
+  CHECK(check::read_file("/proc/net/igmp").find("\t\t\t\t010000E0     1 0:00000000\t\t0\n") !=
+        std::string::npos);
   CHECK_OK(set(sender, IPPROTO_IP, IP_MULTICAST_LOOP, 0));
 }
 

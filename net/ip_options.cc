@@ -37,7 +37,7 @@ size_t give_number(std::span<std::byte> into, s32 value, bool short_too) {
 
 Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, bool connected, int level,
                              int name, std::span<std::byte> value) {
-  if (level == abi::kIPPROTO_IPV6 && family != abi::kAF_INET6) return Errno::NOTSUP;
+  if (level != abi::kIPPROTO_IP && family != abi::kAF_INET6) return Errno::NOTSUP;
   bool mtu = (level == abi::kIPPROTO_IP && name == abi::kIP_MTU) ||
              (level == abi::kIPPROTO_IPV6 && name == abi::kIPV6_MTU);
   if (mtu) {
@@ -59,7 +59,7 @@ Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, 
 
 Result<void> set_ip_option(IpOptions& options, int family, bool stream, bool bound, int level, int name,
                            std::span<const std::byte> value) {
-  if (level == abi::kIPPROTO_IPV6 && family != abi::kAF_INET6) return Errno::NOPROTOOPT;
+  if (level != abi::kIPPROTO_IP && family != abi::kAF_INET6) return Errno::NOPROTOOPT;
   if (level == abi::kIPPROTO_IP) {
     if (name == abi::kIP_OPTIONS) return value.size() > 40 ? Result<void>(Errno::INVAL) : Result<void>{};
     if (name == abi::kIP_TTL && option_number(value, true).ok() && option_number(value, true).value() == -1) {
@@ -81,6 +81,13 @@ Result<void> set_ip_option(IpOptions& options, int family, bool stream, bool bou
   } else {
     if (name == abi::kIPV6_V6ONLY && bound) return Errno::INVAL;
     if (name == abi::kIPV6_MULTICAST_HOPS && stream) return Errno::NOPROTOOPT;
+  }
+  // A stream's two bits of congestion are its own business.
+  bool is_class = level == abi::kIPPROTO_IP ? name == abi::kIP_TOS : name == abi::kIPV6_TCLASS;
+  if (is_class && stream) {
+    s32 number = TRY(option_number(value, level == abi::kIPPROTO_IP));
+    if (number >= 0) number &= ~3;
+    return options.stored.set(level, name, std::as_bytes(std::span(&number, 1)));
   }
   return options.stored.set(level, name, value);
 }

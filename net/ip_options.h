@@ -54,6 +54,12 @@ struct IpOptions {
   // IP_MULTICAST_IF: the address it was set to.
   IpAddress multicast_from = IpAddress::any(abi::kAF_INET);
 
+  // An address of IPv6, if it is one, leaves no way to IPv4.
+  void note_bound(const IpAddress& address) {
+    constexpr s32 kOn = 1;
+    if (address.is_v4() || address.is_any()) return;
+    (void)stored.set(abi::kIPPROTO_IPV6, abi::kIPV6_V6ONLY, std::as_bytes(std::span(&kOn, 1)));
+  }
   bool v6_only() const { return stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_V6ONLY) != 0; }
   bool may_bind_anywhere() const {
     return stored.get(abi::kIPPROTO_IP, abi::kIP_FREEBIND) != 0 ||

@@ -71,6 +71,8 @@ Socket::Socket(int family, int type, int protocol, SocketOptions& options, u32 f
 Result<size_t> Socket::read(IoDest& to, u64) {
   ReceiveRequest request;
   request.data = &to;
+  if (to.remaining() == 0) return size_t{0};
+  if (nonblocking()) request.flags |= abi::kMSG_DONTWAIT;
   return receive(request);
 }
 

@@ -19,6 +19,7 @@ namespace teacup::net {
 
 inline constexpr u32 kReadEvents = abi::kPOLLIN | abi::kPOLLRDNORM;
 inline constexpr u32 kWriteEvents = abi::kPOLLOUT | abi::kPOLLWRNORM;
+inline constexpr u32 kDatagramWriteEvents = kWriteEvents | abi::kPOLLWRBAND;  // and of all unix sockets
 
 // Who calls: paths are resolved for, and credentials recorded from.
 struct Caller {
@@ -70,9 +71,10 @@ struct SendRequest {
 };
 struct ReceiveRequest {
   IoDest* data = nullptr;
-  u32 flags = 0;             // MSG_* asked for
-  u32 out_flags = 0;         // MSG_TRUNC, MSG_EOR
-  Address from;              // sender's address, length 0 if it has none
+  u32 flags = 0;      // MSG_* asked for
+  u32 out_flags = 0;  // MSG_TRUNC, MSG_EOR
+  Address from;       // sender's address, length 0 if it has none
+  bool has_sender = false;
   abi::UCred sender{};       // who sent it
   Ref<Ancillary> ancillary;  // what came with the data
   ControlRecords control;

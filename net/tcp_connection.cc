@@ -144,8 +144,33 @@ void TcpConnection::peer_gone(int me) {
   wake_all(me);
 }
 
+// Its socket is there, but has shut both directions: what comes now is answered with a reset (RFC 1122,
+// 4.2.2.13), which ends both sides.
+bool TcpConnection::is_deaf(int side) const {
+  return outside_ < 0 && sides_[side].has(kReceiveShut) && !sides_[side].has(kFinCame | kClosed) &&
+         sides_[side].state.load(std::memory_order_acquire) == abi::kTCP_FIN_WAIT2;
+}
+
+void TcpConnection::reset_both() {
+  {
+    LockGuard guard(lock_);
+    for (int side : {kClient, kServer}) {
+      sides_[side].incoming.seal();
+      reset_locked(side);
+    }
+  }
+  wake_all(kClient);
+  wake_all(kServer);
+}
+
 Result<size_t> TcpConnection::send(int me, IoSource& from, u32 flags) {
   TRY(check_send(me));
+  if (from.remaining() > 0 && is_deaf(1 - me)) {
+    size_t size = from.remaining();
+    swallow(from);
+    reset_both();
+    return size;
+  }
   ByteQueue& queue = sides_[1 - me].incoming;
   // Out of the machine the byte is one like others.
   bool urgent = (flags & abi::kMSG_OOB) != 0 && from.remaining() > 0 && outside_ < 0;
@@ -217,7 +242,8 @@ Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_fl
     if (!mode.peek) made_room(me);
     return got;
   }
-  if (to.remaining() == 0 || (known & kFinCame) != 0) return size_t{0};
+  if (to.remaining() == 0 && side.incoming.used() > 0) return size_t{0};
+  if ((known & kFinCame) != 0) return size_t{0};
   if (Errno error = take_error(me); error != Errno::OK) return error;
   if ((known & kReceiveShut) != 0) return size_t{0};
   if (state == abi::kTCP_CLOSE) return Errno::NOTCONN;

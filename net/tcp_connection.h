@@ -110,6 +110,8 @@ class TcpConnection : public RefCounted<TcpConnection> {
     void add(u32 more) { flags.fetch_or(more, std::memory_order_seq_cst); }
   };
 
+  bool is_deaf(int side) const;
+  void reset_both();
   u64 limit(int me) const;  // of what side `me` may have on its way
   bool has_room(int me) const;
   Result<void> check_send(int me);

@@ -21,7 +21,7 @@ class TcpSocket final : public Socket, public PortOwner {
       : Socket(family, abi::kSOCK_STREAM, abi::kIPPROTO_TCP, hub->options, flags),
         hub_(std::move(hub)),
         uid_(uid) {
-    local_.address = IpAddress::any(family);
+    local_.address = asked_.address = IpAddress::any(family);
   }
   ~TcpSocket() override;
 
@@ -75,6 +75,7 @@ class TcpSocket final : public Socket, public PortOwner {
   Result<void> stop_listening_locked();
   void disconnect_locked();
   void forget_connection_locked();
+  void release_automatic_locked();  // a port that nobody asked for
 
   Ref<TcpHub> hub_;
   const u32 uid_;  // who made it
@@ -82,6 +83,7 @@ class TcpSocket final : public Socket, public PortOwner {
   Life life_ = Life::kFresh;
   u8 side_ = TcpConnection::kClient;
   IpName local_;
+  IpName asked_;  // of bind(2)
   Ref<Binding> binding_;
   // Counted. Those of earlier lives are kept, for a call may be looking at them.
   std::atomic<TcpConnection*> connection_{nullptr};
@@ -150,6 +152,7 @@ u32 TcpSocket::poll() {
 Claim TcpSocket::claim() const {
   Claim claim;
   claim.name = local_;
+  if (!binding_) claim.name.port = 0;  // that of an earlier connection may still be shown
   claim.family = family();
   claim.v6_only = hub_->ip.v6_only();
   claim.reuse_address = options().reuse_address;
@@ -161,13 +164,16 @@ Claim TcpSocket::claim() const {
 Result<void> TcpSocket::bind(const Caller& caller, const Address& address) {
   IpName name = TRY(name_to_bind(caller, address, family(), hub_->ip, false));
   LockGuard guard(lock_);
-  if (life_ != Life::kFresh || binding_) return Errno::INVAL;
+  bool refused = life_ == Life::kConnecting && refused_.load(std::memory_order_relaxed);
+  if ((life_ != Life::kFresh && !refused) || binding_) return Errno::INVAL;
   Claim wanted = claim();
   wanted.name = name;
   binding_ = TRY(tcp_ports().bind(wanted, nullptr));
   tcp_ports().set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
+  asked_ = name;
+  hub_->ip.note_bound(name.address);
   return {};
 }
 
@@ -225,6 +231,7 @@ Result<void> TcpSocket::stop_listening_locked() {
   listener->close();
   earlier_listener_ = Ref<TcpListener>::adopt(listener);
   life_ = Life::kFresh;
+  release_automatic_locked();
   return {};
 }
 
@@ -273,25 +280,32 @@ Result<void> TcpSocket::connect(const Caller&, const Address& address, bool wait
 Result<void> TcpSocket::start_connecting_locked(const Address& address) {
   IpName to = TRY(ip_name_from(address, family()));
   if (to.address.is_v4() && hub_->ip.v6_only()) return Errno::NETUNREACH;
-  if (to.address.is_any())
-    to.address = IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  if (to.address.is_any()) {
+    bool v4 = to.address.is_v4() || asked_.address.is_v4();
+    bool own = v4 && asked_.address.is_v4() && !asked_.address.is_any();
+    to.address = own ? asked_.address : IpAddress::loopback(v4 ? abi::kAF_INET : abi::kAF_INET6);
+  }
   if (to.address.is_multicast() || to.address.is_broadcast()) return Errno::NETUNREACH;
   IpAddress source = TRY(source_for_outside(to.address));
   error_.store(0, std::memory_order_release);
-  if (local_.address.is_any()) {
+  // One that was bound to "any of IPv4" is one of IPv4.
+  bool v4_only = family() == abi::kAF_INET6 && asked_.address.is_v4();
+  if (local_.address.is_any() && !(v4_only && !to.address.is_v4())) {
     local_.address = source;
   } else if (local_.address.is_v4() != to.address.is_v4()) {
-    return Errno::NETUNREACH;
+    return to.address.is_v4() ? Errno::NETUNREACH : Errno::AFNOSUPPORT;
   }
   auto reached = reach_locked(to);
   if (reached.ok() || reached.is(Errno::CONNREFUSED)) {
     life_ = Life::kConnecting;
     refused_.store(!reached.ok(), std::memory_order_release);
-    if (!reached.ok()) error_.store(static_cast<u32>(reached.error()), std::memory_order_release);
+    if (!reached.ok()) {
+      error_.store(static_cast<u32>(reached.error()), std::memory_order_release);
+      release_automatic_locked();
+    }
     return {};
   }
-  local_.address =
-      binding_ && binding_->is_explicit() ? binding_->bound_name().address : IpAddress::any(family());
+  local_.address = asked_.address;
   return reached;
 }
 
@@ -342,6 +356,12 @@ Result<void> TcpSocket::finish_connecting_locked(bool wait) {
   return {};
 }
 
+void TcpSocket::release_automatic_locked() {
+  if (!binding_ || asked_.port != 0) return;
+  binding_->release();
+  binding_ = nullptr;
+}
+
 void TcpSocket::forget_connection_locked() {
   TcpConnection* connection = connection_.exchange(nullptr);
   if (connection != nullptr) earlier_connection_ = Ref<TcpConnection>::adopt(connection);
@@ -355,15 +375,12 @@ void TcpSocket::disconnect_locked() {
   }
   life_ = Life::kFresh;
   refused_.store(false, std::memory_order_release);
-  if (binding_ && !binding_->is_explicit()) {
-    binding_->release();
-    binding_ = nullptr;
-    local_ = {IpAddress::any(family()), 0, 0};
-  } else if (binding_) {
+  release_automatic_locked();
+  // As on Linux, the port is shown on, though it may be free.
+  local_.address = asked_.address;
+  if (binding_) {
     local_ = binding_->bound_name();
     tcp_ports().clear_remote(*binding_, local_);
-  } else {
-    local_ = {IpAddress::any(family()), 0, 0};
   }
 }
 
@@ -384,6 +401,13 @@ Result<void> TcpSocket::shutdown(int how) {
     hub_->queue.wake_all();
     return Errno::NOTCONN;
   }
+  {
+    // connect(2) will not be asked again how it went.
+    LockGuard guard(lock_);
+    u8 now = state();
+    if (life_ == Life::kConnecting && now != abi::kTCP_SYN_SENT && now != abi::kTCP_CLOSE)
+      life_ = Life::kConnected;
+  }
   return connection->shutdown(side_, reading, writing);
 }
 
@@ -400,7 +424,9 @@ Result<size_t> TcpSocket::receive(ReceiveRequest& request) {
   if ((request.flags & abi::kMSG_ERRQUEUE) != 0) return Errno::AGAIN;
   if (TcpConnection* connection = this->connection(); connection != nullptr)
     return connection->receive(side_, *request.data, request.flags, &request.out_flags);
+  if ((request.flags & abi::kMSG_OOB) != 0 && !is_listening()) return Errno::INVAL;
   if (Errno error = take_error(); error != Errno::OK) return error;
+  if (refused_.load(std::memory_order_acquire)) return size_t{0};
   return Errno::NOTCONN;
 }
 
@@ -440,7 +466,7 @@ Result<void> TcpSocket::set_own_option(const Caller&, int level, int name, std::
   bool bound;
   {
     LockGuard guard(lock_);
-    bound = bool(binding_) || life_ != Life::kFresh;
+    bound = bool(binding_) || life_ == Life::kConnected;
   }
   return set_ip_option(hub_->ip, family(), true, bound, level, name, value);
 }

@@ -74,7 +74,7 @@ void UdpEndpoint::shut(bool reading, bool writing) {
 
 u32 UdpEndpoint::poll() {
   u32 shut = shut_.load(std::memory_order_seq_cst);
-  u32 events = kWriteEvents | abi::kPOLLWRBAND;
+  u32 events = kDatagramWriteEvents;
   if (has_error() || refused_count_.load(std::memory_order_acquire) > 0) events |= abi::kPOLLERR;
   if ((shut & kReceiveShut) != 0) events |= abi::kPOLLRDHUP | kReadEvents;
   if (shut == (kReceiveShut | kSendShut)) events |= abi::kPOLLHUP;
@@ -167,7 +167,9 @@ Result<size_t> UdpEndpoint::receive(ReceiveRequest& request, int family) {
     LockGuard guard(lock_);
     Datagram* first = datagrams_.front();
     if (first == nullptr) {
-      if ((shut_.load(std::memory_order_relaxed) & kReceiveShut) != 0) return size_t{0};
+      // Who would not wait anyway is not told of the end.
+      bool waits = (request.flags & abi::kMSG_DONTWAIT) == 0;
+      if (waits && (shut_.load(std::memory_order_relaxed) & kReceiveShut) != 0) return size_t{0};
       return Errno::AGAIN;
     }
     size_t copied =

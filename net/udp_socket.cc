@@ -21,7 +21,7 @@ class UdpSocket final : public Socket, public PortOwner {
         endpoint_(std::move(endpoint)),
         uid_(uid),
         ports_(protocol == abi::kIPPROTO_UDPLITE ? udplite_ports() : udp_ports()) {
-    local_.address = IpAddress::any(family);
+    local_.address = asked_.address = IpAddress::any(family);
   }
   ~UdpSocket() override {
     if (binding_) binding_->release();
@@ -58,7 +58,7 @@ class UdpSocket final : public Socket, public PortOwner {
   }
   Result<Address> peer_address() override {
     LockGuard guard(lock_);
-    if (!connected_) return Errno::NOTCONN;
+    if (!connected_ || remote_.port == 0) return Errno::NOTCONN;
     return address_from(remote_, family());
   }
 
@@ -79,11 +79,13 @@ class UdpSocket final : public Socket, public PortOwner {
   Result<Marks> marks_of(const ControlRecords& control) const;
   Claim claim() const;
   Result<void> bind_automatically_locked();
-  Result<IpName> target(const Address& address) const;
+  Result<IpName> target_locked(const Address& address) const;
   Result<size_t> transmit(SendRequest& request);
   Result<void> send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram);
   Result<void> send_many(const IpName& to, Datagram* datagram);
   Result<IpAddress> source_of(const IpName& to) const;
+  Result<void> check_family_locked(const IpName& to) const;
+  void find_any_locked(IpName& to) const;
   void disconnect_locked();
   Result<void> change_membership(int level, int name, std::span<const std::byte> value);
 
@@ -94,6 +96,7 @@ class UdpSocket final : public Socket, public PortOwner {
   Setting<s32> coverage_[2];
   Mutex lock_{LockRank::kSocket};
   IpName local_;  // as bound, or as connecting chose it
+  IpName asked_;  // of bind(2)
   IpName remote_;
   std::atomic<bool> connected_{false};
   Ref<Binding> binding_;
@@ -122,6 +125,8 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
   ports_.set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
+  asked_ = name;
+  endpoint_->ip.note_bound(name.address);
   return {};
 }
 
@@ -134,16 +139,15 @@ Result<void> UdpSocket::bind_automatically_locked() {
 }
 
 // Where a datagram goes. A socket of IPv6 takes an address of IPv4 too.
-Result<IpName> UdpSocket::target(const Address& address) const {
+Result<IpName> UdpSocket::target_locked(const Address& address) const {
   int as = family() == abi::kAF_INET6 && address.family() == abi::kAF_INET ? abi::kAF_INET : family();
   // ip(7): an address without a family is one of IPv4.
   Address plain = address;
   if (as == abi::kAF_INET && address.family() == abi::kAF_UNSPEC) plain.bytes[0] = abi::kAF_INET;
   IpName to = TRY(ip_name_from(plain, as));
-  if (to.port == 0) return Errno::INVAL;
   if (family() == abi::kAF_INET6 && to.address.is_v4() && endpoint_->ip.v6_only()) return Errno::NETUNREACH;
-  if (to.address.is_any())
-    to.address = IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  if (to.port == 0) return Errno::INVAL;
+  find_any_locked(to);
   return to;
 }
 
@@ -153,9 +157,30 @@ Result<IpAddress> UdpSocket::source_of(const IpName& to) const {
   return protocol() == abi::kIPPROTO_UDP ? source_for_outside(to.address) : source_for(to.address);
 }
 
+// "Any" is the socket's own address, if it has one, or its family's loopback.
+void UdpSocket::find_any_locked(IpName& to) const {
+  if (!to.address.is_any()) return;
+  bool v4 = to.address.is_v4() || local_.address.is_v4();
+  bool own = v4 && local_.address.is_v4() && !local_.address.is_any() && !local_.address.is_multicast();
+  to.address = own ? local_.address : IpAddress::loopback(v4 ? abi::kAF_INET : abi::kAF_INET6);
+}
+
+// A socket of IPv6 that was bound to an address of IPv4 does not reach the other ones.
+Result<void> UdpSocket::check_family_locked(const IpName& to) const {
+  bool crosses = family() == abi::kAF_INET6 && local_.address.is_v4() && !to.address.is_v4();
+  return crosses ? Result<void>(Errno::AFNOSUPPORT) : Result<void>{};
+}
+
 void UdpSocket::disconnect_locked() {
   connected_ = false;
   if (!binding_) return;
+  if (asked_.port == 0) {
+    // A port that nobody asked for goes with the connection.
+    binding_->release();
+    binding_ = nullptr;
+    local_ = asked_;
+    return;
+  }
   local_ = binding_->bound_name();
   ports_.clear_remote(*binding_, local_);
 }
@@ -167,15 +192,15 @@ Result<void> UdpSocket::connect(const Caller&, const Address& address, bool) {
     disconnect_locked();
     return {};
   }
+  TRY(bind_automatically_locked());  // whatever comes of it
   int as = family() == abi::kAF_INET6 && address.family() == abi::kAF_INET ? abi::kAF_INET : family();
   IpName to = TRY(ip_name_from(address, as));
   if (to.address.is_v4() && endpoint_->ip.v6_only())
     return as == abi::kAF_INET ? Errno::AFNOSUPPORT : Errno::NETUNREACH;
-  if (to.address.is_any())
-    to.address = IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  find_any_locked(to);
+  TRY(check_family_locked(to));
   IpAddress source = TRY(source_of(to));
   if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
-  TRY(bind_automatically_locked());
   if (local_.address.is_any()) local_.address = source;
   remote_ = to;
   connected_ = true;
@@ -236,18 +261,19 @@ Result<size_t> UdpSocket::transmit(SendRequest& request) {
   Marks marks = TRY(marks_of(request.control));
   {
     LockGuard guard(lock_);
+    TRY(bind_automatically_locked());
     connected = connected_;
     if (request.to != nullptr && request.to->length > 0) {
-      to = TRY(target(*request.to));
+      to = TRY(target_locked(*request.to));
       connected = connected && to == remote_;
     } else if (connected) {
       to = remote_;
     } else {
       return Errno::DESTADDRREQ;
     }
+    TRY(check_family_locked(to));
     IpAddress source = TRY(source_of(to));
     if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
-    TRY(bind_automatically_locked());
     from = local_;
     if (from.address.is_any() || from.address.is_multicast() || from.address.is_v4() != to.address.is_v4())
       from.address = source;

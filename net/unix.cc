@@ -116,9 +116,14 @@ Result<Ref<Endpoint>> find_endpoint(const Caller& caller, const Address& address
   fs::Inode& inode = path.inode();
   TRY(fs::check_access(inode, caller.names.credentials, fs::kMayWrite));
   if (inode.type() != abi::kS_IFSOCK) return Errno::CONNREFUSED;
-  LockGuard guard(inode.lock);
-  if (!inode.attachment) return Errno::CONNREFUSED;
-  return static_cast<BoundSocket*>(inode.attachment.get())->endpoint;
+  Ref<Endpoint> found;
+  {
+    LockGuard guard(inode.lock);
+    if (!inode.attachment) return Errno::CONNREFUSED;
+    found = static_cast<BoundSocket*>(inode.attachment.get())->endpoint;
+  }
+  if (found->is_closed()) return Errno::CONNREFUSED;
+  return found;
 }
 
 // --- The file.
@@ -138,6 +143,7 @@ class UnixSocket final : public Socket, public Listed {
       List<Listed, &Listed::all_node>::remove(*this);
     }
     Ref<Name> name = endpoint_->name();
+    endpoint_->file_number.store(0, std::memory_order_relaxed);
     endpoint_->close();
     if (name && is_abstract(name->address)) forget_abstract(name->address, *endpoint_);
     unix_rights().collect_if_due();
@@ -173,7 +179,7 @@ class UnixSocket final : public Socket, public Listed {
   Result<void> connect(const Caller& caller, const Address& address, bool wait) override;
   Errno connect_timeout() const override { return Errno::AGAIN; }
   Result<Ref<Socket>> accept(u32 flags) override {
-    Ref<Endpoint> accepted = TRY(endpoint_->accept());
+    Ref<Endpoint> accepted = TRY(endpoint_->accept(!nonblocking()));
     return Ref<Socket>(TRY(make_ref<UnixSocket>(std::move(accepted), flags)));
   }
   Result<void> shutdown(int how) override { return endpoint_->shutdown(how); }
@@ -207,6 +213,8 @@ class UnixSocket final : public Socket, public Listed {
     return none;
   }
   Result<size_t> send_as(SendRequest& request, const abi::UCred& sender, Endpoint* target) {
+    bool sends = endpoint_->is_datagram() || endpoint_->state() == Endpoint::State::kConnected;
+    if (!endpoint_->is_stream() && sends) TRY(name_for_credentials());
     if (request.has_sender) return transmit(request, request.sender, target);
     return transmit(request, sender, target);
   }
@@ -216,6 +224,11 @@ class UnixSocket final : public Socket, public Listed {
   }
   Result<void> bind_path(const Caller& caller, Ref<Name> name);
   Result<void> bind_automatically();
+  // unix(7), SO_PASSCRED: who wants to know senders has a name, too.
+  Result<void> name_for_credentials() {
+    if (!options().pass_credentials || endpoint_->name()) return {};
+    return bind_automatically();
+  }
 
   Ref<Endpoint> endpoint_;
 };
@@ -275,7 +288,10 @@ Result<void> UnixSocket::bind(const Caller& caller, const Address& address) {
     return bind_automatically();
   }
   TRY(check_address(address));
-  if (endpoint_->name()) return Errno::INVAL;
+  if (endpoint_->name()) {
+    bool taken = !is_abstract(address) && fs::resolve(caller.names, nullptr, path_in(address), 0).ok();
+    return taken ? Errno::ADDRINUSE : Errno::INVAL;
+  }
   Ref<Name> name = TRY(make_ref<Name>());
   name->address = address;
   if (!is_abstract(address)) return bind_path(caller, std::move(name));
@@ -288,6 +304,8 @@ Result<void> UnixSocket::connect(const Caller& caller, const Address& address, b
     endpoint_->set_peer(nullptr);
     return {};
   }
+  TRY(check_address(address));
+  TRY(name_for_credentials());
   Ref<Endpoint> target = TRY(find_endpoint(caller, address, type()));
   if (target->type != endpoint_->type) return Errno::PROTOTYPE;
   endpoint_->own_identity = caller.identity;
@@ -300,7 +318,10 @@ Result<void> UnixSocket::connect(const Caller& caller, const Address& address, b
 
 Result<size_t> UnixSocket::send(const Caller& caller, SendRequest& request) {
   bool addressed = request.to != nullptr && request.to->length > 0;
+  if (addressed && endpoint_->is_datagram()) TRY(check_address(*request.to));
   if (addressed && endpoint_->is_datagram()) {
+    TRY(name_for_credentials());
+    TRY(endpoint_->check_send());
     Ref<Endpoint> target = TRY(find_endpoint(caller, *request.to, type()));
     if (target->type != endpoint_->type) return Errno::PROTOTYPE;
     return send_as(request, caller.identity, target.get());

@@ -68,6 +68,11 @@ Address Endpoint::address() {
   return name_ ? name_->address : Address{};
 }
 
+bool Endpoint::is_closed() {
+  LockGuard guard(lock_);
+  return closed_;
+}
+
 Errno Endpoint::take_error() {
   LockGuard guard(lock_);
   return std::exchange(error_, Errno::OK);
@@ -75,7 +80,7 @@ Errno Endpoint::take_error() {
 
 u64 Endpoint::queued_bytes() {
   LockGuard guard(lock_);
-  if (is_stream()) return bytes_;
+  if (!is_datagram()) return bytes_;
   Message* first = messages_.front();
   return first != nullptr ? first->size : 0;
 }
@@ -105,7 +110,13 @@ void Endpoint::unload_locked(Message& message) {
 void Endpoint::close() {
   Message* dropped = nullptr;
   Ref<Endpoint> peer;
-  Ref<Name> name;
+  Ref<Name> name = this->name();
+  // Peers may still ask for it; but the inode, whose attachment refers to this endpoint, is let go.
+  Ref<Name> left;
+  if (name) {
+    left = make_ref<Name>().value_or(nullptr);
+    if (left) left->address = name->address;
+  }
   Endpoint* pending;
   bool unread;
   {
@@ -119,7 +130,7 @@ void Endpoint::close() {
     }
     bytes_ = count_ = 0;
     peer = std::move(peer_);
-    name = std::move(name_);
+    name = std::exchange(name_, std::move(left));
     pending = std::exchange(pending_first_, nullptr);
     pending_last_ = nullptr;
     pending_count_ = 0;
@@ -139,12 +150,10 @@ void Endpoint::close() {
 }
 
 void Endpoint::peer_closed(bool reset) {
-  Ref<Endpoint> gone;
   {
     LockGuard guard(lock_);
     receive_shut_ = send_shut_ = true;
     if (reset) error_ = Errno::CONNRESET;
-    gone = std::move(peer_);
   }
   queue.wake_all();
 }
@@ -170,12 +179,25 @@ Result<void> Endpoint::listen(int backlog, const abi::UCred& identity) {
   LockGuard guard(lock_);
   if (!name_ || state() == State::kConnected) return Errno::INVAL;
   backlog_ = static_cast<u32>(std::clamp(backlog, 0, abi::kSOMAXCONN));
-  identity_ = identity;
+  identity_ = peer_identity = identity;
   state_.store(State::kListening, std::memory_order_release);
   return {};
 }
 
+// Why nobody can connect here now; EAGAIN: `who` will be told when it may try again.
+Errno Endpoint::refusal_locked(Endpoint& who) {
+  if (closed_ || receive_shut_ || state() != State::kListening) return Errno::CONNREFUSED;
+  if (pending_count_ <= backlog_) return Errno::OK;
+  wait_for_room_locked(who);
+  return Errno::AGAIN;
+}
+
 Result<void> Endpoint::connect(Endpoint& listener, const abi::UCred& identity) {
+  // What the listener says comes before what this one is.
+  {
+    LockGuard guard(listener.lock_);
+    if (Errno error = listener.refusal_locked(*this); error != Errno::OK) return error;
+  }
   Ref<Endpoint> accepted = TRY(create(type));
   accepted->peer_ = Ref<Endpoint>::share(this);
   accepted->peer_identity = identity;
@@ -192,12 +214,8 @@ Result<void> Endpoint::connect(Endpoint& listener, const abi::UCred& identity) {
   Errno error = Errno::OK;
   {
     LockGuard guard(listener.lock_);
-    if (listener.closed_ || listener.state() != State::kListening) {
-      error = Errno::CONNREFUSED;
-    } else if (listener.pending_count_ > listener.backlog_) {
-      listener.wait_for_room_locked(*this);
-      error = Errno::AGAIN;
-    } else {
+    error = listener.refusal_locked(*this);
+    if (error == Errno::OK) {
       accepted->name_ = listener.name_;
       peer_identity = listener.identity_;
       accepted->own_identity = listener.identity_;
@@ -222,15 +240,15 @@ Result<void> Endpoint::connect(Endpoint& listener, const abi::UCred& identity) {
   return error;
 }
 
-Result<Ref<Endpoint>> Endpoint::accept() {
+Result<Ref<Endpoint>> Endpoint::accept(bool waits) {
   if (is_datagram()) return Errno::NOTSUP;
   Ref<Endpoint> accepted;
   {
     // The queue of connections is walked with that lock.
     LockGuard rights(unix_rights().lock());
     LockGuard guard(lock_);
-    if (state() != State::kListening || receive_shut_) return Errno::INVAL;
-    if (pending_first_ == nullptr) return Errno::AGAIN;
+    if (state() != State::kListening) return Errno::INVAL;
+    if (pending_first_ == nullptr) return receive_shut_ && waits ? Errno::INVAL : Errno::AGAIN;
     accepted = Ref<Endpoint>::adopt(pending_first_);
     pending_first_ = std::exchange(accepted->pending_next_, nullptr);
     if (pending_first_ == nullptr) pending_last_ = nullptr;
@@ -240,11 +258,38 @@ Result<Ref<Endpoint>> Endpoint::accept() {
   return accepted;
 }
 
+// What came from an earlier peer is lost, and that peer is told if it was connected to this one.
 void Endpoint::set_peer(Ref<Endpoint> target) {
+  Ref<Endpoint> earlier;
+  Message* dropped = nullptr;
   {
+    LockGuard rights(unix_rights().lock());
     LockGuard guard(lock_);
     state_.store(target ? State::kConnected : State::kUnconnected, std::memory_order_release);
-    std::swap(peer_, target);
+    bool same = target.get() == peer_.get();
+    earlier = std::exchange(peer_, std::move(target));
+    if (same) earlier = nullptr;
+    if (earlier) {
+      while (Message* message = messages_.pop_front()) {
+        unload_locked(*message);
+        chain(dropped, *message);
+      }
+      bytes_ = count_ = 0;
+    }
+  }
+  queue.wake_all();
+  if (!earlier) return;
+  if (dropped != nullptr) earlier->lose(*this);
+  wake_waiters();
+  drop_chain(dropped);
+}
+
+// What it has sent to its peer was thrown away.
+void Endpoint::lose(const Endpoint& by) {
+  {
+    LockGuard guard(lock_);
+    if (closed_ || peer_.get() != &by) return;
+    error_ = Errno::CONNRESET;
   }
   queue.wake_all();
 }
@@ -263,7 +308,6 @@ Result<void> Endpoint::shutdown(int how) {
   Ref<Endpoint> other;
   {
     LockGuard guard(lock_);
-    if (state() == State::kUnconnected && !is_datagram()) return Errno::NOTCONN;
     receive_shut_ = receive_shut_ || reading;
     send_shut_ = send_shut_ || writing;
     if (!is_datagram()) other = peer_;
@@ -306,7 +350,7 @@ void Endpoint::wake_waiters() {
 
 Result<void> Endpoint::check_send() {
   LockGuard guard(lock_);
-  if (error_ != Errno::OK && is_datagram()) return std::exchange(error_, Errno::OK);
+  if (error_ != Errno::OK && !is_stream()) return std::exchange(error_, Errno::OK);
   if (send_shut_) return Errno::PIPE;
   return {};
 }
@@ -320,7 +364,7 @@ Result<Message*> Endpoint::build(SendRequest& request, size_t size, const abi::U
   }
   message->size = static_cast<u32>(copied.value());
   message->sender = sender;
-  message->from = name();
+  message->from = Ref<Endpoint>::share(this);
   message->ancillary = std::move(request.ancillary);
   return message;
 }
@@ -401,13 +445,13 @@ Result<size_t> Endpoint::send_message(SendRequest& request, const abi::UCred& se
   if (size > options.send_buffer - 32) return Errno::MSGSIZE;
   {
     LockGuard guard(to->lock_);
+    if (is_datagram() && to->peer_ && to->peer_.get() != this) return Errno::PERM;
     if (to->closed_) {
       guard.unlock();
       if (is_datagram() && target == nullptr) set_peer(nullptr);
       return is_datagram() ? Errno::CONNREFUSED : Errno::PIPE;
     }
     if (to->receive_shut_) return Errno::PIPE;
-    if (is_datagram() && to->peer_ && to->peer_.get() != this) return Errno::PERM;
     bool room = !to->full_locked() && (to->bytes_ == 0 || to->bytes_ + size <= options.send_buffer);
     if (!room) {
       to->wait_for_room_locked(*this);
@@ -421,8 +465,9 @@ Result<size_t> Endpoint::send_message(SendRequest& request, const abi::UCred& se
 
 // --- Receiving.
 
-void Endpoint::describe_message(Message& message, ReceiveRequest& request) {
-  if (message.from) request.from = message.from->address;
+void Endpoint::describe_message(Message& message, ReceiveRequest& request, Ref<Endpoint>& from) {
+  from = message.from;
+  request.has_sender = true;
   bool has_files = message.ancillary && message.ancillary->files.size() > 0;
   request.sender = message.sender;
   if (has_files) request.ancillary = message.ancillary;
@@ -432,19 +477,19 @@ void Endpoint::describe_message(Message& message, ReceiveRequest& request) {
 Result<void> Endpoint::check_empty_locked() {
   if (error_ != Errno::OK) return std::exchange(error_, Errno::OK);
   if (receive_shut_) return {};
-  if (!is_datagram() && state() != State::kConnected) return is_stream() ? Errno::INVAL : Errno::NOTCONN;
   return Errno::AGAIN;
 }
 
-Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*& done) {
+Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*& done, Ref<Endpoint>& from) {
   bool peek = (request.flags & abi::kMSG_PEEK) != 0;
   size_t copied = 0;
   Message* message = messages_.front();
   const Message* first = nullptr;
-  while (message != nullptr && request.data->remaining() > 0) {
+  // Who wants no bytes has what comes with the first ones all the same.
+  while (message != nullptr && (request.data->remaining() > 0 || first == nullptr)) {
     bool has_files = message->ancillary && message->ancillary->files.size() > 0;
     if (first != nullptr && options.pass_credentials && !same_sender(first->sender, message->sender)) break;
-    if (first == nullptr) describe_message(*message, request);
+    if (first == nullptr) describe_message(*message, request, from);
     if (has_files) request.ancillary = message->ancillary;
     first = message;
     auto put = request.data->put(message->data() + message->taken, message->left());
@@ -473,13 +518,13 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
   return copied;
 }
 
-Result<size_t> Endpoint::receive_message_locked(ReceiveRequest& request, Message*& done) {
+Result<size_t> Endpoint::receive_message_locked(ReceiveRequest& request, Message*& done,
+                                                Ref<Endpoint>& from) {
   Message* message = messages_.front();
-  describe_message(*message, request);
+  describe_message(*message, request, from);
   size_t copied =
       TRY(request.data->put(message->data(), std::min<size_t>(message->size, request.data->remaining())));
   if (copied < message->size) request.out_flags |= abi::kMSG_TRUNC;
-  if (type == abi::kSOCK_SEQPACKET) request.out_flags |= abi::kMSG_EOR;
   if ((request.flags & abi::kMSG_PEEK) == 0) {
     unload_locked(*message);
     MessageList::remove(*message);
@@ -491,9 +536,10 @@ Result<size_t> Endpoint::receive_message_locked(ReceiveRequest& request, Message
 }
 
 Result<size_t> Endpoint::receive(ReceiveRequest& request) {
+  if (!is_datagram() && state() != State::kConnected) return is_stream() ? Errno::INVAL : Errno::NOTCONN;
   if ((request.flags & abi::kMSG_OOB) != 0) return is_stream() ? Errno::INVAL : Errno::NOTSUP;
   Message* done = nullptr;
-  Ref<Endpoint> sender;
+  Ref<Endpoint> sender, from;
   Result<size_t> result = [&]() -> Result<size_t> {
     std::optional<LockGuard> rights;
     if (carrying_.load(std::memory_order_relaxed) > 0) rights.emplace(unix_rights().lock());
@@ -505,14 +551,21 @@ Result<size_t> Endpoint::receive(ReceiveRequest& request) {
       rights.emplace(unix_rights().lock());
       guard.emplace(lock_);
     }
+    if (error_ != Errno::OK && !is_stream()) return std::exchange(error_, Errno::OK);
     if (messages_.empty()) {
-      if (is_stream() && request.data->remaining() == 0 && state() == State::kConnected) return size_t{0};
       TRY(check_empty_locked());
+      // Of a stream's end nobody is told to be the sender.
+      request.has_sender = is_stream();
+      request.sender = {};
+      // Who would not wait anyway is not told of the end.
+      if (is_datagram() && (request.flags & abi::kMSG_DONTWAIT) != 0) return Errno::AGAIN;
       return size_t{0};
     }
     if (is_stream()) sender = peer_;
-    return is_stream() ? receive_stream_locked(request, done) : receive_message_locked(request, done);
+    return is_stream() ? receive_stream_locked(request, done, from)
+                       : receive_message_locked(request, done, from);
   }();
+  if (from) request.from = from->address();
   if (done != nullptr || (result.ok() && is_stream())) {
     if (sender && !sender->queue.empty()) sender->queue.wake(kWriteEvents);
     if (!is_stream()) wake_waiters();
@@ -526,11 +579,11 @@ u32 Endpoint::poll() {
   Ref<Endpoint> target;
   {
     LockGuard guard(lock_);
-    if (state() == State::kListening) return pending_first_ != nullptr ? kReadEvents : 0;
     if (error_ != Errno::OK) events |= abi::kPOLLERR;
     if (receive_shut_ && send_shut_) events |= abi::kPOLLHUP;
     if (receive_shut_) events |= abi::kPOLLRDHUP | kReadEvents;
-    if (!messages_.empty()) events |= kReadEvents;
+    if (!messages_.empty() || pending_first_ != nullptr) events |= kReadEvents;
+    if (state() == State::kListening) return events;
     if (!is_datagram() && state() == State::kUnconnected) events |= abi::kPOLLHUP;
     target = peer_;
   }
@@ -542,7 +595,7 @@ u32 Endpoint::poll() {
     room = target->bytes_ * 4 <= limit && (is_stream() || !target->full_locked());
     if (!room && !is_stream()) target->wait_for_room_locked(*this);
   }
-  if (room) events |= kWriteEvents;
+  if (room) events |= kDatagramWriteEvents;
   return events;
 }
 

@@ -22,11 +22,12 @@ class Name : public RefCounted<Name> {
 };
 
 // Bytes in the queue, with what travels with them.
+class Endpoint;
 struct Message {
   ListNode node;
   Ref<Ancillary> ancillary;
   abi::UCred sender;
-  Ref<Name> from;  // sender's name
+  Ref<Endpoint> from;
   u32 size;
   u32 taken;       // stream: bytes at the front that were read already
   Message* chain;  // among messages that are about to be dropped
@@ -62,7 +63,9 @@ class Endpoint : public RefCounted<Endpoint> {
   Result<void> connect(Endpoint& listener, const abi::UCred& identity);
   // Datagrams: where send() goes from now on; null: nowhere.
   void set_peer(Ref<Endpoint> target);
-  Result<Ref<Endpoint>> accept();
+  // Whether anything can be sent at all: EPIPE, or an error that is due.
+  Result<void> check_send();
+  Result<Ref<Endpoint>> accept(bool waits = true);
   static void make_pair(Endpoint& a, Endpoint& b, const abi::UCred& identity);
   Result<void> shutdown(int how);
 
@@ -78,6 +81,7 @@ class Endpoint : public RefCounted<Endpoint> {
   u64 queued_bytes();    // FIONREAD
   u64 outgoing_bytes();  // SIOCOUTQ
   Errno take_error();
+  bool is_closed();
   // Its peer and queues, for sock_diag(7).
   void describe(UnixInfo& info);
   std::atomic<u64> file_number{0};  // of the socket that it belongs to
@@ -105,18 +109,20 @@ class Endpoint : public RefCounted<Endpoint> {
   using WaiterList = List<Waiter, &Waiter::node>;
 
   bool full_locked() const;
-  Result<void> check_send();
+  Errno refusal_locked(Endpoint& who);
   Result<void> deliver(Message* message, Endpoint& target);
   Result<Message*> build(SendRequest& request, size_t size, const abi::UCred& sender);
   void wait_for_room_locked(Endpoint& who);
   void wake_waiters();
-  Result<size_t> receive_stream_locked(ReceiveRequest& request, Message*& done);
-  Result<size_t> receive_message_locked(ReceiveRequest& request, Message*& done);
+  Result<size_t> receive_stream_locked(ReceiveRequest& request, Message*& done, Ref<Endpoint>& from);
+  Result<size_t> receive_message_locked(ReceiveRequest& request, Message*& done, Ref<Endpoint>& from);
   Result<void> check_empty_locked();
-  void describe_message(Message& message, ReceiveRequest& request);
+  void describe_message(Message& message, ReceiveRequest& request, Ref<Endpoint>& from);
   // A message leaves the queue, or what it carries does. With UnixRights' lock held, if it carries sockets.
   void unload_locked(Message& message);
+  // It stays the peer: getpeername(2) tells its name.
   void peer_closed(bool reset);
+  void lose(const Endpoint& by);
   void peer_shut(bool reading, bool writing);
 
   Mutex lock_{LockRank::kSocket};

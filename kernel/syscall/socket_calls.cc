@@ -338,6 +338,7 @@ Result<size_t> receive_all(OpenSocket& socket, net::ReceiveRequest& request, u64
   // Nobody waits for errors (recv(2), MSG_ERRQUEUE).
   bool errors = (request.flags & abi::kMSG_ERRQUEUE) != 0 && socket->family() != abi::kAF_UNIX;
   bool wait = !errors && !nonblocking(socket, request.flags);
+  if (!wait) request.flags |= abi::kMSG_DONTWAIT;
   bool all = (request.flags & abi::kMSG_WAITALL) != 0 && socket->type() == abi::kSOCK_STREAM &&
              (request.flags & abi::kMSG_PEEK) == 0;
   size_t done = 0;
@@ -365,8 +366,10 @@ class ControlWriter {
   }
   Result<void> put(int level, int type, const void* data, u64 size) {
     if (room_for_data() < size) {
+      // What there is room for.
       truncated_ = true;
-      return {};
+      size = room_for_data();
+      if (size == 0 && room_ - std::min(room_, used_) < sizeof(abi::CMsgHdr)) return {};
     }
     abi::CMsgHdr header{sizeof(abi::CMsgHdr) + size, level, type};
     TRY(copy_to_guest(address_ + used_, &header, sizeof header));
@@ -420,7 +423,7 @@ Result<size_t> receive_message(Task& task, Fd fd, abi::MsgHdr& header, u32 flags
     header.name_length = 0;
   }
   ControlWriter control(header.control, header.control_length);
-  if (socket->family() == abi::kAF_UNIX && socket->options().pass_credentials)
+  if (socket->family() == abi::kAF_UNIX && socket->options().pass_credentials && request.has_sender)
     TRY(control.put(abi::kSOL_SOCKET, abi::kSCM_CREDENTIALS, &request.sender, sizeof request.sender));
   if (request.ancillary) TRY(write_rights(task, *request.ancillary, flags, control));
   for (const auto& record : request.control.records())
@@ -461,6 +464,13 @@ Result<u32> sys_recvmmsg(Task& task, Fd fd, GuestInOut<abi::MMsgHdr> messages, u
     deadline = gate::monotonic_now() + static_cast<u64>(time.tv_sec * 1'000'000'000 + time.tv_nsec);
   }
   count = std::min<u32>(count, kMostPieces);
+  // An error that is due comes before what there is to read, unlike recvmsg(2)'s.
+  s32 due = 0;
+  if ((flags & abi::kMSG_ERRQUEUE) == 0) {
+    OpenSocket socket = TRY(get_socket(task, fd));
+    TRY(socket->get_option(abi::kSOL_SOCKET, abi::kSO_ERROR, std::as_writable_bytes(std::span(&due, 1))));
+  }
+  if (due != 0) return static_cast<Errno>(due);
   for (u32 i = 0; i < count; i++) {
     abi::MMsgHdr message = TRY(messages.at(i));
     auto got = receive_message(task, fd, message.header, flags & ~abi::kMSG_WAITFORONE, deadline);

@@ -19,6 +19,8 @@ struct ArchiveClose {
 };
 using ArchiveHandle = std::unique_ptr<archive, ArchiveClose>;
 
+constexpr s64 kTarBlock = 512;
+
 [[noreturn]] void fail(archive* a, const std::string& path) {
   const char* text = archive_error_string(a);
   throw Error(path + ": " + (text != nullptr ? text : "unreadable archive"));
@@ -28,7 +30,15 @@ using ArchiveHandle = std::unique_ptr<archive, ArchiveClose>;
 archive_entry* next_entry(archive* a, const std::string& path) {
   archive_entry* entry = nullptr;
   const int status = archive_read_next_header(a, &entry);
-  if (status == ARCHIVE_EOF) return nullptr;
+  if (status == ARCHIVE_EOF) {
+    // libarchive takes an archive that just stops behind an entry for a whole one: see that blocks of zeros
+    // end it.
+    bool is_tar = (archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_TAR;
+    if (is_tar && archive_filter_bytes(a, 0) - archive_read_header_position(a) < kTarBlock) {
+      throw Error(path + ": it is cut off: an archive ends with blocks of zeros (tar cf makes them)");
+    }
+    return nullptr;
+  }
   if (status != ARCHIVE_OK && status != ARCHIVE_WARN) fail(a, path);
   return entry;
 }

@@ -29,6 +29,9 @@
   F(archive_read_free)                  \
   F(archive_read_new)                   \
   F(archive_read_next_header)           \
+  F(archive_read_header_position)       \
+  F(archive_filter_bytes)               \
+  F(archive_format)                     \
   F(archive_read_open)                  \
   F(archive_read_open_filename)         \
   F(archive_read_set_option)            \

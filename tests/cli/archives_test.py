@@ -151,6 +151,11 @@ class Archives(unittest.TestCase):
         data = gzip.compress(tar(*self.base), 1)
         for size in range(4096, len(data), len(data) // 20):
             self.run_image(self.write("cut", data[:size]), "true", status=125, err="cut")
+        # Where an entry ends, too: an archive has an end of its own.
+        data = tar(directory("d"), Member("d/one", bytes(512)), Member("d/two", b""))
+        end = len(data.rstrip(b"\0")) // 512 * 512 + 512
+        for size in (512, 1536, end):
+            self.run_image(self.write("cut", data[:size]), "true", status=125, err="cut")
         self.assertEqual(self.converted(), [])
 
     # --- the cache

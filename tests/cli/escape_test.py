@@ -12,10 +12,11 @@ import tempfile
 import threading
 import unittest
 
-from harness import finish, start
+from harness import TIMEOUT, finish, start
 
 SECRET = "what nobody inside may read"
 ROUNDS = int(os.environ.get("TEACUP_ROUNDS", 60))
+LIMIT = max(120, TIMEOUT)
 RENAME_EXCHANGE = 2
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -134,7 +135,7 @@ class Escape(unittest.TestCase):
                 swapping = threading.Thread(target=self.swap, args=[stop])
                 swapping.start()
                 try:
-                    result = finish(self.start(WORK, ROUNDS, how=how), timeout=120)
+                    result = finish(self.start(WORK, ROUNDS, how=how), timeout=LIMIT)
                 finally:
                     stop.set()
                     swapping.join()
@@ -144,17 +145,17 @@ class Escape(unittest.TestCase):
         for how in ("rw", "cow"):
             with self.subTest(how):
                 script = (f"if (!fork) {{ {SWAP} exit 0; }}\n my $outside = shift; {WORK}\n open(my $f, '>', '/v/stop'); wait;")
-                self.check(finish(self.start(script, self.outside, ROUNDS, how=how), timeout=120), ("create", "list", "read"))
+                self.check(finish(self.start(script, self.outside, ROUNDS, how=how), timeout=LIMIT), ("create", "list", "read"))
                 (self.shared / "stop").unlink(missing_ok=True)
 
     def test_two_machines(self):
         # One machine swaps on the host's tree, the other works in it.
         swapper = self.start(SWAP, self.outside, how="rw")
         try:
-            result = finish(self.start(WORK, ROUNDS, how="rw"), timeout=120)
+            result = finish(self.start(WORK, ROUNDS, how="rw"), timeout=LIMIT)
         finally:
             (self.shared / "stop").touch()
-            self.assertEqual(finish(swapper, timeout=120).status, 0)
+            self.assertEqual(finish(swapper, timeout=LIMIT).status, 0)
         self.check(result, ("create", "list", "read", "write"))
 
 

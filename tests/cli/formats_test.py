@@ -2,7 +2,11 @@
 lies on the host. The tree is that of the python image (build/images/python.erofs, extracted by fsck.erofs) and one
 that is as awkward as file systems allow.
 
-TREE_ENTRIES: how many names the largest directory has (default 8000; 100000 takes minutes more).
+TREE_ENTRIES: how many names the largest directory of that has (default 8000; 100000 takes minutes more); a tree of its own
+with a directory of 100 000 names is listed in each format. TREE_SPARSE: the size of a file with holes that is packed and
+read in each format (default: not at all; scripts/soak says 8 GiB).
+
+Images that are cut off at every block, in each format: what is still read must be right, all else EIO or EUCLEAN.
 """
 
 import os
@@ -15,6 +19,7 @@ import tempfile
 import unittest
 
 from harness import ROOT, TEACUP, run
+from stress import PROGRAMS, make_layout, tar_of
 
 PYTHON = TEACUP.parent / "images" / "python.erofs"
 WALK = pathlib.Path(__file__).with_name("walk_tree.py")
@@ -203,6 +208,137 @@ class Formats(unittest.TestCase):
     def test_own_ext4(self):
         command(TEACUP, "pack", "--format", "ext4", self.small, self.image)
         self.check(self.small)
+
+
+class Packed(unittest.TestCase):
+    """Trees that are packed in each format, by our own packer and by the tools that made the format."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.top = pathlib.Path(scratch.name)
+        self.tree = self.top / "tree"
+        self.cache = {"env": dict(os.environ, XDG_CACHE_HOME=str(self.top / "cache"))}
+        self.tree.mkdir()
+
+    def image(self, name):
+        image = self.top / f"image.{name.split()[0]}"
+        tool = name.split()[1:]
+        if tool == ["mkfs"]:
+            command("mkfs.erofs", "--quiet", "-zlz4", image, self.tree)
+        elif tool == ["mksquashfs"]:
+            command("mksquashfs", self.tree, image, "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", "1")
+        elif tool == ["mke2fs"]:
+            command("mke2fs", "-q", "-t", "ext4", "-d", self.tree, "-N", 20000, image, "60M")
+        elif name == "tar":
+            image.write_bytes(tar_of(self.tree))
+        elif name == "oci":
+            make_layout(self.tree, image)
+        elif name == "directory":
+            return self.tree
+        else:
+            command(TEACUP, "pack", "-q", self.tree, image)
+        return image
+
+    def inside(self, image, *words, timeout=120):
+        return run(*words, image=image, options=["-v", f"{PROGRAMS}:/mnt"], timeout=timeout, **self.cache)
+
+    def remove(self, image):
+        if image != self.tree:
+            command("rm", "-r", image)
+
+    def compare(self, kinds, *words, without=(), timeout=120):
+        def lines(text):
+            return [line for line in text.splitlines() if not any(f" {name} " in line or f" {name}/" in line for name in without)]
+        native = lines(command(*words, self.tree / "top"))
+        for kind in kinds:
+            with self.subTest(kind):
+                image = self.image(kind)
+                result = self.inside(image, f"/mnt/{words[0].name}", *words[1:], "/top", timeout=timeout)
+                self.assertEqual((result.status, result.err), (0, ""))
+                seen = lines(result.out)
+                differing = next((pair for pair in zip(seen, native) if pair[0] != pair[1]), (len(seen), len(native)))
+                self.assertEqual(*differing)
+                self.remove(image)
+
+    def test_a_directory_of_100_000_names(self):
+        # The names of few files: it is names that are to be many. Listed twice, by large and by small pieces.
+        many = self.tree / "top/many"
+        many.mkdir(parents=True)
+        for i in range(100_000):
+            name = f"{i:06}" + "-and-more" * (i % 3)
+            if i < 4:
+                (many / name).write_text("linked")
+                first = many / name
+                os.utime(first, (10**9, 10**9))
+            else:
+                if i % 25_000 == 0:
+                    first = many / f"file-{i}"
+                    first.write_text("linked")
+                    os.utime(first, (10**9, 10**9))
+                os.link(first, many / name)
+        os.utime(many, (10**9, 10**9))
+        os.utime(self.tree / "top", (10**9, 10**9))
+        # Not by mke2fs: many names of a file take it minutes. Archives and layouts become EROFS as the packer makes it.
+        self.compare(("erofs", "erofs.lz4 mkfs", "squashfs mksquashfs", "ext4", "directory"),
+                     PROGRAMS / "fsmodel", "-S", "1", "-N", "0", "-o", "n")
+
+    @unittest.skipUnless("TREE_SPARSE" in os.environ, "TREE_SPARSE is not set")
+    def test_a_large_file_with_holes(self):
+        size = int(os.environ["TREE_SPARSE"])
+        (self.tree / "top").mkdir()
+        with open(self.tree / "top/sparse", "wb") as file:
+            for i in range(9):
+                file.seek(size // 9 * i + i * 1000)
+                file.write(random.Random(i).randbytes(300_000))
+            file.truncate(size)
+        os.utime(self.tree / "top/sparse", (10**9, 10**9))
+        os.utime(self.tree / "top", (10**9, 10**9))
+        self.compare(("erofs", "erofs.lz4 mkfs", "squashfs", "squashfs mksquashfs", "ext4", "ext4 mke2fs", "tar", "oci", "directory"),
+                     PROGRAMS / "fsmodel", "-S", "1", "-N", "0", "-o", "n", timeout=1200)
+
+    def test_cut_off_at_every_block(self):
+        top = self.tree / "top"
+        (top / "deep/deeper").mkdir(parents=True)
+        (top / "many").mkdir()
+        rng = random.Random(7)
+        for number in range(12):
+            (top / f"many/{number}").write_bytes(rng.randbytes(number * 500))
+        for size in (1, 4096, 20_000):
+            (top / f"deep/random{size}").write_bytes(rng.randbytes(size))
+            (top / f"deep/deeper/text{size}").write_bytes((b"some text again. " * (size // 17 + 1))[:size])
+        os.symlink("deep/random1", top / "link")
+        os.symlink("x" * 700, top / "far")
+        os.setxattr(top / "deep", "user.a", b"v" * 300)
+        for kind in ("erofs", "erofs.lz4 mkfs", "squashfs", "squashfs mksquashfs", "ext4 mke2fs", "tar", "oci"):
+            with self.subTest(kind):
+                self.check_cuts(kind)
+
+    def check_cuts(self, kind):
+        image = self.image(kind)
+        expected = set(self.inside(image, "/mnt/readall", "/top").out.splitlines())
+        self.assertEqual(len([line for line in expected if ": content " in line]), 18)
+        whole = image
+        if image.is_dir():  # of a layout, the layer with the tree
+            whole = max((image / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+        data = whole.read_bytes()
+        # ext4 is mostly empty: what lies in use, and a few places behind it.
+        used = len(data.rstrip(b"\0"))
+        cuts = [*range(0, min(used, 400_000) + 4096, 4096)] if kind.startswith("ext4") else [*range(0, len(data), 4096)]
+        refused = partly = 0
+        for cut in cuts:
+            whole.write_bytes(data[:cut])
+            result = self.inside(image, "/mnt/readall", "/top")
+            if result.status == 125:
+                self.assertNotEqual(result.err, "")
+                refused += 1
+                continue
+            self.assertEqual((result.status, result.err), (0, ""), f"cut at {cut}")
+            wrong = [line for line in result.out.splitlines() if line not in expected and not line.endswith((": EIO", ": EUCLEAN"))]
+            self.assertEqual(wrong, [], f"cut at {cut}")
+            partly += 1
+        self.assertEqual(refused + partly, len(cuts))
+        self.remove(image)
 
 
 if __name__ == "__main__":

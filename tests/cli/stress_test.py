@@ -122,7 +122,7 @@ class InMachines(OnImages):
 
 
     def test_model(self):
-        features = "adxohn" + ("c" if IS_ROOT else "")
+        features = "adxohnk" + ("c" if IS_ROOT else "")
         for kind in FORMATS:
             with self.subTest(kind, seed=SEED):
                 user = ["-u", f"{os.geteuid()}:{os.getegid()}"]

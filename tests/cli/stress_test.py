@@ -123,7 +123,8 @@ class InMachines(OnImages):
 
     def test_model(self):
         features = "adxohnk" + ("c" if IS_ROOT else "")
-        for kind in FORMATS:
+        # A host directory shows its files as root's; natively that takes root.
+        for kind in FORMATS if IS_ROOT else FORMATS[:-1]:
             with self.subTest(kind, seed=SEED):
                 user = ["-u", f"{os.geteuid()}:{os.getegid()}"]
                 self.compare(kind, command("/t/fsmodel", "/work", image=self.images[kind], options=user), features, OPERATIONS,

@@ -1017,7 +1017,14 @@ static void show_tree(int at, const char* name, char* path, int print) {
   if (length + strlen(name) + 2 >= 3 * kPath) return;
   if (*name) sprintf(path + length, "%s%s", length ? "/" : "", name);
   struct stat st;
-  if (fstatat(at, *name ? name : ".", &st, AT_SYMLINK_NOFOLLOW) != 0) abort();
+  if (fstatat(at, *name ? name : ".", &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    show("tree");
+    show_name(path);
+    show_result(-1);
+    putchar('\n');
+    path[length] = 0;
+    return;
+  }
   if (!print && *name && strlen(path) < kPath) {
     first = realloc(first, (size_t)(first_count + 1) * sizeof *first);
     strcpy(first[first_count++], path);

@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,6 +58,57 @@ void bench_pipe(benchmark::State& state) {
   if (!waited(child)) state.SkipWithError("the echo failed");
 }
 BENCHMARK(bench_pipe)->Name("pipe round trip")->UseRealTime();
+
+// Some 10 us, the same on both sides.
+void compute() {
+  volatile uint64_t sum = 0;
+  for (uint64_t i = 0; i < 10'000; i++) sum = sum + i;
+}
+
+// One of a pair that hands a byte to and fro, with work between.
+[[noreturn]] void play(int in, int out, int trips, bool begins) {
+  char byte = 'x';
+  if (begins && write(out, &byte, 1) != 1) _exit(1);
+  for (int i = 0; i < trips; i++) {
+    if (read(in, &byte, 1) != 1) _exit(1);
+    compute();
+    if (write(out, &byte, 1) != 1) _exit(1);
+  }
+  _exit(0);
+}
+
+double cpu_seconds_of_children() {
+  rusage usage{};
+  getrusage(RUSAGE_CHILDREN, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+// The CPU time, not the time, of six pairs on whatever cores there are: who spins while others could run
+// pays.
+void bench_crowd(benchmark::State& state) {
+  constexpr int kPairs = 6, kTrips = 300;
+  for (auto _ : state) {
+    const double before = cpu_seconds_of_children();
+    std::vector<pid_t> players;
+    for (int pair = 0; pair < kPairs; pair++) {
+      int there[2], back[2];
+      if (pipe(there) != 0 || pipe(back) != 0) return state.SkipWithError("pipe");
+      for (bool begins : {true, false}) {
+        const pid_t child = fork();
+        if (child < 0) return state.SkipWithError("fork");
+        if (child == 0) play(begins ? back[0] : there[0], begins ? there[1] : back[1], kTrips, begins);
+        players.push_back(child);
+      }
+      for (int fd : {there[0], there[1], back[0], back[1]}) close(fd);
+    }
+    for (pid_t player : players) {
+      if (!waited(player)) return state.SkipWithError("a player failed");
+    }
+    state.SetIterationTime(cpu_seconds_of_children() - before);
+  }
+}
+BENCHMARK(bench_crowd)->Name("CPU time of a crowd")->UseManualTime();
 
 // A token handed to and fro through one word, with no spinning in user space: who does not hold it sleeps.
 class Token {

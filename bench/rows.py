@@ -18,6 +18,7 @@ MICRO = """
     create+write+unlink
     pipe round trip
     futex handoff
+    CPU time of a crowd
     tcp round trip
     tcp stream
     unix stream

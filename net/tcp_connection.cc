@@ -166,10 +166,9 @@ void TcpConnection::reset_both() {
 Result<size_t> TcpConnection::send(int me, IoSource& from, u32 flags) {
   TRY(check_send(me));
   if (from.remaining() > 0 && is_deaf(1 - me)) {
-    size_t size = from.remaining();
-    swallow(from);
+    size_t taken = swallow(from, limit(me));
     reset_both();
-    return size;
+    return taken;
   }
   ByteQueue& queue = sides_[1 - me].incoming;
   // Out of the machine the byte is one like others.

@@ -376,12 +376,15 @@ void TcpSocket::disconnect_locked() {
   life_ = Life::kFresh;
   refused_.store(false, std::memory_order_release);
   release_automatic_locked();
-  // As on Linux, the port is shown on, though it may be free.
-  local_.address = asked_.address;
+  // As on Linux, the port is shown on, though it may be free; and "any of IPv4", of a socket of IPv6, counts
+  // as an address that was asked for.
+  bool stays = family() == abi::kAF_INET6 && asked_.address.is_v4() && asked_.address.is_any();
+  IpAddress shown = stays ? local_.address : asked_.address;
   if (binding_) {
     local_ = binding_->bound_name();
     tcp_ports().clear_remote(*binding_, local_);
   }
+  local_.address = shown;
 }
 
 Result<void> TcpSocket::shutdown(int how) {

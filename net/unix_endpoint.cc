@@ -14,6 +14,7 @@ namespace teacup::net {
 
 namespace {
 
+constexpr u32 kNobody = 65534;  // the overflow ids
 constexpr size_t kStreamPiece = 32 * KiB - sizeof(Message);
 
 // Messages that were taken off a queue under its lock, and go once it is dropped.
@@ -355,7 +356,15 @@ Result<void> Endpoint::check_send() {
   return {};
 }
 
-Result<Message*> Endpoint::build(SendRequest& request, size_t size, const abi::UCred& sender) {
+// Who sends is noted when one of the two wants it (SO_PASSCRED), or says so; of a connection that was not
+// accepted yet nobody knows.
+bool Endpoint::notes_sender(const SendRequest& request, const Endpoint& target) const {
+  return request.has_sender || options.pass_credentials || target.options.pass_credentials ||
+         target.file_number.load(std::memory_order_relaxed) == 0;
+}
+
+Result<Message*> Endpoint::build(SendRequest& request, size_t size, const abi::UCred& sender,
+                                 const Endpoint& target) {
   Message* message = TRY(Message::create(size));
   auto copied = request.data->take(message->data(), size);
   if (!copied.ok()) {
@@ -363,7 +372,7 @@ Result<Message*> Endpoint::build(SendRequest& request, size_t size, const abi::U
     return copied.error();
   }
   message->size = static_cast<u32>(copied.value());
-  message->sender = sender;
+  message->sender = notes_sender(request, target) ? sender : abi::UCred{0, kNobody, kNobody};
   message->from = Ref<Endpoint>::share(this);
   message->ancillary = std::move(request.ancillary);
   return message;
@@ -391,7 +400,7 @@ Result<size_t> Endpoint::send_stream(SendRequest& request, const abi::UCred& sen
     }
     if (room == 0) break;
     size_t size = std::min<u64>({request.data->remaining(), room, kStreamPiece});
-    auto message = build(request, size, sender);
+    auto message = build(request, size, sender, *target);
     if (!message.ok()) {
       if (done > 0) break;
       return message.error();
@@ -458,7 +467,7 @@ Result<size_t> Endpoint::send_message(SendRequest& request, const abi::UCred& se
       return Errno::AGAIN;
     }
   }
-  Message* message = TRY(build(request, size, sender));
+  Message* message = TRY(build(request, size, sender, *to));
   TRY(deliver(message, *to));
   return size;
 }

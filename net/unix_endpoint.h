@@ -111,7 +111,8 @@ class Endpoint : public RefCounted<Endpoint> {
   bool full_locked() const;
   Errno refusal_locked(Endpoint& who);
   Result<void> deliver(Message* message, Endpoint& target);
-  Result<Message*> build(SendRequest& request, size_t size, const abi::UCred& sender);
+  bool notes_sender(const SendRequest& request, const Endpoint& target) const;
+  Result<Message*> build(SendRequest& request, size_t size, const abi::UCred& sender, const Endpoint& target);
   void wait_for_room_locked(Endpoint& who);
   void wake_waiters();
   Result<size_t> receive_stream_locked(ReceiveRequest& request, Message*& done, Ref<Endpoint>& from);

@@ -35,7 +35,15 @@ const char* kind_name(int family, int type) {
 int tcp_state(int fd) {
   tcp_info info{};
   socklen_t length = 1;
-  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_state : -1;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return -1;
+  // When a FIN is acknowledged is a matter of time.
+  return info.tcpi_state == TCP_FIN_WAIT1 ? int{TCP_FIN_WAIT2} : info.tcpi_state;
+}
+
+// What poll(2) will say once all that is on its way has arrived.
+int settled(int fd, int events) {
+  int state = (events & POLLRDHUP) != 0 ? tcp_state(fd) : -1;
+  return state == TCP_LAST_ACK || state == TCP_CLOSING || state == TCP_FIN_WAIT2 ? events | POLLHUP : events;
 }
 
 bool is_tcp(int family, int type) {
@@ -635,12 +643,12 @@ void Player::poll_one(Random& random) {
         POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLRDNORM | POLLWRNORM | POLLRDBAND | POLLWRBAND};
     pollfd one{slot->fd, kSome[random.below(std::size(kSome))], 0};
     outcome(poll(&one, 1, 0));
-    return say(" %x of %x", one.revents, one.events);
+    return say(" %x of %x", settled(one.fd, one.revents), one.events);
   }
   std::vector<pollfd> all;
   for (Slot& slot : slots_) all.push_back({slot.fd, POLLIN | POLLOUT | POLLPRI | POLLRDHUP, 0});
   outcome(poll(all.data(), all.size(), 0));
-  for (const pollfd& one : all) say(" %x", one.revents);
+  for (const pollfd& one : all) say(" %x", settled(one.fd, one.revents));
 }
 
 void Player::watch_one(Random& random) {
@@ -668,7 +676,9 @@ void Player::wait_watched(Random&) {
   outcome(count);
   auto before = [](const epoll_event& a, const epoll_event& b) { return a.data.u64 < b.data.u64; };
   std::sort(events, events + std::max(count, 0), before);
-  for (int i = 0; i < count; i++) say(" #%d:%x", static_cast<int>(events[i].data.u64), events[i].events);
+  for (int i = 0; i < count; i++)
+    say(" #%d:%x", static_cast<int>(events[i].data.u64),
+        settled(slots_[events[i].data.u64 % kSlots].fd, static_cast<int>(events[i].events)));
 }
 
 void Player::tell_names(Random& random) {

@@ -154,10 +154,8 @@ bool TcpConnection::is_deaf(int side) const {
 void TcpConnection::reset_both() {
   {
     LockGuard guard(lock_);
-    for (int side : {kClient, kServer}) {
-      sides_[side].incoming.seal();
-      reset_locked(side);
-    }
+    // What came before can still be read.
+    for (int side : {kClient, kServer}) reset_locked(side);
   }
   wake_all(kClient);
   wake_all(kServer);

@@ -98,5 +98,6 @@ WHOLE = {
     "redis get/set": server("redis", "-n", "100000"),
     "redis pipelined": server("redis", "-n", "1000000", "-P", "16"),
     "pgbench select": server("pgbench"),
+    "pgbench by tcp": server("pgbench", "tcp"),
     "nginx 1k": server("nginx"),
 }

@@ -3,6 +3,8 @@
 import html
 import math
 
+from rows import limits
+
 
 def duration(nanoseconds):
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
@@ -16,7 +18,19 @@ def line(result, peers):
         return f"{result['name']:20} failed   {result['error']}"
     text = (f"{result['name']:20} {duration(result['native_ns']):>10} {duration(result['guest_ns']):>10} "
             f"{result['ratio']:>8.2f} {result['spread']:>6.0%}")
+    if "beside" in result:
+        text += f"   {result['beside']} {result['beside_ratio']:.2f}" + verdict(result)
     return text + "".join(f" {ratio(result, peer):>11}" for peer in peers)
+
+
+def verdict(result):
+    """What the limits of a row about files say."""
+    warm, cold = result["ratio"], result["beside_ratio"]
+    if result["beside"] == "warm":
+        warm, cold = cold, warm
+    most = limits(result["name"])
+    missed = [name for name, value, limit in (("warm", warm, most[0]), ("cold", cold, most[1])) if value > limit]
+    return f"   limits {most[0]:.2f}, cold {most[1]:.2f}: " + (f"{' and '.join(missed)} above" if missed else "ok")
 
 
 def heading(peers):

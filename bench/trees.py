@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def write_files(folder, folders, files_each, size_of):
         directory.mkdir(parents=True)
         for k in range(files_each):
             (directory / f"file-{k:04}.txt").write_bytes(b"teacup " * (size_of(i, k) // 7 + 1) if size_of(i, k) else b"")
+
+
+def write_git(folder):
+    """A repository of 20 000 files, whose index holds for copies too: it says size and time of a file, not its inode."""
+    write_files(folder, 200, 100, lambda i, k: (i * 131 + k * 17) % 2000)
+    old = 1_600_000_000
+    for path in folder.rglob("*"):
+        os.utime(path, (old, old))
+    run_tool(["git", "init", "-q", folder])
+    for name in ("core.checkStat=minimal", "core.trustctime=false", "user.name=bench", "user.email=bench@localhost"):
+        run_tool(["git", "-C", folder, "config", *name.split("=")])
+    run_tool(["git", "-C", folder, "add", "."])
+    run_tool(["git", "-C", folder, "commit", "-qm", "20 000 files"])
 
 
 def write_benchmarks(folder, build):
@@ -139,11 +153,13 @@ class Tree:
         write_sources(bench / "src")
         if name == "servers":
             shutil.copytree(ROOT / "bench" / "servers", bench / "servers")
+            write_git(bench / "git")
         if name == "toolchain":
             write_zlib(bench, build)
         if name == "base":
             write_files(bench / "find", 50, 1000, lambda i, k: 0)
             write_files(bench / "tar", 20, 1000, lambda i, k: (i * 131 + k * 17) % 4000)
+            (bench / "data").write_bytes(random.Random(1).randbytes(16 << 20))
         # With the tree's own times: python does not believe bytecode that is not as old as its source says.
         self.image.unlink(missing_ok=True)
         run_tool([build / "teacup", "pack", self.folder, self.image])

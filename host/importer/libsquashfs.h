@@ -58,8 +58,10 @@
   F(sqfs_inode_make_extended)             \
   F(sqfs_inode_set_xattr_index)           \
   F(sqfs_meta_reader_create)              \
+  F(sqfs_meta_reader_read)                \
   F(sqfs_meta_reader_read_inode)          \
   F(sqfs_meta_reader_readdir)             \
+  F(sqfs_meta_reader_seek)                \
   F(sqfs_meta_write_write_to_file)        \
   F(sqfs_meta_writer_create)              \
   F(sqfs_meta_writer_flush)               \

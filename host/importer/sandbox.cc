@@ -5,8 +5,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstddef>
+#include <fstream>
 #include <vector>
 
 #include "host/importer/worker.h"
@@ -15,7 +17,7 @@ namespace teacup::importer {
 
 namespace {
 
-constexpr u64 kMaxMemory = 1 * GiB;  // a malformed image can ask for no more
+constexpr u64 kMaxMemory = 1 * GiB;  // more, that a malformed image can ask for
 
 class Filter {
  public:
@@ -71,10 +73,19 @@ class Filter {
   std::vector<sock_filter> code_;
 };
 
+// Of memory of its own; what it was forked with is not its doing.
+u64 bytes_of_data() {
+  std::ifstream status("/proc/self/statm");
+  u64 size = 0, resident = 0, shared = 0, text = 0, library = 0, data = 0;
+  status >> size >> resident >> shared >> text >> library >> data;
+  return data * static_cast<u64>(::sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 bool enter_sandbox(int socket) {
-  const rlimit memory{kMaxMemory, kMaxMemory};
+  const u64 limit = bytes_of_data() + kMaxMemory;
+  const rlimit memory{limit, limit};
   ::setrlimit(RLIMIT_DATA, &memory);
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);

@@ -141,9 +141,53 @@ s64 SquashImage::info(ResponseWriter& out) {
 
 // --- Inodes.
 
+// libsquashfs makes room for a symlink's target and for a file's list of blocks before it reads them, as
+// large as the inode says: gigabytes for each name in a directory. They are in the inode table, of whose
+// bytes a block of 8 KiB takes no fewer than three.
+int SquashImage::check_inode(u64 block, u64 offset) {
+  struct {
+    sqfs_inode_t base;
+    union {
+      sqfs_inode_file_t file;
+      sqfs_inode_file_ext_t file_ext;
+      sqfs_inode_slink_t slink;
+    };
+  } inode;
+  static_assert(sizeof inode.base == 16 && sizeof inode.file == 16 && sizeof inode.file_ext == 40);
+  const auto take = [this](void* into, size_t size) {
+    return sqfs_meta_reader_read(inodes_.get(), into, size);
+  };
+  int error = sqfs_meta_reader_seek(inodes_.get(), super_.inode_table_start + block, offset);
+  if (error == 0) error = take(&inode.base, sizeof inode.base);
+  if (error != 0) return errno_of(error);
+  const u64 table =
+      super_.directory_table_start - std::min(super_.inode_table_start, super_.directory_table_start);
+  const u64 room = (table / 3 + 1) * 8 * KiB;
+  u64 size = 0;
+  switch (inode.base.type) {
+    case SQFS_INODE_FILE:
+      error = take(&inode.file, sizeof inode.file);
+      size = inode.file.file_size;
+      break;
+    case SQFS_INODE_EXT_FILE:
+      error = take(&inode.file_ext, sizeof inode.file_ext);
+      size = inode.file_ext.file_size;
+      break;
+    case SQFS_INODE_SLINK:
+    case SQFS_INODE_EXT_SLINK:
+      error = take(&inode.slink, sizeof inode.slink);
+      return error != 0 ? errno_of(error) : inode.slink.target_size > kMaxTarget ? EUCLEAN : 0;
+    default:
+      return 0;
+  }
+  if (error != 0) return errno_of(error);
+  return size > kMaxFileSize || size / super_.block_size > room / sizeof(sqfs_u32) ? EUCLEAN : 0;
+}
+
 int SquashImage::load_inode(u64 number, InodePtr& inode) {
   const u64 place = number - 1;
   if (number == 0 || place >> 48 != 0) return ENOENT;
+  if (const int error = check_inode(place >> 16, place & 0xffff)) return error;
   sqfs_inode_generic_t* raw = nullptr;
   const int error = sqfs_meta_reader_read_inode(inodes_.get(), &super_, place >> 16, place & 0xffff, &raw);
   if (error != 0) return errno_of(error);

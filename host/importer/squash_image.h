@@ -49,6 +49,7 @@ class SquashImage final : public ImportedImage {
 
   // These yield 0 or a positive errno.
   int load_inode(u64 number, InodePtr& inode);
+  int check_inode(u64 block, u64 offset);
   int describe(u64 number, const sqfs_inode_generic_t& inode, abi::ImporterInode& out);
   int link_target(const sqfs_inode_generic_t& inode, std::string& target);
   int start_directory(u64 number, sqfs_readdir_state_t& state);

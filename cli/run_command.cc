@@ -29,14 +29,6 @@ std::vector<host::UpperLayer> identify_layers(const std::vector<std::string>& pa
   return layers;
 }
 
-// For what --export writes at the end, where nobody asked to keep it.
-std::optional<std::string> make_temporary_directory() {
-  const char* place = std::getenv("TMPDIR");
-  std::string name = std::string(place != nullptr && *place != '\0' ? place : "/var/tmp") + "/teacup-XXXXXX";
-  if (mkdtemp(name.data()) == nullptr) return std::nullopt;
-  return name;
-}
-
 }  // namespace
 
 int run_command(const Arguments& arguments) {
@@ -69,10 +61,9 @@ int run_command(const Arguments& arguments) {
                         "Write: teacup run " + named + " CMD [ARG...]."});
   }
   if (!options.exports.empty() && !options.upper) {
-    const auto directory = make_temporary_directory();
-    if (!directory)
-      return fail("run", {"--export: no temporary directory can be made", "Set TMPDIR to where one can."});
-    machine.upper = *directory + "/upper";
+    // For what --export writes at the end, where nobody asked to keep it.
+    const char* place = std::getenv("TMPDIR");
+    machine.upper = place != nullptr && *place != '\0' ? place : "/var/tmp";
     machine.upper_is_temporary = true;
   }
   if (!machine.upper.empty()) {

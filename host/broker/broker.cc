@@ -423,7 +423,7 @@ void Broker::finish() {
 // machine's does here. Of a machine that did not end by itself nothing is exported.
 bool Broker::export_results() {
   bool ok = true;
-  if (upper_ != nullptr && !options_.exports.empty()) upper_->close();
+  if (upper_ != nullptr && !options_.exports.empty() && !options_.upper_is_temporary) upper_->close();
   for (const MachineExport& one : options_.exports) {
     if (arena().ended.load() != 1) return false;
     // "./" so that no name is taken for an option.
@@ -434,7 +434,9 @@ bool Broker::export_results() {
     if (pid == 0) {
       sigprocmask(SIG_SETMASK, &none, nullptr);
       signal(SIGPIPE, SIG_DFL);
-      execl("/proc/self/exe", "teacup", "export", "--directory", "--upper", options_.upper.c_str(), "--path",
+      std::string upper = options_.upper;
+      if (options_.upper_is_temporary) upper = "/proc/self/fd/" + std::to_string(dup(upper_->fd()));
+      execl("/proc/self/exe", "teacup", "export", "--directory", "--upper", upper.c_str(), "--path",
             one.guest.c_str(), host.c_str(), nullptr);
       _exit(125);
     }
@@ -444,10 +446,6 @@ bool Broker::export_results() {
     if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     fprintf(stderr, "teacup run: --export %s:%s: nothing was written\n", one.guest.c_str(), one.host.c_str());
     ok = false;
-  }
-  if (options_.upper_is_temporary) {
-    unlink(options_.upper.c_str());
-    rmdir(options_.upper.substr(0, options_.upper.rfind('/')).c_str());
   }
   return ok;
 }

@@ -156,7 +156,7 @@ UpperFile::~UpperFile() {
 
 void UpperFile::close() {
   if (new_fd_ >= 0) {
-    unlink((path_ + ".rewrite").c_str());
+    if (!nameless_) unlink((path_ + ".rewrite").c_str());
     ::close(std::exchange(new_fd_, -1));
   }
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
@@ -182,8 +182,27 @@ void UpperFile::lock(int fd) const {
   fail(path_, "it cannot be locked: " + errno_text(errno));
 }
 
+// Not all file systems have O_TMPFILE.
+static int make_nameless(const std::string& directory) {
+  int fd = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd >= 0) return fd;
+  std::string name = directory + "/teacup-XXXXXX";
+  fd = mkostemp(name.data(), O_CLOEXEC);
+  if (fd < 0) return -errno;
+  unlink(name.c_str());
+  return fd;
+}
+
 // A new file beside it, locked, with a head in it. -errno.
 int UpperFile::make_beside(const std::string& name) const {
+  if (nameless_) {
+    int fd = make_nameless(path_);
+    const std::string bytes = head();
+    s64 result = fd < 0 ? fd : write_at(fd, bytes.data(), bytes.size(), 0);
+    if (result == 0) return fd;
+    if (fd >= 0) ::close(fd);
+    return static_cast<int>(result);
+  }
   unlink(name.c_str());  // of a machine that was killed
   int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return -errno;
@@ -254,6 +273,21 @@ std::unique_ptr<UpperFile> UpperFile::open(const std::string& path, const std::v
     fail(path, "what does not count cannot be cut off: " + errno_text(errno));
   }
   unlink((path + ".rewrite").c_str());
+  return file;
+}
+
+std::unique_ptr<UpperFile> UpperFile::open_nameless(const std::string& directory,
+                                                    const std::vector<UpperLayer>& layers) {
+  std::unique_ptr<UpperFile> file(new UpperFile(directory, true));
+  file->nameless_ = true;
+  file->layers_ = layers;
+  file->fd_ = file->make_beside({});
+  if (file->fd_ < 0) {
+    throw LaunchError("--export: no temporary file can be made in " + directory + ": " +
+                      errno_text(-file->fd_) + "\n  Set TMPDIR to where one can.");
+  }
+  file->read_head();
+  file->scan();
   return file;
 }
 
@@ -422,7 +456,7 @@ s64 UpperFile::commit(bool durable) {
   if (s64 result = append({}, kCommit); result < 0) return result;
   if (new_fd_ >= 0) {
     if (s64 result = put_in_place(); result < 0) return result;
-  } else if (durable && fdatasync(fd_) != 0) {
+  } else if (durable && !nameless_ && fdatasync(fd_) != 0) {
     return -errno;
   }
   counts_end_ = write_at_;
@@ -431,19 +465,19 @@ s64 UpperFile::commit(bool durable) {
 }
 
 s64 UpperFile::put_in_place() {
-  if (fsync(new_fd_) != 0) return -errno;
-  if (::rename((path_ + ".rewrite").c_str(), path_.c_str()) != 0) return -errno;
+  if (!nameless_ && fsync(new_fd_) != 0) return -errno;
+  if (!nameless_ && ::rename((path_ + ".rewrite").c_str(), path_.c_str()) != 0) return -errno;
   ::close(fd_);
   fd_ = std::exchange(new_fd_, -1);
   // From here on this is the file, whatever else fails.
   counts_end_ = write_at_;
   counts_next_ = next_;
-  return sync_directory(path_);
+  return nameless_ ? 0 : sync_directory(path_);
 }
 
 s64 UpperFile::abort() {
   if (new_fd_ >= 0) {
-    unlink((path_ + ".rewrite").c_str());
+    if (!nameless_) unlink((path_ + ".rewrite").c_str());
     ::close(std::exchange(new_fd_, -1));
   } else if (ftruncate(fd_, static_cast<off_t>(counts_end_)) != 0) {
     return -errno;

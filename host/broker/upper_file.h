@@ -24,6 +24,10 @@ class UpperFile {
   static std::unique_ptr<UpperFile> open(const std::string& path, const std::vector<UpperLayer>& layers);
   // The same to be read only; what does not count is left where it is.
   static std::unique_ptr<UpperFile> open_read(const std::string& path);
+  // One without a name, in `directory`: for as long as this process and those it gives fd() to live, however
+  // they end.
+  static std::unique_ptr<UpperFile> open_nameless(const std::string& directory,
+                                                  const std::vector<UpperLayer>& layers);
   ~UpperFile();
   UpperFile(const UpperFile&) = delete;
   UpperFile& operator=(const UpperFile&) = delete;
@@ -34,6 +38,7 @@ class UpperFile {
 
   // Lets others have it; nothing is served any more.
   void close();
+  int fd() const { return fd_; }
   // RingOp::kUpper's arguments, which are checked here. One at a time.
   s64 serve(u64 op, u64 offset, u64 length);
 
@@ -56,8 +61,9 @@ class UpperFile {
   s64 abort();
   s64 rewrite();
 
-  std::string path_;
+  std::string path_;  // of the directory, if it has no name
   bool writable_;
+  bool nameless_ = false;
   std::vector<UpperLayer> layers_;
   std::string dropped_;
   int fd_ = -1;

@@ -82,7 +82,7 @@ struct MachineOptions {
   MachineNetwork network;
   std::vector<MachineTmpfs> tmpfs;
   std::vector<MachineExport> exports;       // needs `upper`
-  bool upper_is_temporary = false;          // removed at the end, with the directory it is in
+  bool upper_is_temporary = false;          // `upper` is a directory, for a file without a name
   std::string upper;                        // file that keeps the root's memory layer; empty: none
   std::vector<UpperLayer> upper_layers;     // with it: what `images` are
   bool read_only = false;                   // the root file system

@@ -224,7 +224,10 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
   const Stack stack = open_stack(options, host_files);
   std::unique_ptr<importer::Importer> importer = start_importer(stack);
   std::unique_ptr<UpperFile> upper;
-  if (!options.upper.empty()) upper = UpperFile::open(options.upper, options.upper_layers);
+  if (!options.upper.empty()) {
+    upper = options.upper_is_temporary ? UpperFile::open_nameless(options.upper, options.upper_layers)
+                                       : UpperFile::open(options.upper, options.upper_layers);
+  }
   if (upper != nullptr && !upper->dropped().empty()) {
     fprintf(stderr, "teacup run: %s\n", upper->dropped().c_str());
   }

@@ -121,17 +121,18 @@ Result<void> HostInode::remove_directory(std::string_view name, Inode& victim, N
 }
 
 Result<void> HostInode::rename(std::string_view name, Inode&, Inode& new_parent, std::string_view new_name,
-                               Inode* victim, u32 flags, NameChange& change) {
+                               Inode* victim, const RenameHow& how, NameChange& change) {
+  if (how.whiteout != nullptr) return Errno::INVAL;  // the host's own layers are not ours to make
   if (&new_parent.file_system() != &file_system()) return Errno::XDEV;
   auto& to = static_cast<HostInode&>(new_parent);
   abi::HostFileRequest asked = request(abi::HostFileOp::kRename);
   asked.node2 = to.node_;
-  asked.flags = flags;
+  asked.flags = how.flags;
   TRY(simple(asked, name, new_name));
   entries_changed();
   if (&to != this) to.entries_changed();
   change.changed();
-  if (victim != nullptr && (flags & abi::kRENAME_EXCHANGE) == 0) {
+  if (victim != nullptr && (how.flags & abi::kRENAME_EXCHANGE) == 0) {
     auto& gone = static_cast<HostInode&>(*victim);
     LockGuard guard(gone.lock);
     gone.nlink = gone.is_directory() || gone.nlink == 0 ? 0 : gone.nlink - 1;

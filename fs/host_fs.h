@@ -54,7 +54,7 @@ class HostInode final : public Inode {
   Result<void> unlink(std::string_view name, Inode& victim, NameChange& change) override;
   Result<void> remove_directory(std::string_view name, Inode& victim, NameChange& change) override;
   Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent, std::string_view new_name,
-                      Inode* victim, u32 flags, NameChange& change) override;
+                      Inode* victim, const RenameHow& how, NameChange& change) override;
   Result<void> read_directory(DirSink& sink, u64& position) override;
   Result<size_t> readlink(std::span<char> into) override;
   Result<Ref<File>> open(const Path& path, u32 flags) override;

@@ -130,7 +130,8 @@ Result<void> Inode::unlink(std::string_view, Inode&, NameChange&) {
 Result<void> Inode::remove_directory(std::string_view, Inode&, NameChange&) {
   return is_directory() ? Errno::PERM : Errno::NOTDIR;
 }
-Result<void> Inode::rename(std::string_view, Inode&, Inode&, std::string_view, Inode*, u32, NameChange&) {
+Result<void> Inode::rename(std::string_view, Inode&, Inode&, std::string_view, Inode*, const RenameHow&,
+                           NameChange&) {
   return is_directory() ? Errno::PERM : Errno::NOTDIR;
 }
 Result<void> Inode::read_directory(DirSink&, u64&) {

@@ -57,6 +57,11 @@ struct NewNode {
   bool linkable = true;     // of one without a name: it may get one (open(2), O_TMPFILE)
 };
 
+struct RenameHow {
+  u32 flags = 0;                      // renameat2(2)'s; what RENAME_NOREPLACE asks for the VFS has seen to
+  const NewNode* whiteout = nullptr;  // RENAME_WHITEOUT: what is left at the old name
+};
+
 // Called by a file system once it has changed a name, before anybody else can change it again: where the file
 // system has a lock for that, under it. So the cache of names never says what is not so any more.
 class NameChange {
@@ -139,9 +144,10 @@ class Inode : public RefCounted<Inode> {
   virtual Result<void> unlink(std::string_view name, Inode& victim, NameChange& change);
   virtual Result<void> remove_directory(std::string_view name, Inode& victim,
                                         NameChange& change);  // ENOTEMPTY
-  // `victim`: what is at the new name, or null. flags: RENAME_NOREPLACE is the VFS's; RENAME_EXCHANGE.
+  // `victim`: what is at the new name, or null.
   virtual Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent,
-                              std::string_view new_name, Inode* victim, u32 flags, NameChange& change);
+                              std::string_view new_name, Inode* victim, const RenameHow& how,
+                              NameChange& change);
   // Entries but "." and ".." from `position` (>= 2) on; leaves it behind the last one taken.
   virtual Result<void> read_directory(DirSink& sink, u64& position);
   // Unnamed (O_TMPFILE). EOPNOTSUPP.

@@ -242,15 +242,17 @@ Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& vict
 }
 
 Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, Inode& new_parent_inode,
-                                    std::string_view new_name, Inode* victim_inode, u32 flags,
+                                    std::string_view new_name, Inode* victim_inode, const RenameHow& how,
                                     NameChange& change) {
   if (&new_parent_inode.file_system() != &file_system()) return Errno::XDEV;
   auto& moved = static_cast<LayerInode&>(moved_inode);
   auto& to = static_cast<LayerDirectory&>(new_parent_inode);
   auto* victim = static_cast<LayerInode*>(victim_inode);
-  bool exchange = (flags & abi::kRENAME_EXCHANGE) != 0;
+  bool exchange = (how.flags & abi::kRENAME_EXCHANGE) != 0;
   bool covers_old = TRY(below_has(name));
   bool covers_new = TRY(to.below_has(new_name));
+  Ref<LayerInode> whiteout;
+  if (how.whiteout != nullptr) whiteout = TRY(layer().make_inode(*how.whiteout));
   Ref<Inode> old_entries[2];
   u32 unpinned = 0;
   for (;;) {
@@ -274,7 +276,9 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
     }
     // The new name first: that may fail for want of memory, and then nothing has happened.
     old_entries[0] = TRY(to.set_entry_locked(new_name, Ref<Inode>::share(&moved), covers_new));
-    auto removed = set_entry_locked(name, exchange ? Ref<Inode>::share(victim) : Ref<Inode>(), covers_old);
+    Inode* left_behind = exchange ? victim : whiteout.get();
+    auto removed = set_entry_locked(
+        name, left_behind != nullptr ? Ref<Inode>::share(left_behind) : Ref<Inode>(), covers_old);
     if (!removed.ok()) {
       static_cast<void>(to.set_entry_locked(new_name, std::move(old_entries[0]), covers_new));
       return removed.error();
@@ -292,6 +296,10 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
       LockGuard moved_guard(moved.lock);
       moved.pin();
       moved.touch_ctime();
+    }
+    if (whiteout) {
+      LockGuard whiteout_guard(whiteout->lock);
+      whiteout->pin();
     }
     if (victim != nullptr) {
       LockGuard victim_guard(victim->lock);

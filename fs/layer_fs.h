@@ -74,7 +74,7 @@ class LayerDirectory final : public LayerInode {
   Result<void> unlink(std::string_view name, Inode& victim, NameChange& change) override;
   Result<void> remove_directory(std::string_view name, Inode& victim, NameChange& change) override;
   Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent, std::string_view new_name,
-                      Inode* victim, u32 flags, NameChange& change) override;
+                      Inode* victim, const RenameHow& how, NameChange& change) override;
   Result<void> read_directory(DirSink& sink, u64& position) override;
   Result<Ref<Inode>> create_unnamed(const NewNode& node) override;
   // For tools: the entries that are the layer's own; `inode` is null for a name of the image that is gone.

@@ -237,6 +237,7 @@ struct Rename {
   Parent from, to;
   Ref<Dentry> moved, victim;  // victim: null if the new name is free
   u32 flags;
+  NewNode whiteout;
 };
 
 Result<void> check_rename(const Caller& caller, const Rename& rename) {
@@ -285,8 +286,11 @@ Result<void> do_rename(const Rename& rename) {
       dcache().move(*rename.moved, rename.to.directory.dentry(), rename.to.name, rename.victim.get());
     }
   });
-  return old_parent.rename(rename.from.name, *rename.moved->inode(), new_parent, rename.to.name, victim,
-                           rename.flags, change);
+  RenameHow how;
+  how.flags = rename.flags;
+  if ((rename.flags & abi::kRENAME_WHITEOUT) != 0) how.whiteout = &rename.whiteout;
+  return old_parent.rename(rename.from.name, *rename.moved->inode(), new_parent, rename.to.name, victim, how,
+                           change);
 }
 
 }  // namespace
@@ -302,8 +306,6 @@ Result<void> rename_once(const Caller& caller, const Path* old_start, std::strin
       (flags & (abi::kRENAME_NOREPLACE | abi::kRENAME_WHITEOUT)) != 0) {
     return Errno::INVAL;
   }
-  // Whiteouts are the layers' own business here; making one for an overlay inside the guest is not offered.
-  if ((flags & abi::kRENAME_WHITEOUT) != 0) return Errno::INVAL;
   Rename rename;
   rename.flags = flags;
   rename.from = TRY(resolve_parent(caller, old_start, old_path, 0));
@@ -331,6 +333,10 @@ Result<void> rename_once(const Caller& caller, const Path* old_start, std::strin
   // Two names of one file: nothing to do (rename(2)).
   if (rename.victim && rename.victim->inode() == &moved) return {};
   TRY(check_rename(caller, rename));
+  // What overlayfs understands: a character device 0:0 that nobody may do anything with.
+  if ((flags & abi::kRENAME_WHITEOUT) != 0) {
+    rename.whiteout = TRY(new_node(caller, rename.from.directory.inode(), abi::kS_IFCHR));
+  }
 
   bool is_directory = moved.is_directory();
   if (is_directory || (rename.victim && rename.victim->inode()->is_directory())) {

@@ -200,6 +200,26 @@ TEST(renameat2_flags) {
   CHECK_EQ(check::read_file("d"), "B");
 }
 
+TEST(rename_leaves_whiteout) {
+  NEED(check::write_file("old", "x"));
+  CHECK_ERR(renameat2(AT_FDCWD, "old", AT_FDCWD, "new", RENAME_WHITEOUT | RENAME_EXCHANGE), EINVAL);
+  CHECK_OK(renameat2(AT_FDCWD, "old", AT_FDCWD, "new", RENAME_WHITEOUT | RENAME_NOREPLACE));
+  struct stat left {};
+  CHECK_OK(stat("old", &left));
+  CHECK_EQ(left.st_mode, mode_t{S_IFCHR});
+  CHECK_EQ(left.st_rdev, dev_t{0});
+  CHECK_EQ(left.st_nlink, nlink_t{1});
+  CHECK_EQ(check::read_file("new"), "x");
+  CHECK_OK(rename("new", "old"));
+  CHECK_EQ(check::read_file("old"), "x");
+  CHECK_OK(mkdir("directory", 0755));
+  CHECK_OK(renameat2(AT_FDCWD, "directory", AT_FDCWD, "moved", RENAME_WHITEOUT));
+  CHECK_OK(stat("directory", &left));
+  CHECK(S_ISCHR(left.st_mode));
+  CHECK_OK(unlink("directory"));
+  CHECK_OK(rmdir("moved"));
+}
+
 TEST(readdir_lists_all) {
   NEED_OK(mkdir("d", 0755));
   std::set<std::string> expected{".", ".."};

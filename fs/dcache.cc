@@ -58,8 +58,7 @@ std::atomic<Dentry*>& Dcache::bucket(const Dentry& parent, u32 hash) const {
 Result<Dentry*> Dcache::allocate() {
   LockGuard guard(lock_);
   if (pool_ == nullptr) {
-    static_assert(sizeof(Dentry) <= 128);
-    constexpr u64 kSize = 128;
+    constexpr u64 kSize = sizeof(Dentry);
     if (!commit_pages(kPagesForPool)) return Errno::NOMEM;
     PageRun run = TRY(allocate_run(kPagesForPool));
     for (u64 at = run.bytes(); at >= kSize; at -= kSize) {
@@ -89,8 +88,11 @@ Result<Dentry*> Dcache::allocate_named(Dentry* parent, std::string_view name, In
   auto* dentry = new (allocated.value()) Dentry;
   dentry->hash_ = name_hash(name);
   dentry->name_length_ = static_cast<u8>(name.size());
-  dentry->long_name_.store(long_name, std::memory_order_relaxed);
-  if (long_name == nullptr) memcpy(dentry->inline_name_, name.data(), name.size());
+  if (long_name == nullptr) {
+    memcpy(dentry->name_.bytes, name.data(), name.size());
+  } else {
+    dentry->name_.text = long_name;
+  }
   if (parent != nullptr) parent->ref();
   dentry->parent_.store(parent, std::memory_order_relaxed);
   if (inode != nullptr) inode->ref();
@@ -106,13 +108,21 @@ Result<Ref<Dentry>> Dcache::make_uncached(Dentry& parent, std::string_view name,
   return Ref<Dentry>::adopt(TRY(allocate_named(&parent, name, inode.get())));
 }
 
+// A dentry that is being changed may say that its name is in the heap when its bytes are not that pointer.
+// What is compared then does not count, but it has to be memory.
+static bool can_be_read(const char* text) {
+  auto address = reinterpret_cast<u64>(text);
+  return address >= kArenaBase && address - kArenaBase <= arena().arena_size - 256;
+}
+
 Dentry* Dcache::find_uncounted(Dentry& parent, std::string_view name, u32 hash) const {
   Dentry* dentry = bucket(parent, hash).load(std::memory_order_acquire);
   // A chain that is being changed may lead astray, even in circles: the sequence tells, after a while.
   for (u32 steps = 0; dentry != nullptr && steps < 256; steps++) {
     if (dentry->hash_ == hash && dentry->parent() == &parent && dentry->name_length_ == name.size()) {
-      const char* data = dentry->name_data();
-      if (data != nullptr && memcmp(data, name.data(), name.size()) == 0) return dentry;
+      const char* data = dentry->name_data(name.size());
+      bool usable = name.size() <= Dentry::kInlineName || can_be_read(data);
+      if (usable && memcmp(data, name.data(), name.size()) == 0) return dentry;
     }
     dentry = dentry->next_.load(std::memory_order_acquire);
   }
@@ -138,8 +148,7 @@ Ref<Dentry> Dcache::find(Dentry& parent, std::string_view name) {
       Ref<Dentry> found = Ref<Dentry>::adopt(dentry);
       std::atomic_thread_fence(std::memory_order_seq_cst);
       if (unchanged(before)) {
-        if (!dentry->used_.load(std::memory_order_relaxed))
-          dentry->used_.store(true, std::memory_order_relaxed);
+        if (!dentry->has(Dentry::kUsed)) dentry->set(Dentry::kUsed);
         return found;
       }
     }
@@ -151,7 +160,7 @@ Ref<Dentry> Dcache::find(Dentry& parent, std::string_view name) {
 void Dcache::hash_locked(Dentry& dentry) {
   auto& head = bucket(*dentry.parent(), dentry.hash_);
   dentry.next_.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  dentry.hashed_.store(true, std::memory_order_release);
+  dentry.set(Dentry::kHashed);
   head.store(&dentry, std::memory_order_release);
 }
 
@@ -165,7 +174,7 @@ void Dcache::unhash_locked(Dentry& dentry) {
     link = &at->next_;
   }
   link->store(dentry.next_.load(std::memory_order_relaxed), std::memory_order_release);
-  dentry.hashed_.store(false, std::memory_order_release);
+  dentry.clear(Dentry::kHashed);
 }
 
 Result<Ref<Dentry>> Dcache::add(Dentry& parent, std::string_view name, Ref<Inode> inode, u64 version) {
@@ -189,7 +198,7 @@ void Dcache::remove(Dentry& dentry) {
     ChangeScope change(*this);
     was_hashed = dentry.is_hashed();
     if (was_hashed) unhash_locked(dentry);
-    dentry.deleted_.store(true, std::memory_order_release);
+    dentry.set(Dentry::kDeleted);
   }
   if (was_hashed) dentry.unref();
 }
@@ -218,10 +227,10 @@ void Dcache::forget_negative(Dentry& parent, std::string_view name) {
   dentry->unref();
 }
 
-// `long_name`: memory for the name if it is long; what the dentry had before is swapped into it.
+// `long_name`: memory for the name if it is long. What the dentry had before is the caller's.
 void Dcache::rename_locked(Dentry& dentry, Dentry& parent, std::string_view name, char* long_name) {
-  dentry.long_name_.store(long_name, std::memory_order_relaxed);
-  memcpy(long_name != nullptr ? long_name : dentry.inline_name_, name.data(), name.size());
+  memcpy(long_name != nullptr ? long_name : dentry.name_.bytes, name.data(), name.size());
+  if (long_name != nullptr) dentry.name_.text = long_name;
   dentry.name_length_ = static_cast<u8>(name.size());
   dentry.hash_ = name_hash(name);
   dentry.parent_.store(&parent, std::memory_order_release);
@@ -249,13 +258,13 @@ void Dcache::move(Dentry& dentry, Dentry& new_parent, std::string_view new_name,
     if (dropped == &dentry) dropped = nullptr;
     if (dropped != nullptr) {
       unhash_locked(*dropped);
-      if (!dropped->negative()) dropped->deleted_.store(true, std::memory_order_release);
+      if (!dropped->negative()) dropped->set(Dentry::kDeleted);
     }
-    if (victim != nullptr && victim != &dentry) victim->deleted_.store(true, std::memory_order_release);
+    if (victim != nullptr && victim != &dentry) victim->set(Dentry::kDeleted);
     bool was_hashed = dentry.is_hashed();
     if (was_hashed) unhash_locked(dentry);
     old_parent = dentry.parent();
-    old_name = dentry.long_name_.load(std::memory_order_relaxed);
+    old_name = dentry.long_name();
     rename_locked(dentry, new_parent, new_name, long_name);
     if (was_hashed) hash_locked(dentry);
   }
@@ -275,10 +284,7 @@ void Dcache::exchange(Dentry& a, Dentry& b) {
   Dentry* parent = a.parent();
   a.parent_.store(b.parent());
   b.parent_.store(parent);
-  char* long_name = a.long_name_.load();
-  a.long_name_.store(b.long_name_.load());
-  b.long_name_.store(long_name);
-  std::swap(a.inline_name_, b.inline_name_);
+  std::swap(a.name_, b.name_);
   std::swap(a.name_length_, b.name_length_);
   std::swap(a.hash_, b.hash_);
   if (a_hashed) hash_locked(a);
@@ -293,7 +299,7 @@ bool Dcache::parent_and_name(Dentry& dentry, Ref<Dentry>& parent, std::span<char
     found = Ref<Dentry>::share(dentry.parent());
     length = dentry.name_length_;
     KERNEL_ASSERT(length <= name.size());
-    memcpy(name.data(), dentry.name_data(), length);
+    memcpy(name.data(), dentry.name_data(length), length);
   }
   parent = std::move(found);
   return true;
@@ -322,8 +328,8 @@ u64 Dcache::shrink(u64 wanted) {
       std::atomic_thread_fence(std::memory_order_seq_cst);
       for (Dentry* at = head.load(std::memory_order_relaxed); at != nullptr;) {
         Dentry* next = at->next_.load(std::memory_order_relaxed);
-        if (at->used_.load(std::memory_order_relaxed)) {
-          at->used_.store(false, std::memory_order_relaxed);
+        if (at->has(Dentry::kUsed)) {
+          at->clear(Dentry::kUsed);
         } else if (at->ref_count() == kOnlyCached) {
           unhash_locked(*at);
           at->next_.store(victims, std::memory_order_relaxed);
@@ -379,7 +385,8 @@ void Dcache::release(Dentry* dentry) {
       }
       inode->unref();
     }
-    heap_free(dentry->long_name_.exchange(nullptr));
+    heap_free(dentry->long_name());
+    dentry->name_length_ = 0;
     {
       LockGuard guard(lock_);
       dentry->next_.store(pool_, std::memory_order_relaxed);

@@ -110,7 +110,7 @@ HostInode::HostInode(HostFs& file_system, const ImageNode& node)
   uid = node.uid;
   gid = node.gid;
   nlink = node.nlink;
-  rdev = node.rdev;
+  rdev = static_cast<u32>(node.rdev);
   size.store(node.size);
   mtime = node.mtime;
 }
@@ -164,10 +164,10 @@ void HostInode::update(const abi::ImporterInode& attributes) {
   uid = node.uid;
   gid = node.gid;
   nlink = attributes.links;
-  rdev = node.rdev;
+  rdev = static_cast<u32>(node.rdev);
   mtime = node.mtime;
-  atime = {attributes.accessed.seconds, attributes.accessed.nanoseconds};
-  ctime = {attributes.changed.seconds, attributes.changed.nanoseconds};
+  atime = abi::Timespec{attributes.accessed.seconds, attributes.accessed.nanoseconds};
+  ctime = abi::Timespec{attributes.changed.seconds, attributes.changed.nanoseconds};
   if (!is_regular()) size.store(node.size);
   blocks_.store(attributes.blocks);
   valid_until_.store(gate::monotonic_now() + host().name_lifetime());
@@ -218,7 +218,7 @@ Result<s64> HostInode::change_there(const abi::HostFileRequest& asked) {
   if (auto attributes = trip.attributes(); attributes.ok()) {
     {
       LockGuard guard(lock);
-      mtime = {attributes.value().modified.seconds, attributes.value().modified.nanoseconds};
+      mtime = abi::Timespec{attributes.value().modified.seconds, attributes.value().modified.nanoseconds};
     }
     if (!is_regular() || attributes.value().size == size.load()) {
       update(attributes.value());

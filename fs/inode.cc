@@ -15,23 +15,49 @@ abi::Timespec timestamp_now() {
 }
 
 Inode::Inode(FileSystem& file_system, u64 ino_, u32 mode_)
-    : ino(ino_), mode(mode_), file_system_(&file_system) {
+    : mode(mode_), ino(ino_), file_system_(&file_system) {
   file_system.ref();
 }
 
 Inode::~Inode() {
-  if (FileLocks* locks = locks_.load(); locks != nullptr) teacup::destroy(locks);
+  teacup::destroy(extras_.load());
   file_system_->unref();
 }
 
+InodeExtras::~InodeExtras() {
+  teacup::destroy(locks.load());
+}
+
+namespace {
+
+// What `place` points to, made if there is nothing.
+template <typename T>
+Result<T*> make_once(std::atomic<T*>& place) {
+  T* there = place.load(std::memory_order_acquire);
+  if (there != nullptr) return there;
+  T* made = TRY(make<T>());
+  if (place.compare_exchange_strong(there, made)) return made;
+  teacup::destroy(made);
+  return there;
+}
+
+}  // namespace
+
+Result<InodeExtras*> Inode::make_extras() {
+  return make_once(extras_);
+}
+
 FileLocks& Inode::locks() {
-  FileLocks* locks = locks_.load(std::memory_order_acquire);
-  if (locks != nullptr) return *locks;
-  auto made = make<FileLocks>();
+  auto made = make_extras();
   KERNEL_ASSERT(made.ok());
-  if (locks_.compare_exchange_strong(locks, made.value())) return *made.value();
-  teacup::destroy(made.value());
-  return *locks;
+  auto locks = make_once(made.value()->locks);
+  KERNEL_ASSERT(locks.ok());
+  return *locks.value();
+}
+
+bool Inode::has_locks() const {
+  InodeExtras* found = extras();
+  return found != nullptr && found->locks.load(std::memory_order_acquire) != nullptr;
 }
 
 void Inode::touch_ctime() {
@@ -102,16 +128,19 @@ Result<Ref<File>> Inode::open(const Path& path, u32 flags) {
   }
 }
 
-void Inode::add_observer(MapObserver& observer) {
+Result<void> Inode::add_observer(MapObserver& observer) {
+  InodeExtras* made = TRY(make_extras());
   LockGuard guard(lock);
-  observers_.push_back(observer);
+  made->observers.push_back(observer);
+  return {};
 }
 void Inode::remove_observer(MapObserver& observer) {
   LockGuard guard(lock);
-  observers_.remove(observer);
+  extras()->observers.remove(observer);
 }
 void Inode::notify_observers(u64 offset, u64 length) {
-  for (MapObserver& observer : observers_) observer.pages_changed(offset, length);
+  if (!has_observers()) return;
+  for (MapObserver& observer : extras()->observers) observer.pages_changed(offset, length);
 }
 
 // What a file system does not do.

@@ -90,6 +90,29 @@ struct AttributeChange {
   abi::Timespec mtime{};
 };
 
+// A time in twelve bytes.
+struct [[gnu::packed, gnu::aligned(4)]] TimeStamp {
+  TimeStamp() = default;
+  TimeStamp(const abi::Timespec& time) : tv_sec(time.tv_sec), tv_nsec(static_cast<u32>(time.tv_nsec)) {}
+  operator abi::Timespec() const {
+    return {tv_sec, tv_nsec};
+  }
+
+  s64 tv_sec = 0;
+  u32 tv_nsec = 0;
+};
+
+// What few inodes have: files that are mapped, locked or watched, FIFOs, bound sockets.
+struct InodeExtras {
+  ~InodeExtras();
+
+  Ref<Attachment> attachment;  // FIFO, bound socket
+  Ref<Attachment> text;        // kernel/mm's patched text
+  Ref<Attachment> marks;       // inotify
+  std::atomic<FileLocks*> locks{nullptr};
+  List<MapObserver, &MapObserver::observer_node> observers;
+};
+
 class Inode : public RefCounted<Inode> {
  public:
   Inode(FileSystem& file_system, u64 ino, u32 mode);
@@ -103,15 +126,15 @@ class Inode : public RefCounted<Inode> {
   bool is_regular() const { return type() == abi::kS_IFREG; }
   bool is_symlink() const { return type() == abi::kS_IFLNK; }
 
-  // --- Attributes. Written under `lock`.
-  u64 ino;
+  // --- Attributes. Written under `lock`. In an order without gaps: there are as many inodes as names in use.
   u32 mode;
+  u64 ino;
   u32 uid = 0;
   u32 gid = 0;
   u32 nlink = 1;
-  u64 rdev = 0;
+  u32 rdev = 0;
   std::atomic<u64> size{0};
-  abi::Timespec atime{}, mtime{}, ctime{}, btime{};
+  TimeStamp atime{}, mtime{}, ctime{}, btime{};
   // Changes with each change of content: what was derived from the content (patched text) is keyed by it.
   std::atomic<u64> version{1};
   // Changes with each change of a directory's entries, before the call that made it returns.
@@ -121,15 +144,13 @@ class Inode : public RefCounted<Inode> {
   // inotify: union of the masks of all watches on it; 0: none, and no event is reported.
   std::atomic<u32> watch_mask{0};
 
-  // F_SEAL_* of memory files (memfd_create(2)); kF_SEAL_SEAL: none may be added.
-  std::atomic<u32> seals{abi::kF_SEAL_SEAL};
-
   Mutex lock{LockRank::kInode};
-  Ref<Attachment> attachment;  // under lock: FIFO, bound socket
-  Ref<Attachment> text;        // under lock: kernel/mm's patched text
-  Ref<Attachment> marks;       // under lock: inotify
-  FileLocks& locks();          // POSIX, OFD and flock(2) locks; made at the first use
-  bool has_locks() const { return locks_.load(std::memory_order_acquire) != nullptr; }
+
+  // Null: it has none. What is in them is under `lock`.
+  InodeExtras* extras() const { return extras_.load(std::memory_order_acquire); }
+  Result<InodeExtras*> make_extras();
+  FileLocks& locks();  // POSIX, OFD and flock(2) locks; made at the first use
+  bool has_locks() const;
 
   virtual Result<void> stat(abi::Stat& stat);
   // Attributes a caller may set, already checked; sets ctime. EPERM, EROFS.
@@ -186,7 +207,7 @@ class Inode : public RefCounted<Inode> {
   virtual Result<size_t> list_xattrs(std::span<char> names);
 
   // --- Mappings.
-  void add_observer(MapObserver& observer);
+  Result<void> add_observer(MapObserver& observer);
   void remove_observer(MapObserver& observer);
 
   // Sets ctime, or mtime and ctime, to now. Under lock.
@@ -197,12 +218,19 @@ class Inode : public RefCounted<Inode> {
   // The last reference went. The default deletes; a cache of inodes may keep it.
   virtual void last_reference() { delete this; }
   void notify_observers(u64 offset, u64 length);  // under lock
-  bool has_observers() { return !observers_.empty(); }
+  bool has_observers() const {
+    InodeExtras* found = extras();
+    return found != nullptr && !found->observers.empty();
+  }
 
  private:
   FileSystem* file_system_;  // counted
-  std::atomic<FileLocks*> locks_{nullptr};
-  List<MapObserver, &MapObserver::observer_node> observers_;
+  std::atomic<InodeExtras*> extras_{nullptr};
+
+ public:
+  // F_SEAL_* of memory files (memfd_create(2)); kF_SEAL_SEAL: none may be added. The last, so that what is
+  // derived has its own flags in the same word.
+  std::atomic<u8> seals{abi::kF_SEAL_SEAL};
 };
 
 // Now, for time stamps.

@@ -88,7 +88,8 @@ class Inotify final : public File {
 };
 
 Marks* marks_of(Inode& inode) {
-  return static_cast<Marks*>(inode.marks.get());
+  InodeExtras* extras = inode.extras();
+  return extras != nullptr ? static_cast<Marks*>(extras->marks.get()) : nullptr;
 }
 
 void update_mask_locked(Inode& inode) {
@@ -170,9 +171,10 @@ Result<s64> Inotify::ioctl(u32 command, GuestAddress argument) {
 
 Result<s32> Inotify::add(const Path& path, u32 mask) {
   Inode& inode = path.inode();
+  InodeExtras* extras = TRY(inode.make_extras());
   {
     LockGuard guard(inode.lock);
-    if (!inode.marks) inode.marks = Ref<Attachment>::adopt(TRY(make<Marks>()));
+    if (!extras->marks) extras->marks = Ref<Attachment>::adopt(TRY(make<Marks>()));
   }
   Watch* fresh = TRY(make<Watch>());
   s32 number = 0;

@@ -217,13 +217,14 @@ bool Journal::take_all() {
   while (at != nullptr) {
     if (at->inode->is_directory()) {
       auto& directory = static_cast<LayerDirectory&>(*at->inode);
-      directory.table_.visit([&](DirTable::Entry& found) {
-        auto* inode = static_cast<LayerInode*>(found.inode);
-        entry(directory, found.name(), inode, found.covers);
-        if (inode == nullptr || inode->nlink == 0) return;
-        LockGuard guard(list_lock_);
-        mark_locked(*inode);
-      });
+      if (directory.table() != nullptr)
+        directory.table()->visit([&](DirTable::Entry& found) {
+          auto* inode = static_cast<LayerInode*>(found.inode);
+          entry(directory, found.name(), inode, found.covers);
+          if (inode == nullptr || inode->nlink == 0) return;
+          LockGuard guard(list_lock_);
+          mark_locked(*inode);
+        });
     }
     LockGuard guard(list_lock_);
     at = changes_.after(*at);
@@ -287,7 +288,7 @@ Result<void> Journal::write_inode(Writer& writer, Change& change, bool whole) {
   std::span<const std::byte> target;
   if (inode.is_symlink() && !inode.has_below()) {
     auto& link = static_cast<LayerSymlink&>(inode);
-    target = std::as_bytes(std::span<const char>(link.target_.data(), link.target_.size()));
+    target = std::as_bytes(std::span<const char>(link.target_.load(), link.size.load()));
   }
   item.target_length = static_cast<u32>(target.size());
   TRY(writer.add(item, abi::UpperItemType::kInode, target));

@@ -160,9 +160,9 @@ Result<void> Replay::inode(std::span<const std::byte> item) {
   inode->uid = saved.uid;
   inode->gid = saved.gid;
   inode->nlink = saved.links;
-  abi::Timespec* const times[] = {&inode->atime, &inode->mtime, &inode->ctime, &inode->btime};
+  TimeStamp* const times[] = {&inode->atime, &inode->mtime, &inode->ctime, &inode->btime};
   for (int i = 0; i < 4; i++)
-    *times[i] = {saved.times[i * 2], std::clamp<s64>(saved.times[i * 2 + 1], 0, 999'999'999)};
+    *times[i] = abi::Timespec{saved.times[i * 2], std::clamp<s64>(saved.times[i * 2 + 1], 0, 999'999'999)};
   if (inode->is_directory()) inode->size.store(saved.size);
   inode->in_upper_ = true;
   inode->pin();
@@ -188,7 +188,7 @@ Result<void> Replay::entry(std::span<const std::byte> item) {
   // No directory in itself, or in what is in it: the tree could not be let go of.
   if (target == found) return Errno::UCLEAN;
   bool covers = saved.covers != 0;
-  auto& table = directory.table_;
+  DirTable& table = *TRY(directory.make_table_locked());
   Ref<Inode> inode = target != nullptr ? Ref<Inode>(Ref<LayerInode>::share(target)) : Ref<Inode>();
   DirTable::Entry* there = table.find(name);
   if (there == nullptr) {
@@ -198,7 +198,6 @@ Result<void> Replay::entry(std::span<const std::byte> item) {
   } else {
     static_cast<void>(table.erase(*there));
   }
-  directory.has_table_.store(true, std::memory_order_release);
   return {};
 }
 

@@ -29,9 +29,9 @@ Result<bool> LayerDirectory::below_has(std::string_view name) {
 }
 
 Result<Ref<Inode>> LayerDirectory::lookup(std::string_view name) {
-  if (has_table_.load(std::memory_order_acquire)) {
+  if (table() != nullptr) {
     LockGuard guard(layer().tree_lock());
-    if (DirTable::Entry* entry = table_.find(name); entry != nullptr) {
+    if (DirTable::Entry* entry = find_locked(name); entry != nullptr) {
       if (entry->inode == nullptr) return Errno::NOENT;
       return Ref<Inode>::share(entry->inode);
     }
@@ -41,8 +41,21 @@ Result<Ref<Inode>> LayerDirectory::lookup(std::string_view name) {
   return layer().inode_of(node);
 }
 
+LayerDirectory::~LayerDirectory() {
+  teacup::destroy(table());
+}
+
+Result<DirTable*> LayerDirectory::make_table_locked() {
+  if (table() == nullptr) table_.store(TRY(make<DirTable>()), std::memory_order_release);
+  return table();
+}
+
+DirTable::Entry* LayerDirectory::find_locked(std::string_view name) const {
+  return table() != nullptr ? table()->find(name) : nullptr;
+}
+
 void LayerDirectory::last_reference() {
-  if (!has_table_.load(std::memory_order_relaxed)) {
+  if (table() == nullptr) {
     LayerInode::last_reference();
     return;
   }
@@ -53,35 +66,35 @@ void LayerDirectory::last_reference() {
 
 // After a change of the table, under the tree lock.
 void LayerDirectory::changed_locked() {
-  has_table_.store(true, std::memory_order_release);
   {
     LockGuard guard(lock);
     pin();
     touch_mtime();
-    size.store(has_below() ? size.load() : table_.live() * 20 + 40);
+    size.store(has_below() ? size.load() : live_locked() * 20 + 40);
   }
   entries_version.fetch_add(1, std::memory_order_seq_cst);
 }
 
 // Makes `name` stand for `inode` (null: for nothing). What it stood for in the table is the caller's to drop.
 Result<Ref<Inode>> LayerDirectory::set_entry_locked(std::string_view name, Ref<Inode> inode, bool covers) {
-  DirTable::Entry* entry = table_.find(name);
+  DirTable& table = *TRY(make_table_locked());
+  DirTable::Entry* entry = table.find(name);
   auto* target = static_cast<LayerInode*>(inode.get());
   Journal* journal = layer().journal();
   if (entry == nullptr) {
     if (!inode && !covers) return Ref<Inode>();
-    TRY(table_.insert(name, std::move(inode), covers));
+    TRY(table.insert(name, std::move(inode), covers));
     if (journal != nullptr) journal->entry(*this, name, target, covers);
     return Ref<Inode>();
   }
   if (journal != nullptr) journal->entry(*this, name, target, entry->covers);
-  if (!inode && !entry->covers) return table_.erase(*entry);
-  return table_.replace(*entry, std::move(inode));
+  if (!inode && !entry->covers) return table.erase(*entry);
+  return table.replace(*entry, std::move(inode));
 }
 
 // Whether `name` (still) stands for `expected`; OVERTAKEN if not.
 Result<void> LayerDirectory::check_entry_locked(std::string_view name, const Inode& expected, bool covers) {
-  if (DirTable::Entry* entry = table_.find(name); entry != nullptr) {
+  if (DirTable::Entry* entry = find_locked(name); entry != nullptr) {
     if (entry->inode != &expected) return Errno::OVERTAKEN;
     return {};
   }
@@ -93,7 +106,7 @@ Result<void> LayerDirectory::check_entry_locked(std::string_view name, const Ino
 Result<void> LayerDirectory::add_entry(std::string_view name, Ref<Inode> inode, bool covers,
                                        NameChange& change) {
   if (nlink == 0) return Errno::NOENT;  // removed while it was somebody's working directory
-  DirTable::Entry* entry = table_.find(name);
+  DirTable::Entry* entry = find_locked(name);
   if (entry != nullptr ? entry->inode != nullptr : covers) return Errno::EXIST;
   TRY(set_entry_locked(name, std::move(inode), covers));
   changed_locked();
@@ -175,9 +188,9 @@ class LayerDirectory::MergeSink final : public ImageDirSink {
   MergeSink(LayerDirectory& directory, DirSink* sink) : directory_(directory), sink_(sink) {}
 
   bool add(std::string_view name, u64 id, u8 type, u64 next) override {
-    if (directory_.has_table_.load(std::memory_order_acquire)) {
+    if (directory_.table() != nullptr) {
       LockGuard guard(directory_.layer().tree_lock());
-      if (directory_.table_.find(name) != nullptr) return true;
+      if (directory_.find_locked(name) != nullptr) return true;
     }
     if (sink_ == nullptr || !sink_->add(name, id, type, kFirst + next)) {
       stopped = true;
@@ -211,7 +224,7 @@ Result<void> LayerDirectory::remove_directory(std::string_view name, Inode& vict
     {
       LockGuard guard(layer().tree_lock());
       if (directory.entries_version.load() != version) continue;
-      if (directory.table_.live() != 0) return Errno::NOTEMPTY;
+      if (directory.live_locked() != 0) return Errno::NOTEMPTY;
       // From here on nothing can be made in it.
       if (directory.nlink == 0) return Errno::NOENT;
     }
@@ -264,13 +277,13 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
     LockGuard guard(layer().tree_lock());
     if (victim_directory != nullptr) {
       if (victim_directory->entries_version.load() != version) continue;
-      if (victim_directory->table_.live() != 0) return Errno::NOTEMPTY;
+      if (victim_directory->live_locked() != 0) return Errno::NOTEMPTY;
     }
     TRY(check_entry_locked(name, moved, covers_old));
     if (to.nlink == 0) return Errno::NOENT;
     if (victim != nullptr) {
       TRY(to.check_entry_locked(new_name, *victim, covers_new));
-    } else if (DirTable::Entry* entry = to.table_.find(new_name);
+    } else if (DirTable::Entry* entry = to.find_locked(new_name);
                entry != nullptr ? entry->inode != nullptr : covers_new) {
       return Errno::OVERTAKEN;
     }
@@ -326,7 +339,8 @@ Result<void> LayerDirectory::rename(std::string_view name, Inode& moved_inode, I
 void LayerDirectory::visit_own(void (*visit)(void* context, std::string_view name, Inode* inode, bool covers),
                                void* context) {
   LockGuard guard(layer().tree_lock());
-  table_.visit([&](DirTable::Entry& entry) { visit(context, entry.name(), entry.inode, entry.covers); });
+  if (table() == nullptr) return;
+  table()->visit([&](DirTable::Entry& entry) { visit(context, entry.name(), entry.inode, entry.covers); });
 }
 
 Result<void> LayerDirectory::read_directory(DirSink& sink, u64& position) {
@@ -341,7 +355,7 @@ Result<void> LayerDirectory::read_directory(DirSink& sink, u64& position) {
     }
     position = kTableBase;
   }
-  if (!has_table_.load(std::memory_order_acquire)) return {};
+  if (table() == nullptr) return {};
   for (;;) {
     // A counted inode and a copy of the name: the sink may touch guest memory, so no lock is held then.
     char name[256];
@@ -351,7 +365,7 @@ Result<void> LayerDirectory::read_directory(DirSink& sink, u64& position) {
     u64 at;
     {
       LockGuard guard(layer().tree_lock());
-      DirTable::Entry* entry = table_.at_or_after(position - kTableBase);
+      DirTable::Entry* entry = table()->at_or_after(position - kTableBase);
       if (entry == nullptr) return {};
       length = entry->name_length;
       __builtin_memcpy(name, entry->text(), length);

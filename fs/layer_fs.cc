@@ -91,7 +91,7 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
   LayerInode*& bucket = nodes_[node * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
   auto find_locked = [&]() -> LayerInode* {
     for (LayerInode* at = bucket; at != nullptr; at = at->next_) {
-      if (at->below_ == node && at->try_ref()) return at;
+      if (at->ino == node && at->try_ref()) return at;
     }
     return nullptr;
   };
@@ -118,13 +118,13 @@ Ref<LayerInode> LayerFs::changed_inode_of(u64 node) {
   LockGuard guard(nodes_lock_);
   for (LayerInode* at = nodes_[node * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)]; at != nullptr;
        at = at->next_) {
-    if (at->below_ == node && at->pinned_.load() && at->try_ref()) return Ref<LayerInode>::adopt(at);
+    if (at->ino == node && at->pinned_.load() && at->try_ref()) return Ref<LayerInode>::adopt(at);
   }
   return nullptr;
 }
 
 void LayerFs::forget(LayerInode& inode) {
-  LayerInode*& bucket = nodes_[inode.below_ * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
+  LayerInode*& bucket = nodes_[inode.ino * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
   LockGuard guard(nodes_lock_);
   for (LayerInode** link = &bucket; *link != nullptr; link = &(*link)->next_) {
     if (*link != &inode) continue;
@@ -202,7 +202,7 @@ Result<Ref<LayerInode>> LayerFs::make_inode(u64 ino, const NewNode& node) {
     }
     default:
       inode = TRY(make_ref<LayerInode>(*this, ino, node.mode));
-      inode->rdev = node.rdev;
+      inode->rdev = static_cast<u32>(node.rdev);
   }
   inode->uid = node.uid;
   inode->gid = node.gid;
@@ -215,11 +215,11 @@ LayerInode::LayerInode(LayerFs& layer, u64 ino_, u32 mode_) : Inode(layer, ino_,
 }
 
 LayerInode::LayerInode(LayerFs& layer, const ImageNode& node)
-    : Inode(layer, node.id, node.mode), below_(node.id), own_xattrs_(false) {
+    : Inode(layer, node.id, node.mode), has_below_(true), own_xattrs_(false) {
   uid = node.uid;
   gid = node.gid;
   nlink = node.nlink;
-  rdev = node.rdev;
+  rdev = static_cast<u32>(node.rdev);
   size.store(node.size);
   atime = mtime = ctime = btime = node.mtime;
   layer.inodes.fetch_add(1, std::memory_order_relaxed);
@@ -262,19 +262,19 @@ Result<void> LayerInode::set_attributes(const AttributeChange& change) {
 
 Result<bool> LayerInode::attributes_differ() {
   if (!has_below()) return true;
-  ImageNode node = TRY(layer().image()->node(below_));
+  ImageNode node = TRY(layer().image()->node(below()));
   LockGuard guard(lock);
   return xattrs_changed_ || node.mode != mode || node.uid != uid || node.gid != gid;
 }
 
 Result<size_t> LayerInode::get_xattr(std::string_view name, std::span<std::byte> value) {
-  if (!own_xattrs_.load(std::memory_order_acquire)) return layer().image()->get_xattr(below_, name, value);
+  if (!own_xattrs_.load(std::memory_order_acquire)) return layer().image()->get_xattr(below(), name, value);
   LockGuard guard(lock);
   return xattrs_.get(name, value);
 }
 
 Result<size_t> LayerInode::list_xattrs(std::span<char> names) {
-  if (!own_xattrs_.load(std::memory_order_acquire)) return layer().image()->list_xattrs(below_, names);
+  if (!own_xattrs_.load(std::memory_order_acquire)) return layer().image()->list_xattrs(below(), names);
   LockGuard guard(lock);
   return xattrs_.list(names);
 }
@@ -283,15 +283,15 @@ Result<size_t> LayerInode::list_xattrs(std::span<char> names) {
 Result<void> LayerInode::own_xattrs() {
   if (own_xattrs_.load(std::memory_order_acquire)) return {};
   Image& image = *layer().image();
-  size_t size = TRY(image.list_xattrs(below_, {}));
+  size_t size = TRY(image.list_xattrs(below(), {}));
   HeapArray<char> names = TRY(HeapArray<char>::create(size));
   HeapArray<std::byte> value = TRY(HeapArray<std::byte>::create(abi::kXATTR_SIZE_MAX));
-  if (size > 0) size = TRY(image.list_xattrs(below_, {names.data(), names.size()}));
+  if (size > 0) size = TRY(image.list_xattrs(below(), {names.data(), names.size()}));
   size_t at = 0;
   while (at < size) {
     std::string_view name(names.data() + at);
     at += name.size() + 1;
-    size_t length = TRY(image.get_xattr(below_, name, {value.data(), value.size()}));
+    size_t length = TRY(image.get_xattr(below(), name, {value.data(), value.size()}));
     LockGuard guard(lock);
     if (own_xattrs_.load()) return {};
     TRY(xattrs_.set(name, {value.data(), length}, 0));
@@ -323,27 +323,25 @@ Result<void> LayerInode::remove_xattr(std::string_view name) {
 }
 
 Result<void> LayerSymlink::set_target(std::string_view target) {
-  target_ = TRY(HeapArray<char>::create(target.size()));
-  memcpy(target_.data(), target.data(), target.size());
+  auto text = TRY(HeapArray<char>::create(target.size()));
+  memcpy(text.data(), target.data(), target.size());
   size.store(target.size());
-  has_target_.store(true, std::memory_order_release);
+  target_.store(text.release(), std::memory_order_release);
   return {};
 }
 
 Result<size_t> LayerSymlink::readlink(std::span<char> into) {
-  if (!has_target_.load(std::memory_order_acquire)) {
+  size_t length = size.load(std::memory_order_relaxed);
+  char* target = target_.load(std::memory_order_acquire);
+  if (target == nullptr && length > 0) {
     // Read once, and kept: links lie on the way of many paths.
-    auto text = TRY(HeapArray<char>::create(size.load()));
-    size_t length = TRY(layer().image()->readlink(below(), {text.data(), text.size()}));
-    if (length < text.size()) return layer().image()->readlink(below(), into);
-    LockGuard guard(lock);
-    if (!has_target_.load()) {
-      std::swap(target_, text);
-      has_target_.store(true, std::memory_order_release);
-    }
+    auto text = TRY(HeapArray<char>::create(length));
+    if (TRY(layer().image()->readlink(below(), {text.data(), length})) < length)
+      return layer().image()->readlink(below(), into);
+    if (target_.compare_exchange_strong(target, text.data())) target = text.release();
   }
-  size_t length = std::min(into.size(), target_.size());
-  memcpy(into.data(), target_.data(), length);
+  length = std::min(into.size(), length);
+  if (length > 0) memcpy(into.data(), target, length);
   return length;
 }
 

@@ -21,8 +21,8 @@ class LayerInode : public Inode {
   LayerInode(LayerFs& layer, const ImageNode& below);
 
   LayerFs& layer() const;
-  bool has_below() const { return below_ != kNoNode; }
-  u64 below() const { return below_; }
+  bool has_below() const { return has_below_; }
+  u64 below() const { return ino; }  // of those that have one
   // It differs from what is below, so it must stay in memory until its last name goes. Under lock or the tree
   // lock.
   void pin();
@@ -45,7 +45,6 @@ class LayerInode : public Inode {
   bool linkable = false;
 
  protected:
-  static constexpr u64 kNoNode = ~u64{0};
   void last_reference() override;
 
  private:
@@ -54,19 +53,20 @@ class LayerInode : public Inode {
   friend class Replay;
   Result<void> own_xattrs();
 
-  u64 below_ = kNoNode;
-  LayerInode* next_ = nullptr;  // in the layer's table of nodes, or of the doomed
+  bool has_below_ = false;
   std::atomic<bool> pinned_{false};
   std::atomic<bool> own_xattrs_;  // xattrs_ counts, not the image's
   bool xattrs_changed_ = false;
-  bool in_upper_ = false;     // --upper's file knows it
-  Change* change_ = nullptr;  // while it is on the journal's list
+  bool in_upper_ = false;       // --upper's file knows it
+  LayerInode* next_ = nullptr;  // in the layer's table of nodes, or of the doomed
+  Change* change_ = nullptr;    // while it is on the journal's list
   Xattrs xattrs_;
 };
 
 class LayerDirectory final : public LayerInode {
  public:
   using LayerInode::LayerInode;
+  ~LayerDirectory() override;
 
   Result<Ref<Inode>> lookup(std::string_view name) override;
   Result<Ref<Inode>> create(std::string_view name, const NewNode& node, NameChange& change) override;
@@ -93,23 +93,26 @@ class LayerDirectory final : public LayerInode {
   Result<void> remove_entry(std::string_view name, LayerInode& victim, NameChange& change);
   Result<bool> shows_below(u64& version);
   void changed_locked();
+  DirTable* table() const { return table_.load(std::memory_order_acquire); }
+  Result<DirTable*> make_table_locked();
+  DirTable::Entry* find_locked(std::string_view name) const;
+  u64 live_locked() const { return table() != nullptr ? table()->live() : 0; }
 
   void last_reference() override;
 
-  DirTable table_;
-  std::atomic<bool> has_table_{false};
+  std::atomic<DirTable*> table_{nullptr};  // null: all is as in the image
 };
 
 class LayerSymlink final : public LayerInode {
  public:
   using LayerInode::LayerInode;
+  ~LayerSymlink() override { heap_free(target_.load()); }
   Result<void> set_target(std::string_view target);
   Result<size_t> readlink(std::span<char> into) override;
 
  private:
   friend class Journal;
-  std::atomic<bool> has_target_{false};
-  HeapArray<char> target_;
+  std::atomic<char*> target_{nullptr};  // as many bytes as `size` says; null: not read yet
 };
 
 class LayerFs final : public FileSystem {

@@ -15,6 +15,9 @@
 
 namespace teacup::fs {
 
+// With its dentry 256 bytes, so that all inodes of a large tree may stay in memory.
+static_assert(sizeof(LayerRegular) <= 192 && sizeof(LayerDirectory) <= 192 && sizeof(LayerSymlink) <= 192);
+
 namespace {
 constexpr u64 kMaxSize = 0x7fff'ffff'ffff'f000;
 // What is fetched at once, from images that have to be asked or decoded: by who reads on, and by who reads
@@ -30,20 +33,41 @@ constexpr u64 pages_for(u64 bytes) {
 }
 }  // namespace
 
-LayerRegular::LayerRegular(LayerFs& layer, u64 ino_, u32 mode_)
-    : LayerInode(layer, ino_, mode_), pages_(layer.budget()) {
-  if (layer.journal() != nullptr) pages_.track();
-}
+LayerRegular::LayerRegular(LayerFs& layer, u64 ino_, u32 mode_) : LayerInode(layer, ino_, mode_) {}
 
 LayerRegular::LayerRegular(LayerFs& layer, const ImageNode& node)
-    : LayerInode(layer, node), pages_(layer.budget()), below_end_(node.size) {
-  if (layer.journal() != nullptr) pages_.track();
+    : LayerInode(layer, node), below_end_(node.size) {}
+
+LayerRegular::~LayerRegular() {
+  teacup::destroy(content());
+}
+
+Result<PageStore*> LayerRegular::make_pages_locked() {
+  if (Content* there = content(); there != nullptr) return &there->pages;
+  Content* made = TRY(make<Content>(layer().budget()));
+  if (layer().journal() != nullptr) made->pages.track();
+  content_.store(made, std::memory_order_release);
+  return &made->pages;
+}
+
+PageStore::Stretch LayerRegular::stretch(u64 page, u64 max) const {
+  Content* there = content();
+  return there != nullptr ? there->pages.stretch(page, max) : PageStore::Stretch{nullptr, max};
+}
+
+void LayerRegular::remove_locked(u64 first, u64 end) {
+  if (Content* there = content(); there != nullptr) there->pages.remove(first, end);
+}
+
+void LayerRegular::mark_locked(u64 first, u64 end, bool dirty, bool present) {
+  if (Content* there = content(); there != nullptr) there->pages.mark(first, end, dirty, present);
 }
 
 Result<void> LayerRegular::stat(abi::Stat& stat) {
   TRY(Inode::stat(stat));
   u64 below_pages = pages_for(std::min(size.load(), below_end()));
-  stat.blocks = static_cast<s64>(std::max(pages_.count(), below_pages) * (kPageSize / 512));
+  stat.blocks = static_cast<s64>(std::max(content() != nullptr ? content()->pages.count() : 0, below_pages) *
+                                 (kPageSize / 512));
   return {};
 }
 
@@ -61,7 +85,9 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
   for (;;) {
     u64 limit = std::min(end, below_end());
     if (offset >= limit) return {};
-    u64 page = pages_.next(page_of(offset), pages_for(limit), false);
+    Content* there = content();
+    u64 page = page_of(offset);
+    if (there != nullptr) page = there->pages.next(page, pages_for(limit), false);
     if (page >= pages_for(limit)) return {};
     offset = page * kPageSize;
     ImageSpan span = TRY(image.data(below(), offset));
@@ -69,10 +95,10 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
       offset = align_up(offset + span.length, kPageSize);
       continue;
     }
-    bool reads_on = page == 0 || pages_.find(page - 1) != nullptr || end - offset > kFirstFetch;
+    bool reads_on = page == 0 || find(page - 1) != nullptr || end - offset > kFirstFetch;
     u64 stop = std::min(offset + (reads_on ? kFetchWindow : kFirstFetch), below_end());
     u64 window = std::min(image.fetch_end(below(), stop), below_end()) - offset;
-    u64 count = pages_.stretch(page, pages_for(window)).pages;
+    u64 count = stretch(page, pages_for(window)).pages;
     make_room(count);
     PageRun scratch = TRY(allocate_run(count));
     auto fetched =
@@ -80,16 +106,18 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
     Result<void> stored;
     if (fetched.ok()) {
       LockGuard guard(lock);
+      auto pages = make_pages_locked();
+      if (!pages.ok()) stored = pages.error();
       for (u64 i = 0; i < count && stored.ok(); i++) {
-        if (pages_.find(page + i) != nullptr || (page + i) * kPageSize >= below_end()) continue;
-        auto memory = pages_.make(page + i, end_hint(page + count), true);
+        if (find(page + i) != nullptr || (page + i) * kPageSize >= below_end()) continue;
+        auto memory = pages.value()->make(page + i, end_hint(page + count), true);
         if (!memory.ok()) {
           stored = memory.error();
           break;
         }
         u64 valid = std::min<u64>(kPageSize, below_end() - (page + i) * kPageSize);
         memcpy(memory.value(), reinterpret_cast<void*>(scratch.address() + i * kPageSize), valid);
-        pages_.publish(page + i);
+        pages.value()->publish(page + i);
       }
     }
     release_run(scratch);
@@ -120,13 +148,14 @@ Result<void> LayerRegular::fill_from_below(u64 page, std::byte* memory, size_t f
 
 // The page, in memory: copied up if it was not.
 Result<std::byte*> LayerRegular::own_page_locked(u64 page) {
-  if (std::byte* there = pages_.find(page); there != nullptr) return there;
-  std::byte* memory = TRY(pages_.make(page, end_hint(page + 1), true));
+  if (std::byte* there = find(page); there != nullptr) return there;
+  PageStore& pages = *TRY(make_pages_locked());
+  std::byte* memory = TRY(pages.make(page, end_hint(page + 1), true));
   if (auto filled = fill_from_below(page, memory, 0); !filled.ok()) {
-    pages_.discard(page);
+    pages.discard(page);
     return filled.error();
   }
-  pages_.publish(page);
+  pages.publish(page);
   if (has_observers() && page * kPageSize < below_end()) notify_observers(page * kPageSize, kPageSize);
   return memory;
 }
@@ -154,7 +183,7 @@ Result<size_t> LayerRegular::read(IoDest& to, u64 offset) {
   if (offset >= end || to.remaining() == 0) return size_t{0};
   u64 wanted = std::min<u64>(to.remaining(), end - offset);
   TRY(prefetch(offset, wanted));
-  return read_pages(pages_, to, offset, wanted,
+  return read_pages(*this, to, offset, wanted,
                     [this](IoDest& dest, u64 at, size_t length) { return read_absent(dest, at, length); });
 }
 
@@ -162,7 +191,7 @@ Result<size_t> LayerRegular::read(IoDest& to, u64 offset) {
 void LayerRegular::clear_tail_locked(u64 end) {
   u64 inside = end & (kPageSize - 1);
   if (inside == 0) return;
-  if (std::byte* memory = pages_.find(page_of(end)); memory != nullptr) {
+  if (std::byte* memory = find(page_of(end)); memory != nullptr) {
     memset(memory + inside, 0, kPageSize - inside);
     note_pages_locked(end, end + 1);
   }
@@ -170,23 +199,24 @@ void LayerRegular::clear_tail_locked(u64 end) {
 
 // Pages of [offset, end) have changed.
 void LayerRegular::note_pages_locked(u64 offset, u64 end) {
-  if (layer().journal() != nullptr) pages_.mark(page_of(offset), pages_for(end));
+  if (layer().journal() != nullptr) mark_locked(page_of(offset), pages_for(end));
 }
 
 Result<size_t> LayerRegular::write_locked(IoSource& from, u64 offset) {
   size_t done = 0;
   Errno error = Errno::OK;
   u64 last_page = pages_for(offset + from.remaining());
+  PageStore& pages = *TRY(make_pages_locked());
   while (from.remaining() > 0) {
     u64 at = offset + done;
     u64 page = page_of(at);
     u64 inside = at & (kPageSize - 1);
-    PageStore::Stretch stretch = pages_.stretch(page, pages_for(inside + from.remaining()));
+    PageStore::Stretch stretch = this->stretch(page, pages_for(inside + from.remaining()));
     bool fresh = stretch.data == nullptr;
     size_t length = std::min<size_t>(from.remaining(), (fresh ? 1 : stretch.pages) * kPageSize - inside);
     std::byte* memory = stretch.data;
     if (fresh) {
-      auto made = pages_.make(page, end_hint(last_page));
+      auto made = pages.make(page, end_hint(last_page));
       if (!made.ok()) {
         error = made.error();
         break;
@@ -195,7 +225,7 @@ Result<size_t> LayerRegular::write_locked(IoSource& from, u64 offset) {
       bool whole = inside == 0 && length == kPageSize;
       if (!whole && page * kPageSize < below_end()) {
         if (auto filled = fill_from_below(page, memory, 0); !filled.ok()) {
-          pages_.discard(page);
+          pages.discard(page);
           error = filled.error();
           break;
         }
@@ -207,7 +237,7 @@ Result<size_t> LayerRegular::write_locked(IoSource& from, u64 offset) {
       if (count < length && inside == 0 && length == kPageSize && page * kPageSize < below_end()) {
         static_cast<void>(fill_from_below(page, memory, count));
       }
-      pages_.publish(page);
+      pages.publish(page);
       if (has_observers() && page * kPageSize < below_end()) notify_observers(page * kPageSize, kPageSize);
     }
     done += count;
@@ -250,7 +280,7 @@ Result<void> LayerRegular::truncate(u64 new_size) {
   if (new_size < old_size) {
     size.store(new_size, std::memory_order_release);
     below_end_.store(std::min(below_end(), new_size), std::memory_order_release);
-    pages_.remove(pages_for(new_size), pages_for(kMaxSize));
+    remove_locked(pages_for(new_size), pages_for(kMaxSize));
     clear_tail_locked(new_size);
     if (has_observers()) notify_observers(page_down(new_size), page_up(old_size) - page_down(new_size));
   } else if (new_size > old_size) {
@@ -272,16 +302,17 @@ Result<void> LayerRegular::zero_locked(u64 start, u64 end, bool keep_pages) {
     if (length == kPageSize && !shows_below && !keep_pages) {
       // Whole pages up to the last: just not there.
       u64 last = page_of(end);
-      pages_.remove(page, last);
+      remove_locked(page, last);
       start = last * kPageSize;
       continue;
     }
-    if (shows_below || keep_pages || pages_.find(page) != nullptr) {
-      std::byte* memory = pages_.find(page);
+    if (shows_below || keep_pages || find(page) != nullptr) {
+      std::byte* memory = find(page);
       if (memory == nullptr) {
         if (length == kPageSize) {
-          memory = TRY(pages_.make(page, end_hint(page + 1)));
-          pages_.publish(page);
+          PageStore& pages = *TRY(make_pages_locked());
+          memory = TRY(pages.make(page, end_hint(page + 1)));
+          pages.publish(page);
           note_pages_locked(start, start + length);
           if (has_observers()) notify_observers(page * kPageSize, kPageSize);
           start += length;
@@ -323,17 +354,18 @@ Result<void> LayerRegular::allocate(int mode, u64 offset, u64 length) {
     // All or nothing: pages that must be made, first.
     u64 needed = 0;
     for (u64 page = page_of(offset); page < pages_for(last);) {
-      PageStore::Stretch stretch = pages_.stretch(page, pages_for(last) - page);
+      PageStore::Stretch stretch = this->stretch(page, pages_for(last) - page);
       if (stretch.data == nullptr) needed += stretch.pages;
       page += stretch.pages;
     }
     if (!layer().budget().take(needed)) return Errno::NOSPC;
     layer().budget().give(needed);
     if (!keep_size && end > old_size) clear_tail_locked(old_size);
+    PageStore& pages = *TRY(make_pages_locked());
     for (u64 page = page_of(offset); page < pages_for(last); page++) {
-      if (page * kPageSize < below_end() || pages_.find(page) != nullptr) continue;
-      TRY(pages_.make(page, end_hint(pages_for(last))));
-      pages_.publish(page);
+      if (page * kPageSize < below_end() || find(page) != nullptr) continue;
+      TRY(pages.make(page, end_hint(pages_for(last))));
+      pages.publish(page);
     }
     if (!keep_size && end > old_size) {
       size.store(end, std::memory_order_release);
@@ -349,7 +381,7 @@ Result<u64> LayerRegular::seek_data(u64 offset, bool hole) {
   if (offset >= end) return Errno::NXIO;
   while (offset < end) {
     u64 page = page_of(offset);
-    PageStore::Stretch stretch = pages_.stretch(page, pages_for(end) - page);
+    PageStore::Stretch stretch = this->stretch(page, pages_for(end) - page);
     u64 stop = (page + stretch.pages) * kPageSize;
     bool is_hole = stretch.data == nullptr;
     if (is_hole && offset < below_end()) {
@@ -370,7 +402,7 @@ Result<size_t> LayerRegular::map_below(u64 offset, u64 length, std::span<MapPiec
   size_t count = 0;
   u64 end = std::min(offset + length, page_down(below_end()));
   while (offset < end && count < pieces.size()) {
-    PageStore::Stretch stretch = pages_.stretch(page_of(offset), page_of(end - offset));
+    PageStore::Stretch stretch = this->stretch(page_of(offset), page_of(end - offset));
     if (stretch.data != nullptr) break;
     ImageSpan span = TRY(layer().image()->data(below(), offset));
     if (span.kind != ImageSpan::kMapped || !is_aligned(span.host_offset, kPageSize)) break;
@@ -394,16 +426,17 @@ Result<size_t> LayerRegular::map_own(u64 offset, u64 length, bool shared_writabl
   size_t count = 0;
   u64 page = page_of(offset);
   u64 end = pages_for(offset + length);
+  PageStore& pages = *TRY(make_pages_locked());
   while (page < end && count < pieces.size()) {
-    PageStore::Place place = TRY(pages_.place(page, end - page, end_hint(end)));
+    PageStore::Place place = TRY(pages.place(page, end - page, end_hint(end)));
     for (u64 i = 0; i < place.pages; i++) {
-      if (pages_.find(page + i) != nullptr) continue;
+      if (find(page + i) != nullptr) continue;
       if ((page + i) * kPageSize < below_end()) {
         TRY(own_page_locked(page + i));
       } else if (shared_writable) {
         // May be written without our seeing it: counts as data from now on.
-        TRY(pages_.make(page + i, end_hint(end)));
-        pages_.publish(page + i);
+        TRY(pages.make(page + i, end_hint(end)));
+        pages.publish(page + i);
       }
     }
     if (count > 0 && pieces[count - 1].host_offset + pieces[count - 1].length == place.offset) {
@@ -441,7 +474,7 @@ Result<size_t> LayerRegular::map_pieces(u64 offset, u64 length, bool shared_writ
         next = page_of(stop);
         break;
       }
-      if (pages_.find(next) == nullptr) {
+      if (find(next) == nullptr) {
         ImageSpan span = TRY(layer().image()->data(below(), from));
         if (span.kind == ImageSpan::kMapped && is_aligned(span.host_offset, kPageSize) &&
             span.length >= kPageSize) {
@@ -455,7 +488,11 @@ Result<size_t> LayerRegular::map_pieces(u64 offset, u64 length, bool shared_writ
   }
   if (shared_writable) {
     pin();
-    if (layer().journal() != nullptr) mapped_end_ = std::max(mapped_end_, pages_for(offset + length));
+    if (layer().journal() != nullptr) {
+      TRY(make_pages_locked());
+      u64& mapped_end = content()->mapped_end;
+      mapped_end = std::max(mapped_end, pages_for(offset + length));
+    }
   }
   return map_own(offset, length, shared_writable, pieces);
 }
@@ -467,9 +504,10 @@ Result<void> LayerRegular::write_back(u64 offset, u64 length) {
   TRY(Inode::write_back(offset, length));
   if (layer().journal() == nullptr) return {};
   LockGuard guard(lock);
-  if (mapped_end_ == 0 || offset >= mapped_end_ * kPageSize) return {};
-  u64 last = std::min(pages_for(offset + std::min(length, kMaxSize)), mapped_end_);
-  pages_.mark(page_of(offset), last, true, true);
+  u64 mapped_end = content() != nullptr ? content()->mapped_end : 0;
+  if (offset >= mapped_end * kPageSize) return {};
+  u64 last = std::min(pages_for(offset + std::min(length, kMaxSize)), mapped_end);
+  mark_locked(page_of(offset), last, true, true);
   pin();
   return {};
 }
@@ -477,33 +515,36 @@ Result<void> LayerRegular::write_back(u64 offset, u64 length) {
 // Pages that are mapped for writing count as changed whenever somebody asks: nobody saw the writes.
 bool LayerRegular::take_changed(u64& page, u64 max, bool all, PageStore::Stretch& found) {
   LockGuard guard(lock);
-  if (page == 0 && mapped_end_ != 0) {
-    pages_.mark(0, mapped_end_, true, true);
-    if (!has_observers()) mapped_end_ = 0;
+  Content* there = content();
+  if (there == nullptr) return false;
+  if (page == 0 && there->mapped_end != 0) {
+    there->pages.mark(0, there->mapped_end, true, true);
+    if (!has_observers()) there->mapped_end = 0;
   }
-  return pages_.take_marked(page, max, all, found);
+  return there->pages.take_marked(page, max, all, found);
 }
 
 bool LayerRegular::is_mapped_writable() {
   LockGuard guard(lock);
-  return mapped_end_ != 0;
+  return content() != nullptr && content()->mapped_end != 0;
 }
 
 Result<void> LayerRegular::restore_page(u64 page, const std::byte* data) {
   LockGuard guard(lock);
   if (data == nullptr && page * kPageSize >= below_end()) {
-    pages_.remove(page, page + 1);
-    pages_.mark(page, page + 1, false);
+    remove_locked(page, page + 1);
+    mark_locked(page, page + 1, false);
     return {};
   }
-  std::byte* memory = pages_.find(page);
+  std::byte* memory = find(page);
   if (memory == nullptr) {
-    memory = TRY(pages_.make(page, end_hint(page + 1), true));
-    pages_.publish(page);
+    PageStore& pages = *TRY(make_pages_locked());
+    memory = TRY(pages.make(page, end_hint(page + 1), true));
+    pages.publish(page);
   }
   if (data != nullptr) memcpy(memory, data, kPageSize);
   if (data == nullptr) memset(memory, 0, kPageSize);
-  pages_.mark(page, page + 1, false);
+  mark_locked(page, page + 1, false);
   return {};
 }
 
@@ -511,7 +552,7 @@ void LayerRegular::restore_size(u64 new_size, u64 new_below_end) {
   LockGuard guard(lock);
   size.store(new_size, std::memory_order_release);
   below_end_.store(std::min(below_end(), new_below_end), std::memory_order_release);
-  pages_.remove(pages_for(new_size), pages_for(kMaxSize));
+  remove_locked(pages_for(new_size), pages_for(kMaxSize));
 }
 
 }  // namespace teacup::fs

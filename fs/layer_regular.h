@@ -9,6 +9,7 @@ class LayerRegular final : public LayerInode {
  public:
   LayerRegular(LayerFs& layer, u64 ino, u32 mode);
   LayerRegular(LayerFs& layer, const ImageNode& below);
+  ~LayerRegular() override;
 
   Result<void> stat(abi::Stat& stat) override;
   Result<size_t> read(IoDest& to, u64 offset) override;
@@ -19,6 +20,9 @@ class LayerRegular final : public LayerInode {
   Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
                             std::span<MapPiece> pieces) override;
   Result<void> write_back(u64 offset, u64 length) override;
+
+  // Of the pages in memory, as PageStore has it.
+  PageStore::Stretch stretch(u64 page, u64 max) const;
 
  private:
   friend class Journal;
@@ -45,8 +49,19 @@ class LayerRegular final : public LayerInode {
   Result<void> restore_page(u64 page, const std::byte* data);
   void restore_size(u64 size, u64 below_end);
 
-  PageStore pages_;
-  u64 mapped_end_ = 0;  // page: shared mappings may write below it; under lock
+  // What is in memory. Made when the first page is; it stays as long as the inode.
+  struct Content {
+    explicit Content(PageBudget& budget) : pages(budget) {}
+    PageStore pages;
+    u64 mapped_end = 0;  // page: shared mappings may write below it; under lock
+  };
+  Content* content() const { return content_.load(std::memory_order_acquire); }
+  Result<PageStore*> make_pages_locked();
+  std::byte* find(u64 page) const { return stretch(page, 1).data; }
+  void remove_locked(u64 first, u64 end);
+  void mark_locked(u64 first, u64 end, bool dirty = true, bool present = false);
+
+  std::atomic<Content*> content_{nullptr};
   // Content below counts up to here; truncation lowers it for good.
   std::atomic<u64> below_end_{0};
 };

@@ -43,7 +43,7 @@ void MountTable::attach(Ref<Mount> mount, const Path& where) {
   dcache().change_tree([&] {
     mount->parent_.store(&where.mount());
     mount->mountpoint_.store(&where.dentry());
-    where.dentry().mounts.fetch_add(1);
+    where.dentry().covered();
     Mount* added = mount.leak();
     if (last_ == nullptr) {
       first_.store(added);
@@ -75,7 +75,7 @@ Result<void> MountTable::detach(Mount& mount, bool lazily) {
       mount.next_.store(nullptr);
       mount.parent_.store(nullptr);
       mount.mountpoint_.store(nullptr);
-      mountpoint->mounts.fetch_sub(1);
+      mountpoint->uncovered();
     });
   }
   parent->unref();

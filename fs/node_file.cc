@@ -107,7 +107,7 @@ class RegularFile final : public NodeFile {
   // fcntl(F_ADD_SEALS, F_GET_SEALS): of memory files. That nothing maps it for writing is the caller's to see
   // to.
   Result<s64> control(int command, u64 argument) override {
-    u32 seals = inode()->seals.load();
+    u8 seals = inode()->seals.load();
     if (command == abi::kF_GET_SEALS) return is_sealable() ? Result<s64>(seals) : Errno::INVAL;
     if (command != abi::kF_ADD_SEALS) return File::control(command, argument);
     if (!is_sealable()) return Errno::INVAL;
@@ -116,7 +116,7 @@ class RegularFile final : public NodeFile {
     if (!writable()) return Errno::PERM;
     do {
       if ((seals & abi::kF_SEAL_SEAL) != 0) return Errno::PERM;
-    } while (!inode()->seals.compare_exchange_weak(seals, seals | static_cast<u32>(argument)));
+    } while (!inode()->seals.compare_exchange_weak(seals, static_cast<u8>(seals | argument)));
     return 0;
   }
   Result<s64> ioctl(u32 command, GuestAddress argument) override {

@@ -102,15 +102,16 @@ class PipeFile final : public File {
 };
 
 Result<Ref<Pipe>> pipe_of_inode(Inode& inode) {
+  Ref<Attachment>& attachment = TRY(inode.make_extras())->attachment;
   {
     LockGuard guard(inode.lock);
-    if (inode.attachment) return static_cast<FifoState*>(inode.attachment.get())->pipe;
+    if (attachment) return static_cast<FifoState*>(attachment.get())->pipe;
   }
   Ref<FifoState> state = Ref<FifoState>::adopt(TRY(make<FifoState>()));
   state->pipe = TRY(Pipe::create());
   LockGuard guard(inode.lock);
-  if (!inode.attachment) inode.attachment = state;
-  return static_cast<FifoState*>(inode.attachment.get())->pipe;
+  if (!attachment) attachment = state;
+  return static_cast<FifoState*>(attachment.get())->pipe;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Reading from a PageStore: what is there straight from its pages, the rest by `absent(to, offset, length)`,
-// which gives how many bytes it put (0: none, and the read ends there). Internal to fs/.
+// Reading from a PageStore (or what has its stretch()): what is there straight from its pages, the rest by
+// `absent(to, offset, length)`, which gives how many bytes it put (0: none, and the read ends there).
+// Internal to fs/.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +11,8 @@
 namespace teacup::fs {
 
 // `wanted` > 0 bytes from `offset` on. A failure after some bytes is a short read.
-template <typename Absent>
-Result<size_t> read_pages(const PageStore& pages, IoDest& to, u64 offset, u64 wanted, Absent absent) {
+template <typename Pages, typename Absent>
+Result<size_t> read_pages(const Pages& pages, IoDest& to, u64 offset, u64 wanted, Absent absent) {
   size_t done = 0;
   while (done < wanted) {
     u64 at = offset + done;

@@ -33,7 +33,7 @@ static Result<bool> still_names(Inode& directory, std::string_view name, Dentry&
   if (!looked_up.ok() && !looked_up.is(Errno::NOENT)) return looked_up.error();
   Inode* now = looked_up.ok() ? looked_up.value().get() : nullptr;
   if (now != dentry.inode()) return false;
-  dentry.valid_until.store(gate::monotonic_now() + directory.file_system().name_lifetime());
+  dentry.believe_until(gate::monotonic_now() + directory.file_system().name_lifetime());
   return true;
 }
 
@@ -43,8 +43,7 @@ Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name) {
   for (;;) {
     Inode& inode = *directory.inode();
     if (Ref<Dentry> found = cache.find(directory, name); found) {
-      u64 valid_until = found->valid_until.load(std::memory_order_relaxed);
-      if (valid_until == 0 || gate::monotonic_now() < valid_until) return found;
+      if (!found->expires() || found->is_believed(gate::monotonic_now())) return found;
       if (TRY(still_names(inode, name, *found))) return found;
       cache.remove(*found);
       continue;
@@ -66,7 +65,7 @@ Result<Ref<Dentry>> cache_entry(Dentry& directory, std::string_view name, Ref<In
   if (!file_system.caches_names()) return dcache().make_uncached(directory, name, std::move(inode));
   auto added = dcache().add(directory, name, std::move(inode), version);
   if (u64 lifetime = file_system.name_lifetime(); lifetime != 0 && added.ok()) {
-    added.value()->valid_until.store(gate::monotonic_now() + lifetime);
+    added.value()->believe_until(gate::monotonic_now() + lifetime);
   }
   return added;
 }
@@ -340,9 +339,9 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
     must_be_directory = (flags_ & kDirectory) != 0;  // what dots asked for was so
     Dentry* next = cache.find_uncounted(*at, name, name_hash(name));
     if (next == nullptr) return Fast::kUndecided;
-    if (u64 until = next->valid_until.load(std::memory_order_relaxed); until != 0) [[unlikely]] {
+    if (next->expires()) [[unlikely]] {
       if (now == 0) now = gate::monotonic_now();
-      if (now >= until) return Fast::kUndecided;
+      if (!next->is_believed(now)) return Fast::kUndecided;
     }
     Inode* child = next->inode();
     if (child == nullptr) return fail(Errno::NOENT);

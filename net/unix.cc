@@ -119,8 +119,9 @@ Result<Ref<Endpoint>> find_endpoint(const Caller& caller, const Address& address
   Ref<Endpoint> found;
   {
     LockGuard guard(inode.lock);
-    if (!inode.attachment) return Errno::CONNREFUSED;
-    found = static_cast<BoundSocket*>(inode.attachment.get())->endpoint;
+    fs::InodeExtras* extras = inode.extras();
+    if (extras == nullptr || !extras->attachment) return Errno::CONNREFUSED;
+    found = static_cast<BoundSocket*>(extras->attachment.get())->endpoint;
   }
   if (found->is_closed()) return Errno::CONNREFUSED;
   return found;
@@ -250,13 +251,14 @@ Result<void> UnixSocket::bind_path(const Caller& caller, Ref<Name> name) {
   fs::Path path = TRY(std::move(made));
   auto bound = Ref<BoundSocket>::adopt(TRY(make<BoundSocket>()));
   bound->endpoint = endpoint_;
+  fs::InodeExtras* extras = TRY(path.inode().make_extras());
   // With its NUL, as Linux gives it back.
   u32 length = kPathOffset + static_cast<u32>(path_in(name->address).size()) + 1;
   name->address.length = std::min(length, kLongestAddress);
   name->path = path;
   TRY(endpoint_->bind(std::move(name)));
   LockGuard guard(path.inode().lock);
-  path.inode().attachment = std::move(bound);
+  extras->attachment = std::move(bound);
   return {};
 }
 

@@ -69,6 +69,11 @@ class HeapArray {
   T* data() { return data_; }
   const T* data() const { return data_; }
   size_t size() const { return size_; }
+  // The memory is the caller's to free from then on.
+  T* release() {
+    size_ = 0;
+    return std::exchange(data_, nullptr);
+  }
   T& operator[](size_t i) { return data_[i]; }
   const T& operator[](size_t i) const { return data_[i]; }
   T* begin() { return data_; }

@@ -49,9 +49,12 @@ void AddressSpace::observe_locked(fs::File& file) {
   auto made = make<FileObserver>(*this, *inode);
   if (!made.ok()) return;  // without memory for it the mapping stays as it is until it is unmapped
   FileObserver* observer = made.value();
+  if (!inode->add_observer(*observer).ok()) {
+    teacup::destroy(observer);
+    return;
+  }
   observer->next = observers_;
   observers_ = observer;
-  inode->add_observer(*observer);
 }
 
 void AddressSpace::release_observer_locked(fs::File& file) {

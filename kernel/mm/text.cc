@@ -142,7 +142,11 @@ class TextMaker {
     *request = {size_, root<Memory>(Root::kMemory)->prepare_flags, 0};
     // As a mapping would be: what the broker looks at is not dropped meanwhile.
     Reader* reader = TRY(make<Reader>());
-    file_.inode()->add_observer(*reader);
+    if (auto observed = file_.inode()->add_observer(*reader); !observed.ok()) {
+      teacup::destroy(reader);
+      release_run(input);
+      return observed;
+    }
     auto described = describe(*request);
     u64 input_size = sizeof(*request) + request->piece_count * sizeof(abi::PreparePiece);
     Result<void> asked = described.ok() ? ask_broker(input, input_size) : described;
@@ -289,19 +293,21 @@ Ref<Text> text_of(fs::File& file) {
   auto* memory = root<Memory>(Root::kMemory);
   fs::Inode* inode = file.inode();
   if (memory == nullptr || !memory->rewrite || inode == nullptr || !inode->is_regular()) return nullptr;
+  auto extras = inode->make_extras();
+  if (!extras.ok()) return nullptr;
   Ref<TextEntry> entry;
   bool is_maker = false;
   {
     LockGuard guard(inode->lock);
     u64 version = inode->version.load(std::memory_order_acquire);
-    auto* present = static_cast<TextEntry*>(inode->text.get());
+    auto* present = static_cast<TextEntry*>(extras.value()->text.get());
     if (present != nullptr && present->version == version) {
       entry = Ref<TextEntry>::share(present);
     } else {
       auto made = make_ref<TextEntry>(version);
       if (!made.ok()) return nullptr;
       entry = std::move(made).value();
-      inode->text = entry;
+      extras.value()->text = entry;
       is_maker = true;
     }
   }

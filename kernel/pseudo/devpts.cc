@@ -34,7 +34,7 @@ class Ptys {
 class DeviceNode : public fs::Inode {
  public:
   DeviceNode(fs::FileSystem& file_system, u64 ino, u32 mode, u64 device) : Inode(file_system, ino, mode) {
-    rdev = device;
+    rdev = static_cast<u32>(device);
     atime = mtime = ctime = btime = fs::timestamp_now();
   }
   Result<void> set_attributes(const fs::AttributeChange& change) override {

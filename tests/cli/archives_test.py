@@ -6,9 +6,11 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tarfile
 import tempfile
+import time
 import unittest
 
 from harness import IMAGE, TEACUP, decode
@@ -91,6 +93,49 @@ class Archives(unittest.TestCase):
         return sorted(self.cache.glob("teacup/images/*.erofs"))
 
     # --- tar
+
+    def reader_of(self, process):
+        """The process that reads the archive for `process`, once it is filtered; its /proc folder."""
+        for _ in range(2000):
+            for path in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                folder = pathlib.Path("/proc") / path
+                if "Seccomp:\t2" in (folder / "status").read_text():
+                    return folder
+            time.sleep(0.01)
+        self.fail("no filtered process reads the archive")
+
+    def test_archives_are_read_by_a_process_that_can_do_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [TEACUP, "pack", "-", f"{folder}/out.erofs"]
+            for number in (signal.SIGSYS, None):
+                with subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as pack:
+                    reader = self.reader_of(pack)
+                    self.assertEqual((reader / "comm").read_text(), "teacup-archive\n")
+                    links = {fd.name: os.readlink(fd) for fd in (reader / "fd").iterdir()}
+                    self.assertEqual([links.pop(str(fd)) for fd in range(3)], ["/dev/null"] * 3)
+                    self.assertEqual([target.split(":")[0] for target in links.values()], ["socket"])
+                    if number:
+                        os.kill(int(reader.name), number)
+                    out, err = pack.communicate("")
+                    if number:
+                        self.assertEqual(pack.returncode, 125)
+                        self.assertIn("killed the process that reads archives", err)
+                    self.assertFalse(reader.exists())
+
+    def test_no_program_is_started_for_a_codec(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            for name in ("lzop", "lrzip", "grzip", "gzip", "xz"):
+                program = folder / name
+                program.write_text(f"#!/bin/sh\ntouch {folder}/started\ncat\n")
+                program.chmod(0o755)
+            for name, magic in (("lzo", b"\x89LZO\x00\r\n\x1a\n"), ("lrz", b"LRZI\x00\x06"), ("grz", b"GRZipII\x00\x02\x04:)")):
+                archive = folder / f"a.{name}"
+                archive.write_bytes(magic + bytes(1000))
+                packed = subprocess.run([str(TEACUP), "pack", str(archive), str(folder / "out.erofs")],
+                                        capture_output=True, text=True, env=dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}"))
+                self.assertEqual(packed.returncode, 125, packed.stderr)
+                self.assertFalse((folder / "started").exists())
 
     def test_every_compression(self):
         plain = tar(*self.base, Member("etc/note", b"here\n"))

@@ -79,7 +79,8 @@ void layout(u8 kind, const std::string& text) {
 void archive(std::span<const u8> data) {
   static InputFile file;
   Tree tree;
-  add_tar(tree, "/proc/self/fd/" + std::to_string(file.put(data)), std::make_shared<Spool>());
+  add_tar(tree, "/proc/self/fd/" + std::to_string(file.put(data)), std::make_shared<Spool>(),
+          ReadArchives::kHere);
   if (const auto files = layout_in_tree(tree); is_layout(*files)) return use_layout(*files);
   convert(tree);
 }
@@ -92,7 +93,7 @@ void layer(std::span<const u8> data) {
   const auto read = [&](u64 offset, std::span<std::byte> bytes) {
     std::copy_n(reinterpret_cast<const std::byte*>(data.data()) + offset, bytes.size(), bytes.begin());
   };
-  add_layer(tree, data.size(), read, "input", spool);
+  add_layer(tree, data.size(), read, "input", spool, ReadArchives::kHere);
   convert(tree);
 }
 

@@ -24,6 +24,7 @@ namespace teacup::fs {
 namespace {
 constexpr u64 kMaxEntries = 4 << 20;
 constexpr u64 kMaxExtents = 1 << 20;
+constexpr u64 kLargestRead = 512 * KiB;  // in one trip
 }  // namespace
 
 Result<Ref<AskedImage>> AskedImage::open_importer(u32 slot, u32 number) {
@@ -34,6 +35,8 @@ Result<Ref<AskedImage>> AskedImage::open_importer(u32 slot, u32 number) {
   auto info = TRY(trip.structure<abi::ImporterInfo>());
   image->root_ = info.root;
   image->total_bytes_ = arena().images[slot].size;
+  if (info.block_size > kPageSize && info.block_size <= kLargestRead && std::has_single_bit(info.block_size))
+    image->together_ = info.block_size;
   image->mappable_ = info.extents_map != 0 && arena().images[slot].address != 0;
   return image;
 }
@@ -289,6 +292,7 @@ Result<ImageSpan> AskedImage::data(u64 id, u64 offset) {
   ImageSpan span;
   span.kind = ImageSpan::kFetch;
   span.length = size - offset;
+  span.host_offset = together_;
   if (!mappable_ || (node.flags & abi::kDataByRead) != 0) return span;
   if (!node.has_extents.load(std::memory_order_acquire)) TRY(load_extents(node));
   const ImageSlot& slot = arena().images[slot_];
@@ -324,6 +328,10 @@ Result<ImageSpan> AskedImage::data(u64 id, u64 offset) {
   return span;
 }
 
+u64 AskedImage::fetch_end(u64, u64 end) {
+  return together_ != 0 ? align_up(end, together_) : end;
+}
+
 Result<size_t> AskedImage::fetch(u64 id, u64 offset, std::span<std::byte> into) {
   if (host_) {
     Trip trip;
@@ -344,8 +352,8 @@ Result<size_t> AskedImage::fetch(u64 id, u64 offset, std::span<std::byte> into) 
     request.image = number_;
     request.inode = id;
     request.cursor = offset + done;
-    request.length = std::min<u64>(into.size() - done, 120 * KiB);
-    TRY(trip.ask_importer(request, {}, Trip::kLarge));
+    request.length = std::min<u64>(into.size() - done, kLargestRead);
+    TRY(trip.ask_importer(request, {}, sizeof(abi::ImporterResponse) + request.length));
     auto bytes = trip.bytes();
     size_t count = std::min(bytes.size(), into.size() - done);
     if (count == 0) break;

@@ -25,6 +25,7 @@ class AskedImage final : public Image {
   Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
   Result<ImageSpan> data(u64 node, u64 offset) override;
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
+  u64 fetch_end(u64 node, u64 end) override;
   bool needs_fetch() const override { return true; }
   Result<size_t> readlink(u64 node, std::span<char> into) override;
   Result<size_t> get_xattr(u64 node, std::string_view name, std::span<std::byte> value) override;
@@ -78,6 +79,7 @@ class AskedImage final : public Image {
   u64 root_ = 0;
   u64 total_bytes_ = 0;
   bool mappable_ = false;
+  u64 together_ = 0;  // bytes of a file that are compressed together, from its start on
   // Nodes and their listings are added under it and stay as long as the image.
   Mutex lock_{LockRank::kInodeChild};
   Node** nodes_ = nullptr;

@@ -29,7 +29,7 @@ struct ImageSpan {
   enum Kind : u8 {
     kHole,
     kMapped,  // at `data`, in an image that every process has mapped; also at host_offset of `fd`
-    kFetch,   // to be had by fetch()
+    kFetch,   // to be had by fetch(); best from multiples of host_offset on, if that is not 0
   };
   Kind kind = kHole;
   u64 length = 0;

@@ -20,8 +20,9 @@ static_assert(sizeof(LayerRegular) <= 192 && sizeof(LayerDirectory) <= 192 && si
 
 namespace {
 constexpr u64 kMaxSize = 0x7fff'ffff'ffff'f000;
-// What is fetched at once, from images that have to be asked or decoded: by who reads on, and by who reads
-// here and there.
+// What is fetched at once, from images that have to be asked or decoded: by who has read on for a while, by
+// who reads on, and by who reads here and there.
+constexpr u64 kLongFetch = 1 * MiB;
 constexpr u64 kFetchWindow = 256 * KiB;
 constexpr u64 kFirstFetch = 64 * KiB;
 
@@ -96,7 +97,19 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
       continue;
     }
     bool reads_on = page == 0 || find(page - 1) != nullptr || end - offset > kFirstFetch;
-    u64 stop = std::min(offset + (reads_on ? kFetchWindow : kFirstFetch), below_end());
+    constexpr u64 kBefore = kFetchWindow / kPageSize;
+    PageStore::Stretch before =
+        reads_on && page >= kBefore ? stretch(page - kBefore, kBefore) : PageStore::Stretch{nullptr, 0};
+    u64 size_of_fetch = before.data != nullptr && before.pages == kBefore ? kLongFetch
+                        : reads_on                                        ? kFetchWindow
+                                                                          : kFirstFetch;
+    u64 stop = std::min(offset + size_of_fetch, below_end());
+    // From where it is compressed together, as far as that is not there yet.
+    if (span.host_offset != 0) {
+      u64 first = page_of(align_down(offset, span.host_offset));
+      while (page > first && find(page - 1) == nullptr) page--;
+      offset = page * kPageSize;
+    }
     u64 window = std::min(image.fetch_end(below(), stop), below_end()) - offset;
     u64 count = stretch(page, pages_for(window)).pages;
     make_room(count);

@@ -7,10 +7,18 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+from importlib.machinery import SourceFileLoader
 
-from harness import IMAGE, TEACUP, finish, run, shell, start
+from harness import IMAGE, ROOT, TEACUP, finish, run, shell, start
 
 PROGRAMS = pathlib.Path(os.environ.get("TEACUP_PROGRAMS", TEACUP.parent / "tests/guest"))  # tests/guest, built
+
+
+class InodeMemory(unittest.TestCase):
+    def test_an_inode_and_its_dentry(self):
+        bench = SourceFileLoader("memory", str(ROOT / "bench/memory")).load_module()
+        each = bench.inode_and_dentry(TEACUP, IMAGE, 20_000)
+        self.assertLessEqual(each, bench.LIMITS["inode and dentry"])
 
 
 class Patched(unittest.TestCase):

@@ -45,14 +45,39 @@ void Dentry::destroy(Dentry* dentry) {
 }
 
 Result<void> Dcache::start() {
-  PageRun run = TRY(allocate_run(kBuckets * sizeof(*buckets_) / kPageSize));
+  PageRun run = TRY(allocate_run(kMostBuckets * sizeof(*buckets_) / kPageSize));
   buckets_ = reinterpret_cast<std::atomic<Dentry*>*>(run.address());
   return {};
 }
 
+u64 Dcache::mix(const Dentry& parent, u32 hash) const {
+  return ((reinterpret_cast<u64>(&parent) >> 6) * 0x9e3779b97f4a7c15 ^ hash * u64{0x9fb21c651e98df25}) >> 40;
+}
+
 std::atomic<Dentry*>& Dcache::bucket(const Dentry& parent, u32 hash) const {
-  u64 mixed = (reinterpret_cast<u64>(&parent) >> 6) * 0x9e3779b97f4a7c15 ^ hash * u64{0x9fb21c651e98df25};
-  return buckets_[mixed >> 40 & (kBuckets - 1)];
+  return buckets_[mix(parent, hash) & mask_.load(std::memory_order_acquire)];
+}
+
+// Twice as many buckets: of each chain, those with the new bit set go to the chain as far behind it as there
+// were buckets.
+void Dcache::grow_locked() {
+  ChangeScope change(*this);
+  u64 size = mask_.load(std::memory_order_relaxed) + 1;
+  for (u64 i = 0; i < size; i++) {
+    std::atomic<Dentry*>* link = &buckets_[i];
+    std::atomic<Dentry*>* moved = &buckets_[i + size];
+    while (Dentry* at = link->load(std::memory_order_relaxed)) {
+      if ((mix(*at->parent(), at->hash_) & size) == 0) {
+        link = &at->next_;
+        continue;
+      }
+      link->store(at->next_.load(std::memory_order_relaxed), std::memory_order_release);
+      moved->store(at, std::memory_order_release);
+      moved = &at->next_;
+    }
+    if (moved != &buckets_[i + size]) moved->store(nullptr, std::memory_order_release);
+  }
+  mask_.store(2 * size - 1, std::memory_order_release);
 }
 
 Result<Dentry*> Dcache::allocate() {
@@ -188,6 +213,8 @@ Result<Ref<Dentry>> Dcache::add(Dentry& parent, std::string_view name, Ref<Inode
   if (parent.is_deleted()) return fresh;
   fresh->ref();  // the hash's
   hash_locked(*fresh);
+  u64 size = mask_.load(std::memory_order_relaxed) + 1;
+  if (count() > size && size < kMostBuckets) grow_locked();
   return fresh;
 }
 
@@ -318,11 +345,11 @@ u64 Dcache::drop_chain(Dentry* victims) {
 
 u64 Dcache::shrink(u64 wanted) {
   u64 gone = 0;
-  for (u64 visited = 0; visited < 2 * kBuckets && gone < wanted; visited++) {
+  for (u64 visited = 0; visited <= 2 * mask_.load(std::memory_order_relaxed) && gone < wanted; visited++) {
     Dentry* victims = nullptr;  // chained by next_
     {
       LockGuard guard(lock_);
-      std::atomic<Dentry*>& head = buckets_[hand_++ & (kBuckets - 1)];
+      std::atomic<Dentry*>& head = buckets_[hand_++ & mask_.load(std::memory_order_relaxed)];
       if (head.load(std::memory_order_relaxed) == nullptr) continue;
       ChangeScope change(*this);
       std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -348,7 +375,7 @@ void Dcache::forget_all(const FileSystem& file_system) {
   // From the leaves up: an entry is used by those below it.
   while (found) {
     found = false;
-    for (u64 i = 0; i < kBuckets; i++) {
+    for (u64 i = 0; i <= mask_.load(std::memory_order_acquire); i++) {
       if (buckets_[i].load(std::memory_order_relaxed) == nullptr) continue;
       Dentry* victims = nullptr;
       {

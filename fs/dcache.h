@@ -67,10 +67,16 @@ class Dcache {
    private:
     Dcache& cache_;
   };
-  static constexpr u64 kBuckets = 1 << 16;
+  // The table begins as one page of a run that has room for the largest, and grows in place: of a sparse run
+  // only what is used costs memory, and a machine that looks at a thousand names does not touch a page for
+  // each.
+  static constexpr u64 kFirstBuckets = kPageSize / sizeof(Dentry*);
+  static constexpr u64 kMostBuckets = 1 << 18;
   static constexpr u64 kPagesForPool = 16;
 
   std::atomic<Dentry*>& bucket(const Dentry& parent, u32 hash) const;
+  u64 mix(const Dentry& parent, u32 hash) const;
+  void grow_locked();
   Result<Dentry*> allocate();
   Result<Dentry*> allocate_named(Dentry* parent, std::string_view name, Inode* inode);
   Dentry* find_locked(Dentry& parent, std::string_view name, u32 hash);
@@ -83,6 +89,7 @@ class Dcache {
   mutable Mutex lock_{LockRank::kDentry};
   std::atomic<u64> sequence_{0};
   std::atomic<Dentry*>* buckets_ = nullptr;
+  std::atomic<u64> mask_{kFirstBuckets - 1};  // changes in a ChangeScope
   Dentry* pool_ = nullptr;
   std::atomic<u64> count_{0};
   u64 hand_ = 0;

@@ -23,7 +23,7 @@ namespace teacup::fs {
 Result<Ref<LayerFs>> LayerFs::create(const char* type, u32 magic, Ref<Image> image, u32 root_mode) {
   Ref<LayerFs> layer = TRY(make_ref<LayerFs>(type, magic, std::move(image)));
   if (layer->image_) {
-    PageRun run = TRY(allocate_run(kBuckets * sizeof(LayerInode*) / kPageSize));
+    PageRun run = TRY(allocate_run(kNodesPages));
     layer->nodes_ = reinterpret_cast<LayerInode**>(run.address());
     layer->next_ino_.store(layer->image_->node_limit());
     ImageNode root = TRY(layer->image_->root());
@@ -45,7 +45,7 @@ LayerFs::~LayerFs() {
   teacup::destroy(journal_);
   if (nodes_ != nullptr) {
     u64 offset = reinterpret_cast<u64>(nodes_) - kArenaBase;
-    release_run(PageRun{offset, kBuckets * sizeof(LayerInode*) / kPageSize});
+    release_run(PageRun{offset, kNodesPages});
   }
 }
 
@@ -87,10 +87,26 @@ Result<Ref<LayerInode>> LayerFs::make_from(const ImageNode& node) {
   }
 }
 
+void LayerFs::grow_nodes_locked() {
+  for (u64 i = 0; i < bucket_count_; i++) {
+    LayerInode** link = &nodes_[i];
+    while (LayerInode* at = *link) {
+      if ((mix(at->ino) & bucket_count_) == 0) {
+        link = &at->next_;
+        continue;
+      }
+      *link = at->next_;
+      LayerInode*& bucket = nodes_[i + bucket_count_];
+      at->next_ = bucket;
+      bucket = at;
+    }
+  }
+  bucket_count_ *= 2;
+}
+
 Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
-  LayerInode*& bucket = nodes_[node * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
   auto find_locked = [&]() -> LayerInode* {
-    for (LayerInode* at = bucket; at != nullptr; at = at->next_) {
+    for (LayerInode* at = bucket_locked(node); at != nullptr; at = at->next_) {
       if (at->ino == node && at->try_ref()) return at;
     }
     return nullptr;
@@ -106,8 +122,10 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
     LockGuard guard(nodes_lock_);
     found = find_locked();
     if (found == nullptr) {
+      LayerInode*& bucket = bucket_locked(node);
       fresh->next_ = bucket;
       bucket = fresh.get();
+      if (++node_count_ > bucket_count_ && bucket_count_ < kMostBuckets) grow_nodes_locked();
       return Ref<Inode>(std::move(fresh));
     }
   }
@@ -116,19 +134,18 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
 
 Ref<LayerInode> LayerFs::changed_inode_of(u64 node) {
   LockGuard guard(nodes_lock_);
-  for (LayerInode* at = nodes_[node * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)]; at != nullptr;
-       at = at->next_) {
+  for (LayerInode* at = bucket_locked(node); at != nullptr; at = at->next_) {
     if (at->ino == node && at->pinned_.load() && at->try_ref()) return Ref<LayerInode>::adopt(at);
   }
   return nullptr;
 }
 
 void LayerFs::forget(LayerInode& inode) {
-  LayerInode*& bucket = nodes_[inode.ino * 0x9e3779b97f4a7c15 >> 50 & (kBuckets - 1)];
   LockGuard guard(nodes_lock_);
-  for (LayerInode** link = &bucket; *link != nullptr; link = &(*link)->next_) {
+  for (LayerInode** link = &bucket_locked(inode.ino); *link != nullptr; link = &(*link)->next_) {
     if (*link != &inode) continue;
     *link = inode.next_;
+    node_count_--;
     return;
   }
 }

@@ -149,7 +149,13 @@ class LayerFs final : public FileSystem {
  private:
   friend class Journal;
   friend class Replay;
-  static constexpr u64 kBuckets = 1 << 14;
+  // Of nodes_, which grows in place as the names' table does (fs/dcache.h).
+  static constexpr u64 kFirstBuckets = kPageSize / sizeof(LayerInode*);
+  static constexpr u64 kMostBuckets = 1 << 18;
+  static constexpr u64 kNodesPages = kMostBuckets * sizeof(LayerInode*) / kPageSize;
+  static u64 mix(u64 node) { return node * 0x9e3779b97f4a7c15 >> 40; }
+  LayerInode*& bucket_locked(u64 node) { return nodes_[mix(node) & (bucket_count_ - 1)]; }
+  void grow_nodes_locked();
   Result<Ref<LayerInode>> make_from(const ImageNode& node);
   Result<Ref<LayerInode>> make_inode(u64 ino, const NewNode& node);
 
@@ -163,6 +169,8 @@ class LayerFs final : public FileSystem {
   Mutex tree_lock_{LockRank::kInodeParent};
   Mutex nodes_lock_{LockRank::kInodeChild};
   LayerInode** nodes_ = nullptr;
+  u64 bucket_count_ = kFirstBuckets;
+  u64 node_count_ = 0;  // in nodes_
   Ref<Inode> root_;
 };
 

@@ -158,7 +158,7 @@ class Teller final : public ArchiveEntries {
 // table of character sets, which libarchive asks for one.
 void use_libraries() {
   for (const char* from : {"UTF-8", "ANSI_X3.4-1968"}) {
-    const iconv_t converter = ::iconv_open(from, from);
+    iconv_t converter = ::iconv_open(from, from);
     if (converter != reinterpret_cast<iconv_t>(-1)) ::iconv_close(converter);
   }
 }

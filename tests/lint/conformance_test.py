@@ -58,7 +58,8 @@ class Writing(unittest.TestCase):
     def test_net_table(self):
         with tempfile.TemporaryDirectory() as logs:
             for label, rewritten, trapped in [("test_a", 900, 0), ("test_b", 1100, 0), ("go-std", 990, 10), ("go-runtime", 1000, 0),
-                                              ("go-time", 0, 0), ("go-pprof", 0, 0), ("node", 10, 10)]:
+                                              ("go-time", 0, 0), ("go-pprof", 0, 0), ("go-net", 0, 0),
+                                              ("node", 10, 10), ("node-http", 0, 0), ("node-net", 0, 0)]:
                 with open(os.path.join(logs, label + ".stats"), "w") as f:
                     json.dump({"rewritten": rewritten, "trapped": trapped}, f)
             lines = conformance.net_table(logs, ["test_a", "test_b"])

@@ -1,9 +1,9 @@
 // Problem: guest-side processes cannot hold descriptors of host files, the host changes its files at any
 // time, and a trip to the broker costs as much as 300 system calls here. Choice: attributes are taken with
-// each name that is looked up and believed for a second, but asked again at each open; content is kept in
-// pages until an open finds another size or time of change; writes go to the host before the call returns. So
-// what one opens after a change is the change (close-to-open, as NFS has it), and a compiler that stats a
-// header a hundred times asks once.
+// each name that is looked up and believed for a second (that it is missing: a tenth), but asked again at
+// each open; content is kept in pages until an open finds another size or time of change; writes go to the
+// host before the call returns. So what one opens after a change is the change (close-to-open, as NFS has
+// it), and a compiler that stats a header a hundred times asks once.
 //
 // Locks: kInode for pages and attributes, kInodeChild for the table of inodes; none while asking. (A rename
 // of a directory is asked for under the tree's rename lock: nothing that the broker does waits for it.)

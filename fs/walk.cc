@@ -27,13 +27,17 @@ bool is_dot_dot(std::string_view name) {
 
 }  // namespace
 
+static void believe_for_now(Dentry& dentry, u64 lifetime) {
+  dentry.believe_until(gate::monotonic_now() + (dentry.inode() != nullptr ? lifetime : lifetime / 10));
+}
+
 // Asks the file system whether what is cached of a name whose time has come still is so.
 static Result<bool> still_names(Inode& directory, std::string_view name, Dentry& dentry) {
   auto looked_up = directory.lookup(name);
   if (!looked_up.ok() && !looked_up.is(Errno::NOENT)) return looked_up.error();
   Inode* now = looked_up.ok() ? looked_up.value().get() : nullptr;
   if (now != dentry.inode()) return false;
-  dentry.believe_until(gate::monotonic_now() + directory.file_system().name_lifetime());
+  believe_for_now(dentry, directory.file_system().name_lifetime());
   return true;
 }
 
@@ -64,9 +68,8 @@ Result<Ref<Dentry>> cache_entry(Dentry& directory, std::string_view name, Ref<In
   FileSystem& file_system = directory.inode()->file_system();
   if (!file_system.caches_names()) return dcache().make_uncached(directory, name, std::move(inode));
   auto added = dcache().add(directory, name, std::move(inode), version);
-  if (u64 lifetime = file_system.name_lifetime(); lifetime != 0 && added.ok()) {
-    added.value()->believe_until(gate::monotonic_now() + lifetime);
-  }
+  if (u64 lifetime = file_system.name_lifetime(); lifetime != 0 && added.ok())
+    believe_for_now(*added.value(), lifetime);
   return added;
 }
 

@@ -170,6 +170,7 @@ Result<size_t> ByteQueue::read(IoDest& to, ReadMode mode) {
       at_now += put.value();
       if (put.value() < piece) break;
     } else {
+      to.skip(piece);
       at_now += piece;
     }
   }

@@ -70,6 +70,8 @@ bool Claim::covers(const IpAddress& to) const {
 }
 
 bool Claim::overlaps(const Claim& other) const {
+  // A socket of IPv6 that connecting gave its address is still thought to be in the way of IPv4's.
+  if (family == abi::kAF_INET && name.address.is_any() && !other.v6_only) return true;
   if (name.address.is_any() && other.name.address.is_any())
     return (takes_v4() && other.takes_v4()) || (takes_v6() && other.takes_v6());
   if (name.address.is_any()) return covers(other.name.address);
@@ -85,16 +87,18 @@ void Binding::release() {
 
 // --- Taking names.
 
-// As bind(2) sees it: `relaxed` lets two with SO_REUSEADDR share.
-bool PortTable::conflicts_locked(const Claim& claim, const Binding* self, bool relaxed) {
+// As bind(2) and listen(2) see it. `any_port`: another will do as well, so nothing is shared.
+bool PortTable::conflicts_locked(const Claim& claim, const Binding& self, bool any_port) {
+  auto both = [&](const Setting<bool> SocketOptions::*option, const Binding& other) {
+    return self.options_.*option && other.options_.*option;
+  };
   auto any_conflicts = [&](Bindings& bindings) {
     for (Binding& other : bindings) {
-      if (&other == self || other.port() != claim.name.port) continue;
-      const Claim& theirs = other.claim_;
-      bool both_reuse = claim.reuse_address && theirs.reuse_address && relaxed;
-      if (both_reuse && (!streams_ || !other.listening_)) continue;
-      if (claim.reuse_port && theirs.reuse_port && claim.uid == theirs.uid) continue;
-      if (claim.overlaps(theirs)) return true;
+      if (&other == &self || other.port() != claim.name.port || !claim.overlaps(other.claim_)) continue;
+      if (any_port) return true;
+      if (both(&SocketOptions::reuse_address, other) && !other.listening_) continue;
+      if (both(&SocketOptions::reuse_port, other) && claim.uid == other.claim_.uid) continue;
+      return true;
     }
     return false;
   };
@@ -120,33 +124,37 @@ Result<u16> PortTable::choose_locked(Free is_free) {
   return Errno::ADDRINUSE;
 }
 
-Result<Ref<Binding>> PortTable::insert(const Claim& claim, PortUser* user, bool is_explicit) {
-  Ref<Binding> binding = TRY(make_ref<Binding>(*this));
+Result<Ref<Binding>> PortTable::make_binding(const Claim& claim, const SocketOptions& options, PortUser* user,
+                                             bool is_explicit) {
+  Ref<Binding> binding = TRY(make_ref<Binding>(*this, options));
   binding->claim_ = claim;
   binding->explicit_ = is_explicit;
   binding->user_ = user;
   return binding;
 }
 
-Result<Ref<Binding>> PortTable::bind(const Claim& claim, PortUser* user) {
-  Ref<Binding> binding = TRY(insert(claim, user, true));
+Result<Ref<Binding>> PortTable::bind(const Claim& claim, const SocketOptions& options, PortUser* user) {
+  Ref<Binding> binding = TRY(make_binding(claim, options, user, true));
   Claim& own = binding->claim_;
   LockGuard guard(lock_);
   if (own.name.port == 0) {
     own.name.port = TRY(choose_locked([&](u16 port) {
       own.name.port = port;
-      return !conflicts_locked(own, nullptr, false);
+      return !conflicts_locked(own, *binding, true);
     }));
-  } else if (conflicts_locked(own, nullptr, true)) {
+  } else if (conflicts_locked(own, *binding, false)) {
     return Errno::ADDRINUSE;
   }
+  // ipv6(7): one of an address of its own has to do with that family only.
+  if (!own.name.address.is_v4() && !own.name.address.is_any()) own.v6_only = true;
   binding->bound_ = own.name;
   bucket(own.name.port).bound.push_back(*binding);
   return binding;
 }
 
-Result<Ref<Binding>> PortTable::bind_for_connection(const Claim& claim, PortUser* user) {
-  Ref<Binding> binding = TRY(insert(claim, user, false));
+Result<Ref<Binding>> PortTable::bind_for_connection(const Claim& claim, const SocketOptions& options,
+                                                    PortUser* user) {
+  Ref<Binding> binding = TRY(make_binding(claim, options, user, false));
   Claim& own = binding->claim_;
   LockGuard guard(lock_);
   auto chosen = choose_locked([&](u16 port) {
@@ -163,8 +171,8 @@ Result<Ref<Binding>> PortTable::bind_for_connection(const Claim& claim, PortUser
   return binding;
 }
 
-Result<Ref<Binding>> PortTable::bind_accepted(const Claim& claim) {
-  Ref<Binding> binding = TRY(insert(claim, nullptr, true));
+Result<Ref<Binding>> PortTable::bind_accepted(const Claim& claim, const SocketOptions& options) {
+  Ref<Binding> binding = TRY(make_binding(claim, options, nullptr, true));
   LockGuard guard(lock_);
   bucket(claim.name.port).accepted.push_back(*binding);
   return binding;
@@ -172,7 +180,7 @@ Result<Ref<Binding>> PortTable::bind_accepted(const Claim& claim) {
 
 Result<void> PortTable::listen(Binding& binding, PortUser& user) {
   LockGuard guard(lock_);
-  if (conflicts_locked(binding.claim_, &binding, true)) return Errno::ADDRINUSE;
+  if (conflicts_locked(binding.claim_, binding, false)) return Errno::ADDRINUSE;
   binding.listening_ = true;
   binding.user_ = &user;
   tell_listening_locked(binding.port());
@@ -243,7 +251,7 @@ PortUser* PortTable::find(const IpName& to, const IpName& from, bool listeners) 
     if (binding.user_ == nullptr || (listeners && !binding.listening_)) continue;
     int fits = score(binding, to, from);
     if (fits < 0 || fits < best_score) continue;
-    bool shares = best != nullptr && fits == best_score && binding.claim_.reuse_port;
+    bool shares = best != nullptr && fits == best_score && binding.options_.reuse_port;
     if (fits == best_score && !shares) continue;
     equals = shares ? equals + 1 : 1;
     best = &binding;
@@ -254,7 +262,7 @@ PortUser* PortTable::find(const IpName& to, const IpName& from, bool listeners) 
     u32 wanted = mix(to, from) % equals;
     for (Binding& binding : bucket(to.port).bound) {
       if (binding.user_ == nullptr || (listeners && !binding.listening_)) continue;
-      if (score(binding, to, from) != best_score || !binding.claim_.reuse_port) continue;
+      if (score(binding, to, from) != best_score || !binding.options_.reuse_port) continue;
       if (wanted-- > 0) continue;
       best = &binding;
       break;

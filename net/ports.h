@@ -3,7 +3,10 @@
 //
 // A Binding is one socket's claim. It stays in the table until release(), or its last reference goes. Sockets
 // that were accepted have one too: they keep the port taken when the listener is gone (bind(2) after that
-// needs SO_REUSEADDR).
+// needs SO_REUSEADDR), until their connection is closed, though the descriptor may be open.
+//
+// Who may share a name is asked with SO_REUSEADDR and SO_REUSEPORT as they are set at that moment, of both.
+// Differs from Linux before 6.8: there they count as they were when a port was taken, while all had them.
 // Differs from Linux: no TIME_WAIT, for no segment can be late: a port is free again at once.
 //
 // Locks: the table's own (kPorts).
@@ -14,6 +17,7 @@
 #include "kernel/base/list.h"
 #include "kernel/sync/lock.h"
 #include "net/ip_address.h"
+#include "net/socket_options.h"
 
 namespace teacup::net {
 
@@ -43,7 +47,6 @@ struct Claim {
   IpName name;     // port 0: any that is free
   int family = 0;  // AF_INET, AF_INET6
   bool v6_only = false;
-  bool reuse_address = false, reuse_port = false;
   u32 uid = 0;
   // Names in the sense of bind(2) overlap; connections are told apart by both their names.
   bool has_remote = false;
@@ -53,13 +56,14 @@ struct Claim {
   bool takes_v6() const;
   // Would a packet to this address be this socket's?
   bool covers(const IpAddress& to) const;
+  // As the one who asks for a name sees it: not quite the same from the other side.
   bool overlaps(const Claim& other) const;
 };
 
 class Binding : public RefCounted<Binding> {
  public:
   static void destroy(Binding* binding) { teacup::destroy(binding); }
-  explicit Binding(PortTable& table) : table_(table) {}
+  Binding(PortTable& table, const SocketOptions& options) : table_(table), options_(options) {}
   ~Binding() { release(); }
 
   const Claim& claim() const { return claim_; }
@@ -77,6 +81,7 @@ class Binding : public RefCounted<Binding> {
   friend class PortTable;
   ListNode node_;
   PortTable& table_;
+  const SocketOptions& options_;
   Claim claim_;
   IpName bound_;
   bool explicit_ = false;
@@ -101,12 +106,13 @@ class PortTable {
   // TCP's rules or UDP's: two sockets with SO_REUSEADDR share a name unless one of them listens; UDP's share.
   explicit PortTable(bool streams) : streams_(streams) {}
 
+  // `options`: the socket's, which outlive the binding's place in the table.
   // bind(2). EADDRINUSE. `user`: who is found by it, null so far.
-  Result<Ref<Binding>> bind(const Claim& claim, PortUser* user);
+  Result<Ref<Binding>> bind(const Claim& claim, const SocketOptions& options, PortUser* user);
   // connect(2) of a socket that has no port yet. EADDRNOTAVAIL: all are taken.
-  Result<Ref<Binding>> bind_for_connection(const Claim& claim, PortUser* user);
+  Result<Ref<Binding>> bind_for_connection(const Claim& claim, const SocketOptions& options, PortUser* user);
   // An accepted connection's, beside its listener's.
-  Result<Ref<Binding>> bind_accepted(const Claim& claim);
+  Result<Ref<Binding>> bind_accepted(const Claim& claim, const SocketOptions& options);
   // listen(2): EADDRINUSE if another listens already.
   Result<void> listen(Binding& binding, PortUser& user);
   void stop_listening(Binding& binding);
@@ -162,11 +168,12 @@ class PortTable {
   static constexpr u32 kBuckets = 1024;
 
   Bucket& bucket(u16 port) { return buckets_[port % kBuckets]; }
-  bool conflicts_locked(const Claim& claim, const Binding* self, bool relaxed);
+  bool conflicts_locked(const Claim& claim, const Binding& self, bool any_port);
   bool tuple_taken_locked(const Claim& claim, const Binding* self);
   void tell_listening_locked(u16 port);
   int score(const Binding& binding, const IpName& to, const IpName& from) const;
-  Result<Ref<Binding>> insert(const Claim& claim, PortUser* user, bool is_explicit);
+  Result<Ref<Binding>> make_binding(const Claim& claim, const SocketOptions& options, PortUser* user,
+                                    bool is_explicit);
   template <typename Free>
   Result<u16> choose_locked(Free is_free);
 

@@ -141,6 +141,7 @@ void TcpConnection::peer_gone(int me) {
     LockGuard guard(lock_);
     reset_locked(me);
   }
+  release_ended();
   wake_all(me);
 }
 
@@ -157,6 +158,7 @@ void TcpConnection::reset_both() {
     // What came before can still be read.
     for (int side : {kClient, kServer}) reset_locked(side);
   }
+  release_ended();
   wake_all(kClient);
   wake_all(kServer);
 }
@@ -226,7 +228,7 @@ Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_fl
     if (inline_urgent) return Errno::INVAL;
     u8 byte = TRY(side.incoming.read_urgent((flags & abi::kMSG_PEEK) != 0));
     *out_flags |= abi::kMSG_OOB;
-    if (to.remaining() > 0) return to.put(&byte, 1);
+    if (to.remaining() > 0) return (flags & abi::kMSG_TRUNC) != 0 ? size_t{1} : to.put(&byte, 1);
     *out_flags |= abi::kMSG_TRUNC;
     return size_t{0};
   }
@@ -248,6 +250,13 @@ Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_fl
 }
 
 // --- The end.
+
+// The name of one that was accepted is free when the connection is closed, whether or not the descriptor is.
+void TcpConnection::release_ended() {
+  Side& server = sides_[kServer];
+  if (server.binding && server.state.load(std::memory_order_acquire) == abi::kTCP_CLOSE)
+    server.binding->release();
+}
 
 // Side `me` sends no more.
 void TcpConnection::fin_locked(int me) {
@@ -286,6 +295,7 @@ Result<void> TcpConnection::shutdown(int me, bool reading, bool writing) {
     if (reading) side.add(kReceiveShut);
     if (writing) fin_locked(me);
   }
+  if (writing) release_ended();
   wake_all(me);
   if (writing) wake(1 - me, kReadEvents | abi::kPOLLRDHUP | abi::kPOLLHUP);
   return {};
@@ -293,7 +303,6 @@ Result<void> TcpConnection::shutdown(int me, bool reading, bool writing) {
 
 void TcpConnection::close(int me, bool reset) {
   Side& side = sides_[me];
-  Ref<Binding> binding;
   {
     LockGuard guard(lock_);
     side.add(kClosed);
@@ -307,8 +316,9 @@ void TcpConnection::close(int me, bool reset) {
     }
     side.add(kReceiveShut | kSendShut);
     if (state == abi::kTCP_SYN_SENT) side.state.store(abi::kTCP_CLOSE, std::memory_order_release);
-    binding = std::move(side.binding);
   }
+  if (side.binding) side.binding->release();
+  release_ended();
   wake_all(1 - me);
 }
 
@@ -332,6 +342,7 @@ void TcpConnection::outside_reset_both() {
     reset_locked(me);
     reset_locked(outside_);
   }
+  release_ended();
   wake_all(me);
   wake_all(outside_);
 }

@@ -72,7 +72,7 @@ class TcpConnection : public RefCounted<TcpConnection> {
   u64 queued(int me) const { return sides_[me].incoming.used(); }
   TcpHub& hub(int me) const { return *sides_[me].hub; }
   const Ref<TcpHub>& hub_ref(int me) const { return sides_[me].hub; }
-  // Of the server's side, until it is closed.
+  // Of the server's side. In the table until the connection is closed.
   const Ref<Binding>& server_binding() const { return sides_[kServer].binding; }
 
   // --- For the gateway, when a side is outside.
@@ -99,7 +99,7 @@ class TcpConnection : public RefCounted<TcpConnection> {
 
   struct Side {
     Ref<TcpHub> hub;
-    Ref<Binding> binding;  // the server's; a client's is its socket's
+    Ref<Binding> binding;  // the server's, from create() on; a client's is its socket's
     IpName name;
     std::atomic<u32> flags{0};
     std::atomic<u32> error{0};
@@ -110,6 +110,7 @@ class TcpConnection : public RefCounted<TcpConnection> {
     void add(u32 more) { flags.fetch_or(more, std::memory_order_seq_cst); }
   };
 
+  void release_ended();
   bool is_deaf(int side) const;
   void reset_both();
   u64 limit(int me) const;  // of what side `me` may have on its way

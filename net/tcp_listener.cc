@@ -35,12 +35,12 @@ Result<Ref<TcpConnection>> TcpListener::make_connection(Ref<TcpHub> client, cons
   Claim theirs;
   theirs.name = to;
   theirs.family = family_;
-  theirs.reuse_address = hub->options.reuse_address;
-  theirs.reuse_port = hub->options.reuse_port;
+  theirs.v6_only = hub->ip.v6_only();
+  theirs.uid = uid_;
   theirs.remote = from;
   theirs.has_remote = true;
-  auto binding = TRY(tcp_ports().bind_accepted(theirs));
-  return TcpConnection::create(std::move(client), from, std::move(hub), std::move(binding), to);
+  auto binding = TRY(tcp_ports().bind_accepted(theirs, hub->options));
+  return TcpConnection::create(std::move(client), from, hub, std::move(binding), to);
 }
 
 Result<void> TcpListener::offer(Ref<TcpConnection> connection) {

@@ -10,8 +10,8 @@ namespace teacup::net {
 class TcpListener final : public RefCounted<TcpListener>, public PortUser {
  public:
   static void destroy(TcpListener* listener) { teacup::destroy(listener); }
-  TcpListener(Ref<TcpHub> hub, int family, u32 backlog)
-      : family_(family), hub_(std::move(hub)), backlog_(backlog) {}
+  TcpListener(Ref<TcpHub> hub, int family, u32 uid, u32 backlog)
+      : family_(family), uid_(uid), hub_(std::move(hub)), backlog_(backlog) {}
   void ref_user() override { ref(); }
   void unref_user() override { unref(); }
 
@@ -44,6 +44,7 @@ class TcpListener final : public RefCounted<TcpListener>, public PortUser {
   void fill();
 
   const int family_;  // AF_INET6 ones serve clients of both
+  const u32 uid_;     // who made the socket
   Mutex lock_{LockRank::kListener};
   Ref<TcpHub> hub_;
   u32 backlog_;

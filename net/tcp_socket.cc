@@ -155,8 +155,6 @@ Claim TcpSocket::claim() const {
   if (!binding_) claim.name.port = 0;  // that of an earlier connection may still be shown
   claim.family = family();
   claim.v6_only = hub_->ip.v6_only();
-  claim.reuse_address = options().reuse_address;
-  claim.reuse_port = options().reuse_port;
   claim.uid = uid_;
   return claim;
 }
@@ -168,7 +166,7 @@ Result<void> TcpSocket::bind(const Caller& caller, const Address& address) {
   if ((life_ != Life::kFresh && !refused) || binding_) return Errno::INVAL;
   Claim wanted = claim();
   wanted.name = name;
-  binding_ = TRY(tcp_ports().bind(wanted, nullptr));
+  binding_ = TRY(tcp_ports().bind(wanted, options(), nullptr));
   tcp_ports().set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
@@ -212,11 +210,11 @@ Result<void> TcpSocket::listen_locked(u32 most) {
   if (life_ == Life::kConnected && state() == abi::kTCP_CLOSE) disconnect_locked();
   if (life_ != Life::kFresh) return Errno::INVAL;
   if (!binding_) {
-    binding_ = TRY(tcp_ports().bind(claim(), nullptr));
+    binding_ = TRY(tcp_ports().bind(claim(), options(), nullptr));
     tcp_ports().set_owner(*binding_, this);
     local_ = binding_->local();
   }
-  auto listener = TRY(make_ref<TcpListener>(hub_, family(), most));
+  auto listener = TRY(make_ref<TcpListener>(hub_, family(), uid_, most));
   TRY(tcp_ports().listen(*binding_, *listener));
   earlier_listener_ = nullptr;
   listener_.store(listener.leak(), std::memory_order_release);
@@ -314,7 +312,7 @@ Result<void> TcpSocket::reach_locked(const IpName& to) {
     Claim wanted = claim();
     wanted.remote = to;
     wanted.has_remote = true;
-    binding_ = TRY(tcp_ports().bind_for_connection(wanted, nullptr));
+    binding_ = TRY(tcp_ports().bind_for_connection(wanted, options(), nullptr));
     tcp_ports().set_owner(*binding_, this);
     local_.port = binding_->port();
   } else {
@@ -380,11 +378,9 @@ void TcpSocket::disconnect_locked() {
   // as an address that was asked for.
   bool stays = family() == abi::kAF_INET6 && asked_.address.is_v4() && asked_.address.is_any();
   IpAddress shown = stays ? local_.address : asked_.address;
-  if (binding_) {
-    local_ = binding_->bound_name();
-    tcp_ports().clear_remote(*binding_, local_);
-  }
+  if (binding_) local_ = binding_->bound_name();
   local_.address = shown;
+  if (binding_) tcp_ports().clear_remote(*binding_, local_);
 }
 
 Result<void> TcpSocket::shutdown(int how) {

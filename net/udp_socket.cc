@@ -109,8 +109,6 @@ Claim UdpSocket::claim() const {
   claim.name = local_;
   claim.family = family();
   claim.v6_only = endpoint_->ip.v6_only();
-  claim.reuse_address = options().reuse_address;
-  claim.reuse_port = options().reuse_port;
   claim.uid = uid_;
   return claim;
 }
@@ -121,7 +119,7 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
   if (binding_) return Errno::INVAL;
   Claim wanted = claim();
   wanted.name = name;
-  binding_ = TRY(ports_.bind(wanted, endpoint_.get()));
+  binding_ = TRY(ports_.bind(wanted, options(), endpoint_.get()));
   ports_.set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
@@ -132,7 +130,7 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
 
 Result<void> UdpSocket::bind_automatically_locked() {
   if (binding_) return {};
-  binding_ = TRY(ports_.bind_for_connection(claim(), endpoint_.get()));
+  binding_ = TRY(ports_.bind_for_connection(claim(), options(), endpoint_.get()));
   ports_.set_owner(*binding_, this);
   local_.port = binding_->port();
   return {};
@@ -174,14 +172,17 @@ Result<void> UdpSocket::check_family_locked(const IpName& to) const {
 void UdpSocket::disconnect_locked() {
   connected_ = false;
   if (!binding_) return;
+  // "Any of IPv4", of a socket of IPv6, counts as an address that was asked for: what became of it stays.
+  bool stays = family() == abi::kAF_INET6 && asked_.address.is_v4() && asked_.address.is_any();
+  IpAddress shown = stays ? local_.address : asked_.address;
+  local_ = asked_;
+  local_.address = shown;
   if (asked_.port == 0) {
     // A port that nobody asked for goes with the connection.
     binding_->release();
     binding_ = nullptr;
-    local_ = asked_;
     return;
   }
-  local_ = binding_->bound_name();
   ports_.clear_remote(*binding_, local_);
 }
 

@@ -124,7 +124,9 @@ void Endpoint::close() {
     LockGuard rights(unix_rights().lock());
     LockGuard guard(lock_);
     closed_ = receive_shut_ = send_shut_ = true;
-    unread = !messages_.empty();
+    // An empty packet at the front is nothing that the other side should hear of.
+    Message* first = messages_.front();
+    unread = first != nullptr && (first->left() > 0 || messages_.after(*first) != nullptr);
     while (Message* message = messages_.pop_front()) {
       unload_locked(*message);
       chain(dropped, *message);
@@ -494,8 +496,9 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
   size_t copied = 0;
   Message* message = messages_.front();
   const Message* first = nullptr;
-  // Who wants no bytes has what comes with the first ones all the same.
-  while (message != nullptr && (request.data->remaining() > 0 || first == nullptr)) {
+  // Who wants no bytes has what comes with the first ones all the same. And who peeks goes on, with no room
+  // left, to the next message that files come with: those are in the answer, as on Linux.
+  while (message != nullptr && (request.data->remaining() > 0 || first == nullptr || peek)) {
     bool has_files = message->ancillary && message->ancillary->files.size() > 0;
     if (first != nullptr && options.pass_credentials && !same_sender(first->sender, message->sender)) break;
     if (first == nullptr) describe_message(*message, request, from);
@@ -521,7 +524,7 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
         chain(done, *message);
       }
     }
-    if (!whole || has_files) break;
+    if ((!whole && !peek) || has_files) break;
     message = next;
   }
   return copied;

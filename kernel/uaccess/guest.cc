@@ -148,6 +148,10 @@ Result<size_t> IoDest::put_zeros(size_t size) {
   });
 }
 
+void IoDest::skip(size_t size) {
+  (void)advance(size, [](u64, size_t count, size_t) { return count; });
+}
+
 Result<size_t> IoSource::take(void* into, size_t size) {
   size = std::min(size, remaining_);
   size_t copied = walk(pieces_, count_, offset_, size, [&](u64 address, size_t count, size_t so_far) {

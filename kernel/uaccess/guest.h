@@ -119,6 +119,8 @@ class IoDest {
   // Copies up to `size` bytes (no more than remaining()); returns how many. EFAULT only if none could be.
   Result<size_t> put(const void* data, size_t size);
   Result<size_t> put_zeros(size_t size);
+  // Passes over up to `size` bytes, which stay what they are.
+  void skip(size_t size);
 
  private:
   template <typename Copy>

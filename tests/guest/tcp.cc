@@ -175,6 +175,68 @@ TEST(reuse_address) {
   CHECK_ERR(bind_to(third, v4(port)), EADDRINUSE);
 }
 
+// Both are asked for SO_REUSEADDR as it is now.
+TEST(reuse_address_at_the_time) {
+  auto fresh = [](bool reuse) {
+    int fd = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+    CHECK_OK(set(fd, SOL_SOCKET, SO_REUSEADDR, reuse));
+    return fd;
+  };
+  int first = fresh(false), second = fresh(true);
+  CHECK_OK(bind_to(first, v4(0)));
+  uint16_t port = port_of(first);
+  CHECK_ERR(bind_to(second, v4(port)), EADDRINUSE);
+  CHECK_OK(set(first, SOL_SOCKET, SO_REUSEADDR, 1));
+  CHECK_OK(bind_to(second, v4(port)));
+  CHECK_ERR(bind_to(fresh(false), v4(port)), EADDRINUSE);
+  CHECK_OK(bind_to(fresh(false), v4(port, "127.0.0.2")));
+  CHECK_OK(set(first, SOL_SOCKET, SO_REUSEADDR, 0));
+  int late = fresh(true);
+  CHECK_ERR(bind_to(late, v4(port)), EADDRINUSE);
+  CHECK_OK(set(first, SOL_SOCKET, SO_REUSEADDR, 1));
+  CHECK_OK(bind_to(late, v4(port)));
+}
+
+TEST(port_of_an_ended_connection_is_free) {
+  Pair pair;
+  uint16_t port = port_of(pair.listening);
+  close(pair.listening);
+  int fd = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_ERR(bind_to(fd, v4(port)), EADDRINUSE);
+  linger reset{1, 0};
+  CHECK_OK(setsockopt(pair.client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset));
+  close(pair.client);
+  // The server's end is open, but closed.
+  CHECK_OK(bind_to(fd, v4(port)));
+}
+
+// What connecting makes of "any" counts, and stays if the address was asked for.
+TEST(connecting_moves_a_name) {
+  int fd = NEED_OK(socket(AF_INET6, SOCK_STREAM, 0));
+  CHECK_OK(bind_to(fd, v6(0, "::")));
+  uint16_t port = port_of(fd);
+  int plain = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_ERR(bind_to(plain, v4(port)), EADDRINUSE);
+  int listening = NEED_OK(socket(AF_INET6, SOCK_STREAM, 0));
+  CHECK_OK(bind_to(listening, v6(0)));
+  CHECK_OK(listen(listening, 1));
+  CHECK_OK(connect_to(fd, v6(port_of(listening))));
+  // It is at ::1 now. "Any of IPv4" is still taken to be in its way.
+  int any = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_ERR(bind_to(any, v4(port, "0.0.0.0")), EADDRINUSE);
+  CHECK_OK(bind_to(plain, v4(port)));
+
+  int mapped = NEED_OK(socket(AF_INET6, SOCK_STREAM, 0));
+  CHECK_OK(bind_to(mapped, v6(0, "::ffff:0.0.0.0")));
+  port = port_of(mapped);
+  int other = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_ERR(bind_to(other, v4(port, "127.0.0.2")), EADDRINUSE);
+  close(listening);
+  CHECK_ERR(connect_to(mapped, v6(1, "::ffff:127.0.0.1")), ECONNREFUSED);
+  CHECK_EQ(local_of(mapped), "::ffff:127.0.0.1");
+  CHECK_OK(bind_to(other, v4(port, "127.0.0.2")));
+}
+
 TEST(reuse_port_shares_connections) {
   int listeners[2];
   uint16_t port = 0;
@@ -564,6 +626,14 @@ TEST(truncating_discards) {
   CHECK_EQ(std::string(buffer, 4), "zzzz");
   CHECK_EQ(recv(pair.server, buffer, 2, 0), 2);
   CHECK_EQ(std::string(buffer, 2), "45");
+  // No more than was asked for.
+  CHECK_EQ(recv(pair.server, buffer, 3, MSG_TRUNC | MSG_WAITALL), 3);
+  CHECK_EQ(recv(pair.server, buffer, 1, 0), 1);
+  CHECK_EQ(buffer[0], '9');
+  CHECK_EQ(send(pair.client, "!", 1, MSG_OOB), 1);
+  CHECK_EQ(events_of(pair.server, POLLPRI), POLLPRI);
+  CHECK_EQ(recv(pair.server, buffer, 1, MSG_OOB | MSG_TRUNC), 1);
+  CHECK_EQ(buffer[0], '9');
 }
 
 TEST(options_of_tcp) {

@@ -189,6 +189,22 @@ TEST(closest_name_wins) {
   CHECK_EQ(receive(any), "any");
 }
 
+// "Any of IPv4" of a socket of IPv6 is an address that was asked for: what connecting made of it stays.
+TEST(mapped_any_stays_connected_address) {
+  int fd = NEED_OK(socket(AF_INET6, SOCK_DGRAM, 0));
+  CHECK_OK(bind_to(fd, v6(0, "::ffff:0.0.0.0")));
+  CHECK_OK(connect_to(fd, v6(9, "::ffff:127.0.0.1")));
+  sockaddr nobody{};
+  CHECK_OK(connect(fd, &nobody, sizeof nobody));
+  sockaddr_in6 name{};
+  socklen_t length = sizeof name;
+  CHECK_OK(getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length));
+  char text[64];
+  inet_ntop(AF_INET6, &name.sin6_addr, text, sizeof text);
+  CHECK_EQ(std::string(text), "::ffff:127.0.0.1");
+  CHECK_EQ(port_of(fd), 0);
+}
+
 TEST(full_buffer_drops) {
   int a = udp(), b = udp();
   CHECK_OK(set(b, SOL_SOCKET, SO_RCVBUF, 4000));

@@ -470,6 +470,30 @@ TEST(stream_stops_after_descriptors) {
   CHECK_EQ(get(p.b), "after");
 }
 
+// A peek that is full goes on to the descriptors of a later message.
+TEST(peek_finds_later_descriptors) {
+  Pair p;
+  CHECK_EQ(write(p.a, "one", 3), 3);
+  CHECK_EQ(send_fds(p.a, {p.a}), 1);
+  int got[2], flags;
+  char text[2];
+  iovec piece{text, 2};
+  msghdr message{};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof got)];
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  CHECK_EQ(recvmsg(p.b, &message, MSG_PEEK), 2);
+  CHECK(CMSG_FIRSTHDR(&message) != nullptr && CMSG_FIRSTHDR(&message)->cmsg_type == SCM_RIGHTS);
+  message.msg_controllen = CMSG_LEN(0) / 2;
+  CHECK_EQ(recvmsg(p.b, &message, MSG_PEEK), 2);
+  CHECK_EQ(message.msg_flags & MSG_CTRUNC, MSG_CTRUNC);
+  CHECK_EQ(read(p.b, text, 2), 2);
+  CHECK_EQ(read(p.b, text, 1), 1);
+  CHECK_EQ(receive_fds(p.b, got, 2, 0, &flags), 1);
+}
+
 TEST(cycle_of_descriptors) {
   // A socket sent through itself and closed: nothing may hang or leak for ever.
   for (int i = 0; i < 50; i++) {

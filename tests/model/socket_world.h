@@ -91,6 +91,8 @@ class Player {
   Slot* any(Random& random);
   Slot* any_of(Random& random, bool (*wanted)(const Slot&));
   Slot& take(int fd);
+  static bool may_carry(const Slot& slot, const Slot& sent);
+  static bool is_freight(const Slot& slot);
   static bool has_failed(const Slot& slot);
   static bool is_own(const Slot& slot, const SocketName& name);
   bool is_due(const Slot& slot, short events);

@@ -64,11 +64,13 @@ void write_all(int fd, const char* data, std::size_t size) {
 }  // namespace
 
 Broker::Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
-               const std::vector<Image>& images, importer::Importer* importer, UpperFile* upper)
+               const std::vector<Image>& images, TextStore* texts, importer::Importer* importer,
+               UpperFile* upper)
     : options_(options),
       host_files_(host_files),
       gateway_(gateway),
       images_(images),
+      texts_(texts),
       importer_(importer),
       upper_(upper) {}
 
@@ -215,11 +217,11 @@ void Broker::handle(u32 slot, const Request& request) {
       break;
     case abi::RingOp::kPrepare:
       // Known plans at once: the way to the worker and back would cost more.
-      if (s64 size = serve_prepared(images_, request.args); size > 0) {
+      if (s64 size = serve_prepared(images_, texts_, request.args); size > 0) {
         answer(slot, size);
         break;
       }
-      workers_.add([this, slot, request] { answer(slot, serve_prepare(images_, request.args)); });
+      workers_.add([this, slot, request] { answer(slot, serve_prepare(images_, texts_, request.args)); });
       break;
     case abi::RingOp::kImporter:
       workers_.add([this, slot, request] { answer(slot, import(request.args)); });

@@ -20,6 +20,7 @@
 #include "host/broker/host_files.h"
 #include "host/broker/streams.h"
 #include "host/broker/terminal.h"
+#include "host/broker/text_store.h"
 #include "host/broker/upper_file.h"
 #include "host/broker/work_queue.h"
 #include "host/debug/debugger.h"
@@ -35,7 +36,7 @@ class Broker {
   // `importer` is null for images that need none.
   // `images` are the machine's images[]. `upper` is null without --upper.
   Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
-         const std::vector<Image>& images, importer::Importer* importer, UpperFile* upper);
+         const std::vector<Image>& images, TextStore* texts, importer::Importer* importer, UpperFile* upper);
 
   // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
   // files.
@@ -78,6 +79,7 @@ class Broker {
   HostFiles& host_files_;
   Gateway& gateway_;
   const std::vector<Image>& images_;
+  TextStore* texts_;  // null: there is none
   importer::Importer* importer_;
   UpperFile* upper_;
   pid_t machine_ = 0;

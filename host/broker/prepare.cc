@@ -17,6 +17,7 @@
 #include "host/broker/arena_bounds.h"
 #include "host/broker/prepared_cache.h"
 #include "kernel/abi/prepare.h"
+#include "kernel/abi/prepared.h"
 #include "kernel/base/arena_header.h"
 #include "rewrite/prepare.h"
 
@@ -157,31 +158,36 @@ std::string cache_key(std::span<const Image> images, const Request& request) {
   return key;
 }
 
-std::vector<std::byte> plan(std::span<const Image> images, const Request& request, s64& error) {
-  Buffer buffer = allocate(request.input.file_size);
-  std::span<std::byte> file(buffer.get(), request.input.file_size);
-  error = read_file(images, request, file);
-  if (error != 0) return {};
-  rewrite::Options options;
-  options.patch_cpuid = (request.input.flags & abi::kPrepareCpuid) != 0;
-  options.patch_rdtsc = (request.input.flags & abi::kPrepareClock) != 0;
-  return rewrite::prepare(file, options).serialise();
+// The file's bytes, and how many.
+struct Content {
+  Buffer buffer;
+  std::span<std::byte> bytes;
+};
+
+s64 read_content(std::span<const Image> images, const Request& request, Content& content) {
+  content.buffer = allocate(request.input.file_size);
+  content.bytes = {content.buffer.get(), request.input.file_size};
+  return read_file(images, request, content.bytes);
 }
 
-const PreparedCache& cache() {
-  static const PreparedCache the(PreparedCache::default_folder());
-  return the;
+std::vector<std::byte> plan(const abi::PrepareInput& input, std::span<const std::byte> file) {
+  rewrite::Options options;
+  options.patch_cpuid = (input.flags & abi::kPrepareCpuid) != 0;
+  options.patch_rdtsc = (input.flags & abi::kPrepareClock) != 0;
+  return rewrite::prepare(file, options).serialise();
 }
 
 // One kPrepare, checked.
 struct Job {
   Request request;
   std::string key;
+  u64 input;
   u64 output;
   u64 room;
 };
 
 bool read_job(std::span<const Image> images, const u64 (&args)[6], Job& job) {
+  job.input = args[0];
   job.output = args[2];
   job.room = args[3];
   if (!copy_request(args[0], args[1], job.request) || !is_run(job.output, job.room)) return false;
@@ -190,29 +196,59 @@ bool read_job(std::span<const Image> images, const u64 (&args)[6], Job& job) {
 }
 
 s64 deliver(const Job& job, std::span<const std::byte> blob) {
+  arena_at<abi::PrepareInput>(job.input).stored = 0;
   if (blob.size() <= job.room) std::memcpy(&arena_at<std::byte>(job.output), blob.data(), blob.size());
   return static_cast<s64>(blob.size());
 }
 
-s64 prepare(std::span<const Image> images, const u64 (&args)[6]) {
+s64 deliver_stored(const Job& job, u64 place) {
+  arena_at<abi::PrepareInput>(job.input).stored = place;
+  return 1;
+}
+
+// What is planned for or read must be what the key says: nobody may have changed the image meanwhile.
+bool is_still(std::span<const Image> images, const Job& job) {
+  return !job.key.empty() && cache_key(images, job.request) == job.key;
+}
+
+s64 prepare(std::span<const Image> images, TextStore* texts, const u64 (&args)[6]) {
   Job job;
   if (!read_job(images, args, job)) return -EINVAL;
-  s64 error = 0;
-  std::vector<std::byte> blob = plan(images, job.request, error);
-  if (error != 0) return error;
-  // Whoever changed the image while it was read: the key is of what it was before.
-  if (cache_key(images, job.request) == job.key) cache().store(job.key, blob);
+  Content content;
+  if (s64 error = read_content(images, job.request, content); error != 0) return error;
+  const PreparedCache& cache = prepared_cache();
+  auto kept = cache.load(job.key);
+  std::vector<std::byte> blob = kept ? std::move(*kept) : plan(job.request.input, content.bytes);
+  if (is_still(images, job)) {
+    if (!kept) cache.store(job.key, blob);
+    auto place = texts != nullptr ? texts->add(job.key, content.bytes, blob) : std::nullopt;
+    if (place) return deliver_stored(job, *place);
+  }
   return deliver(job, blob);
 }
 
 }  // namespace
 
-s64 serve_prepared(std::span<const Image> images, const u64 (&args)[6]) {
+const PreparedCache& prepared_cache() {
+  static const PreparedCache the(PreparedCache::default_folder("prepared"));
+  return the;
+}
+
+std::unique_ptr<TextStore> open_text_store() {
+  return TextStore::open(PreparedCache::default_folder("text"), prepared_cache());
+}
+
+s64 serve_prepared(std::span<const Image> images, const TextStore* texts, const u64 (&args)[6]) {
   try {
     Job job;
     if (!read_job(images, args, job)) return 0;
-    auto blob = cache().load(job.key);
-    return blob ? deliver(job, *blob) : 0;
+    if (auto place = texts != nullptr ? texts->find(job.key) : std::nullopt)
+      return deliver_stored(job, *place);
+    auto blob = prepared_cache().load(job.key);
+    if (!blob) return 0;
+    // A text for the store takes longer.
+    auto view = texts != nullptr ? abi::PreparedView::create(*blob) : std::nullopt;
+    return view && view->patched() ? 0 : deliver(job, *blob);
   } catch (const std::bad_alloc&) {
     return 0;
   }
@@ -225,9 +261,9 @@ s64 read_pieces(std::span<const Image> images, std::span<const abi::PreparePiece
   return read_file(images, request, into);
 }
 
-s64 serve_prepare(std::span<const Image> images, const u64 (&args)[6]) {
+s64 serve_prepare(std::span<const Image> images, TextStore* texts, const u64 (&args)[6]) {
   try {
-    return prepare(images, args);
+    return prepare(images, texts, args);
   } catch (const std::bad_alloc&) {
     return -ENOMEM;
   }

@@ -4,18 +4,24 @@
 #include <cstddef>
 #include <span>
 
+#include "host/broker/text_store.h"
 #include "host/launch/image.h"
 #include "kernel/abi/prepare.h"
 #include "kernel/base/types.h"
 
 namespace teacup::host {
 
-// Serves one request, on any thread. `images` are the machine's images[]. Nothing in the request or in the
-// arena is trusted: it is copied out before it is looked at. Returns the size of the blob, which has been
-// written to the asker's buffer if it fits, or -errno.
-s64 serve_prepare(std::span<const Image> images, const u64 (&args)[6]);
-// The same from the cache alone, in microseconds; 0 if it is not there.
-s64 serve_prepared(std::span<const Image> images, const u64 (&args)[6]);
+// What is kept for later machines; the caller's own, by the environment.
+const PreparedCache& prepared_cache();
+std::unique_ptr<TextStore> open_text_store();
+
+// Serves one request, on any thread. `images` are the machine's images[], `texts` the store that it maps or
+// null. Nothing in the request or in the arena is trusted: it is copied out before it is looked at. Returns
+// the size of the blob, which has been written to the asker's buffer if it fits, or is in the store, or
+// -errno.
+s64 serve_prepare(std::span<const Image> images, TextStore* texts, const u64 (&args)[6]);
+// The same of what is kept alone, in microseconds; 0 if it is not there.
+s64 serve_prepared(std::span<const Image> images, const TextStore* texts, const u64 (&args)[6]);
 
 // Reads a file of the guest's by its pieces. 0, EINVAL for pieces that are not of the arena or the image, or
 // EIO.

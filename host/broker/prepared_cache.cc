@@ -104,13 +104,13 @@ PreparedCache::~PreparedCache() {
   if (folder_ >= 0) close(folder_);
 }
 
-std::string PreparedCache::default_folder() {
+std::string PreparedCache::default_folder(const char* name) {
   if (const char* off = getenv("TEACUP_NO_CACHE"); off != nullptr && *off != '\0') return {};
   if (const char* caches = getenv("XDG_CACHE_HOME"); caches != nullptr && *caches == '/') {
-    return std::string(caches) + "/teacup/prepared";
+    return std::string(caches) + "/teacup/" + name;
   }
   if (const char* home = getenv("HOME"); home != nullptr && *home == '/') {
-    return std::string(home) + "/.cache/teacup/prepared";
+    return std::string(home) + "/.cache/teacup/" + name;
   }
   return {};
 }

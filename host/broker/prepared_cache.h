@@ -34,8 +34,9 @@ class PreparedCache {
   PreparedCache(const PreparedCache&) = delete;
   PreparedCache& operator=(const PreparedCache&) = delete;
 
-  // The caller's own, by the environment (TEACUP_NO_CACHE, XDG_CACHE_HOME, HOME); empty for none.
-  static std::string default_folder();
+  // The caller's own folder of this name, by the environment (TEACUP_NO_CACHE, XDG_CACHE_HOME, HOME); empty
+  // for none.
+  static std::string default_folder(const char* name);
 
   // Any thread. The blob that was stored under exactly this key.
   std::optional<std::vector<std::byte>> load(const std::string& key) const;

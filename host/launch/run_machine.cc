@@ -17,6 +17,7 @@
 #include "host/broker/broker.h"
 #include "host/broker/gateway.h"
 #include "host/broker/host_files.h"
+#include "host/broker/prepare.h"
 #include "host/importer/importer.h"
 #include "host/launch/arena.h"
 #include "host/launch/error.h"
@@ -244,11 +245,16 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
   Gateway gateway(options.network);
   gateway.open();
   write_config(arena, options, stack, host_files, gateway);
-  std::vector<int> image_fds;
-  for (const Image& image : stack.files) image_fds.push_back(image.fd);
-  Broker broker(options, host_files, gateway, stack.files, importer.get(), upper.get());
+  std::vector<int> guest_fds;
+  for (const Image& image : stack.files) guest_fds.push_back(image.fd);
+  std::unique_ptr<TextStore> texts = options.trap ? nullptr : open_text_store();
+  if (texts != nullptr) {
+    header.text_store_fd = static_cast<u32>(kFirstImageFd) + static_cast<u32>(guest_fds.size());
+    guest_fds.push_back(texts->fd());
+  }
+  Broker broker(options, host_files, gateway, stack.files, texts.get(), importer.get(), upper.get());
   broker.prepare();
-  pid_t machine = start_template(arena, image_fds);
+  pid_t machine = start_template(arena, guest_fds);
   broker.serve(machine);
 }
 

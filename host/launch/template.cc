@@ -109,19 +109,19 @@ int open_command() {
 
 // In the child, between vfork and exec, on the parent's memory, while the parent, which has one thread only,
 // waits. Descriptors are first moved out of the way of their targets.
-[[noreturn]] void become_template(int arena_fd, const std::vector<int>& image_fds, int loader_fd,
+[[noreturn]] void become_template(int arena_fd, const std::vector<int>& guest_fds, int loader_fd,
                                   int command_fd, int error_pipe) {
   auto fail = [&](const char* what) {
     dprintf(error_pipe, "%s: %s", what, std::strerror(errno));
     _exit(125);
   };
-  int end = kFirstImageFd + static_cast<int>(image_fds.size());
+  int end = kFirstImageFd + static_cast<int>(guest_fds.size());
   int high = end + 16;
   error_pipe = fcntl(error_pipe, F_DUPFD_CLOEXEC, high);
   int loader = fcntl(loader_fd, F_DUPFD_CLOEXEC, high);
   int command = fcntl(command_fd, F_DUPFD_CLOEXEC, high);
   std::vector<int> sources{fcntl(arena_fd, F_DUPFD_CLOEXEC, high)};
-  for (int fd : image_fds) sources.push_back(fcntl(fd, F_DUPFD_CLOEXEC, high));
+  for (int fd : guest_fds) sources.push_back(fcntl(fd, F_DUPFD_CLOEXEC, high));
   for (std::size_t i = 0; i < sources.size(); i++) {
     if (sources[i] < 0 || dup2(sources[i], kArenaFd + static_cast<int>(i)) < 0) fail("dup2");
   }
@@ -152,10 +152,10 @@ int open_command() {
 
 // A function of its own: its frame alone is used by both. The child only prepares descriptors, and execs, so
 // nothing of this process's memory need be copied.
-[[gnu::noinline]] pid_t fork_template(int arena_fd, const std::vector<int>& image_fds, int loader,
+[[gnu::noinline]] pid_t fork_template(int arena_fd, const std::vector<int>& guest_fds, int loader,
                                       int command, int error_pipe) {
   pid_t pid = vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork)
-  if (pid == 0) become_template(arena_fd, image_fds, loader, command, error_pipe);
+  if (pid == 0) become_template(arena_fd, guest_fds, loader, command, error_pipe);
   return pid;
 }
 
@@ -177,11 +177,11 @@ void leave_mark_at_death(std::atomic<u32>& word) {
 
 }  // namespace
 
-pid_t start_template(Arena& arena, const std::vector<int>& image_fds) {
+pid_t start_template(Arena& arena, const std::vector<int>& guest_fds) {
   ArenaHeader& header = teacup::arena();
   bool fsgsbase = (getauxval(AT_HWCAP2) & 2) != 0;
   auto filter =
-      make_filter(teacup_gate_return, kFirstImageFd + static_cast<int>(image_fds.size()), !fsgsbase);
+      make_filter(teacup_gate_return, kFirstImageFd + static_cast<int>(guest_fds.size()), !fsgsbase);
   static_assert(sizeof(sock_filter) == sizeof(header.filter[0]));
   if (filter.size() > std::size(header.filter)) throw LaunchError("the filter is too long");
   std::memcpy(header.filter, filter.data(), filter.size() * sizeof(sock_filter));
@@ -192,7 +192,7 @@ pid_t start_template(Arena& arena, const std::vector<int>& image_fds) {
   int errors[2];
   if (pipe2(errors, O_CLOEXEC) != 0) throw LaunchError("pipe: " + errno_text(errno));
   leave_mark_at_death(header.broker_life);
-  pid_t pid = fork_template(arena.fd(), image_fds, loader, command, errors[1]);
+  pid_t pid = fork_template(arena.fd(), guest_fds, loader, command, errors[1]);
   if (pid < 0) throw LaunchError("cannot start a process: " + errno_text(errno));
   close(errors[1]);
   close(loader);

@@ -9,8 +9,8 @@
 
 namespace teacup::host {
 
-// Puts the filter into the arena and execs the embedded runtime with the arena and `image_fds` at their fixed
+// Puts the filter into the arena and execs the embedded runtime with the arena and `guest_fds` at their fixed
 // descriptors, an empty environment and nothing else open. Returns the template's pid. Throws LaunchError.
-pid_t start_template(Arena& arena, const std::vector<int>& image_fds);
+pid_t start_template(Arena& arena, const std::vector<int>& guest_fds);
 
 }  // namespace teacup::host

@@ -70,6 +70,7 @@ struct ArenaHeader {
   u32 image_count;
   ImageSlot images[kMaxImages];
   ImageLoss images_lost[kMaxImages];
+  u32 text_store_fd;  // guest side; 0: there is none
   u64 config_offset;  // arena offset and size of the boot configuration (abi/boot.h)
   u64 config_size;
   u64 streams_offset;  // abi::Streams

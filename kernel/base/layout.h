@@ -32,7 +32,11 @@ inline constexpr u64 kArenaSize = 8 * TiB;
 
 // Images, mapped whole and read-only, one after another.
 inline constexpr u64 kImageBase = 0x6800'0000'0000;
-inline constexpr u64 kImageEnd = 0x6c00'0000'0000;
+inline constexpr u64 kImageEnd = 0x6bf0'0000'0000;
+
+// The store of patched text (host/broker/text_store.h), so much of which may be mapped.
+inline constexpr u64 kTextStoreBase = 0x6bf0'0000'0000;
+inline constexpr u64 kTextStoreSize = 512 * MiB;
 
 // Private to each address space, so that a host fork copies it: kernel stacks and host signal stacks.
 //   slot: | guard page | kernel stack ... | guard page | host signal stack ... |
@@ -47,7 +51,7 @@ static_assert(2 * kPageSize + kKernelStackSize + kSignalStackSize <= kStackSlotS
 inline constexpr u64 kRuntimeBase = 0x6f00'0000'0000;
 inline constexpr u64 kRuntimeLoader = kRuntimeBase - 16 * kPageSize;  // host/launch/runtime_loader.S
 
-// Descriptors of the guest-side host processes: the arena, then the images.
+// Descriptors of the guest-side host processes: the arena, then the images, then the store of patched text.
 inline constexpr int kArenaFd = 3;
 inline constexpr int kFirstImageFd = 4;
 inline constexpr int kMaxImages = 64;

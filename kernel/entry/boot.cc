@@ -144,6 +144,13 @@ void map_images() {
       machine_refuse(125,
                      "cannot map the image: the host's address-space limit (ulimit -v) may be too small");
   }
+  // It grows while it is mapped.
+  if (arena().text_store_fd == 0) return;
+  s64 result = call(abi::kNR_mmap, kTextStoreBase, kTextStoreSize, abi::kPROT_READ,
+                    abi::kMAP_SHARED | abi::kMAP_FIXED | abi::kMAP_NORESERVE, arena().text_store_fd, 0);
+  if (result < 0)
+    machine_refuse(
+        125, "cannot map the store of texts: the host's address-space limit (ulimit -v) may be too small");
 }
 
 // Clones of a process find its file mappings empty, and map them again by a fault for 64 KiB: 15 of the 65

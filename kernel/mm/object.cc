@@ -34,7 +34,8 @@ bool AddressSpace::attach_text_locked(Mapping& mapping) {
   if (!present && (own || !mappings_.is_free(start, start + length))) return false;
   constexpr int kReadExecute = abi::kPROT_READ | abi::kPROT_EXEC;
   if (!present) {
-    if (!gate::map_file(start, length, kReadExecute, false, kArenaFd, text.trampoline_run()).ok()) {
+    if (!gate::map_file(start, length, kReadExecute, false, text.trampolines().fd, text.trampolines().offset)
+             .ok()) {
       return false;
     }
     Mapping trampolines;
@@ -55,15 +56,15 @@ bool AddressSpace::attach_text_locked(Mapping& mapping) {
   return false;
 }
 
-// Patched frames where there are, the file's own pages between.
+// Patched pages where there are, the file's own pages between.
 Result<void> AddressSpace::map_text_locked(const Mapping& mapping) {
   for (u64 at = mapping.start; at < mapping.end;) {
     u64 offset = mapping.offset + (at - mapping.start);
     const Text::Patched* patched = mapping.text->patched_from(offset);
     if (patched != nullptr && patched->low <= offset) {
       u64 length = std::min(mapping.end - at, patched->high - offset);
-      TRY(gate::map_file(at, length, static_cast<int>(mapping.prot), false, kArenaFd,
-                         patched->run.offset + (offset - patched->low)));
+      TRY(gate::map_file(at, length, static_cast<int>(mapping.prot), false, patched->source.fd,
+                         patched->source.offset + (offset - patched->low)));
       at += length;
       continue;
     }

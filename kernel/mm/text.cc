@@ -56,18 +56,6 @@ bool wait_until(WaitQueue& queue, Attempt attempt) {
   }
 }
 
-constexpr u64 kWorthAMapping = MiB;
-
-struct Segment {
-  u64 low;
-  u64 high;
-};
-
-// The pages of the file that a segment's mapping shows.
-Segment pages_of(const abi::PreparedSegment& segment) {
-  return {page_down(segment.file_offset), page_up(segment.file_offset + segment.file_size)};
-}
-
 }  // namespace
 
 // Makes the Text of one file: asks the broker for the plan, lays it over copies of the file's pages.
@@ -79,23 +67,14 @@ class TextMaker {
     text_ = TRY(make_ref<Text>());
     TRY(ask());
     count();
-    if (!text_->view().patched() || text_->view().segments().size() > Text::kMaxSegments) return Ref<Text>();
-    for (const abi::PreparedSegment& segment : text_->view().segments()) {
-      if (segment.file_offset + segment.file_size > size_) return Ref<Text>();
-      choose_ranges(segment);
+    if (stored_ != nullptr) {
+      use_stored();
+    } else {
+      const abi::TextRanges ranges = abi::TextRanges::choose(text_->view(), size_);
+      if (ranges.all().empty()) return Ref<Text>();
+      TRY(lay(ranges));
     }
-    u64 pages = text_->trampoline_length() / kPageSize;
-    for (u32 i = 0; i < text_->patched_count_; i++) {
-      pages += (text_->patched_[i].high - text_->patched_[i].low) / kPageSize;
-    }
-    if (!commit_pages(pages)) return Errno::NOMEM;
-    text_->committed_ = pages;
-    u64 original_pages = page_up(std::max<u64>(text_->header().bytes.count, 1)) / kPageSize;
-    text_->originals_ = TRY(allocate_run(original_pages));
-    for (u32 i = 0; i < text_->patched_count_; i++) TRY(fill(text_->patched_[i]));
-    text_->trampolines_ = TRY(allocate_run(text_->trampoline_length() / kPageSize));
-    auto code = text_->view().trampolines();
-    memcpy(reinterpret_cast<void*>(text_->trampolines_.address()), code.data(), code.size());
+    for (const abi::PreparedPatch& patch : text_->view().patches()) note_jump(text_->view().bytes_of(patch));
     return text_;
   }
 
@@ -115,31 +94,12 @@ class TextMaker {
     stats.sites_left.fetch_add(text_->header().net_sites, std::memory_order_relaxed);
   }
 
-  // Adds the ranges of the segment's pages that are to be copied.
-  void choose_ranges(const abi::PreparedSegment& segment) {
-    Segment all = pages_of(segment);
-    Text::Patched* open = nullptr;
-    for (const abi::PreparedPatch& patch : text_->view().patches()) {
-      u64 low = page_down(patch.file_offset), high = page_up(patch.file_offset + patch.length);
-      if (low < all.low || high > all.high) continue;
-      bool has_room = text_->patched_count_ < Text::kMaxPatched;
-      if (open == nullptr && !has_room) return;
-      if (open == nullptr || (low > open->high + kWorthAMapping && has_room)) {
-        u64 start = open == nullptr && low - all.low < kWorthAMapping ? all.low : low;
-        open = &text_->patched_[text_->patched_count_++];
-        *open = {start, high, {}};
-      }
-      open->high = std::max(open->high, high);
-    }
-    if (open != nullptr && all.high - open->high < kWorthAMapping) open->high = all.high;
-  }
-
   // Room in a sparse run costs address space only, so both buffers are sized for the worst.
   Result<void> ask() {
     constexpr u64 kInputSize = sizeof(abi::PrepareInput) + abi::kMaxPreparePieces * sizeof(abi::PreparePiece);
     PageRun input = TRY(allocate_run(page_up(kInputSize) / kPageSize));
     auto* request = reinterpret_cast<abi::PrepareInput*>(input.address());
-    *request = {size_, root<Memory>(Root::kMemory)->prepare_flags, 0};
+    *request = {size_, root<Memory>(Root::kMemory)->prepare_flags, 0, 0};
     // As a mapping would be: what the broker looks at is not dropped meanwhile.
     Reader* reader = TRY(make<Reader>());
     if (auto observed = file_.inode()->add_observer(*reader); !observed.ok()) {
@@ -177,6 +137,11 @@ class TextMaker {
     for (;;) {
       PageRun output = TRY(allocate_run(room / kPageSize));
       s64 answer = ring_call(abi::RingOp::kPrepare, input.offset, input_size, output.offset, output.bytes());
+      u64 stored = reinterpret_cast<const abi::PrepareInput*>(input.address())->stored;
+      if (answer > 0 && stored != 0) {
+        release_run(output, 0);
+        return find_stored(stored);
+      }
       if (answer > 0 && static_cast<u64>(answer) <= output.bytes()) {
         text_->blob_ = output;
         text_->blob_pages_ = page_up(static_cast<u64>(answer)) / kPageSize;
@@ -191,22 +156,67 @@ class TextMaker {
     }
   }
 
+  Result<void> find_stored(u64 offset) {
+    const auto* stored = reinterpret_cast<const abi::StoredText*>(kTextStoreBase + offset);
+    if (stored->magic != abi::kStoredTextMagic || stored->range_count > abi::kMaxTextRanges) return Errno::IO;
+    text_->view_ = abi::PreparedView::create(
+        {reinterpret_cast<const std::byte*>(stored) + stored->blob, static_cast<size_t>(stored->blob_size)});
+    if (!text_->view_) return Errno::IO;
+    stored_ = stored;
+    return {};
+  }
+
+  void use_stored() {
+    auto source = [this](u64 place) {
+      u64 address = reinterpret_cast<u64>(stored_) + place;
+      return Text::Source{static_cast<int>(arena().text_store_fd), address - kTextStoreBase, address};
+    };
+    text_->originals_ = source(stored_->originals).address;
+    text_->trampolines_ = source(stored_->trampolines);
+    text_->patched_count_ = stored_->range_count;
+    for (u32 i = 0; i < stored_->range_count; i++) {
+      text_->patched_[i] = {stored_->ranges[i].low, stored_->ranges[i].high, source(stored_->text[i])};
+    }
+  }
+
+  // In frames of the arena.
+  Result<void> lay(const abi::TextRanges& ranges) {
+    u64 originals = page_up(std::max<u64>(text_->header().bytes.count, 1));
+    u64 length = originals + text_->trampoline_length() + ranges.bytes();
+    if (!commit_pages(length / kPageSize)) return Errno::NOMEM;
+    text_->committed_ = length / kPageSize;
+    text_->made_ = TRY(allocate_run(length / kPageSize));
+    u64 at = text_->made_.offset;
+    auto take = [&at](u64 size) {
+      Text::Source source{kArenaFd, at, kArenaBase + at};
+      at += size;
+      return source;
+    };
+    text_->originals_ = take(originals).address;
+    text_->trampolines_ = take(text_->trampoline_length());
+    auto code = text_->view().trampolines();
+    memcpy(reinterpret_cast<void*>(text_->trampolines_.address), code.data(), code.size());
+    for (const abi::TextRange& range : ranges.all()) {
+      text_->patched_[text_->patched_count_++] = {range.low, range.high, take(range.high - range.low)};
+      TRY(fill(range, text_->patched_[text_->patched_count_ - 1].source.address));
+    }
+    return {};
+  }
+
   // The file's pages, with the patches that lie in them.
-  Result<void> fill(Text::Patched& range) {
-    range.run = TRY(allocate_run((range.high - range.low) / kPageSize));
+  Result<void> fill(const abi::TextRange& range, u64 address) {
     u64 length = std::min(size_, range.high) - range.low;
-    auto* bytes = reinterpret_cast<u8*>(range.run.address());
+    auto* bytes = reinterpret_cast<u8*>(address);
     // One host call for what would be 430 faults for libc. Where the host cannot (before Linux 5.14), they
     // are.
-    (void)gate::advise(range.run.address(), page_up(length), abi::kMADV_POPULATE_WRITE);
+    (void)gate::advise(address, page_up(length), abi::kMADV_POPULATE_WRITE);
     if (!read_exactly(file_, range.low, bytes, length)) return Errno::IO;
     for (const abi::PreparedPatch& patch : text_->view().patches()) {
-      if (patch.file_offset < range.low || patch.file_offset + patch.length > range.high) continue;
+      if (!abi::holds(range, patch)) continue;
       auto patched = text_->view().bytes_of(patch);
       u8* at = bytes + (patch.file_offset - range.low);
       memcpy(const_cast<u8*>(text_->original(patch)), at, patched.size());
       memcpy(at, patched.data(), patched.size());
-      note_jump(patched);
     }
     return {};
   }
@@ -222,6 +232,7 @@ class TextMaker {
   fs::File& file_;
   u64 size_;
   Ref<Text> text_;
+  const abi::StoredText* stored_ = nullptr;  // of text_, if the broker has it in the store
 };
 
 void Text::destroy(Text* text) {
@@ -229,16 +240,14 @@ void Text::destroy(Text* text) {
 }
 
 Text::~Text() {
-  for (Patched& range : patched_) release_run(range.run);
-  release_run(trampolines_);
-  release_run(originals_);
+  release_run(made_);
   release_run(blob_, blob_pages_);
   uncommit_pages(committed_);
 }
 
 const abi::PreparedSegment* Text::segment_at(u64 file_offset) const {
   for (const abi::PreparedSegment& segment : view().segments()) {
-    Segment range = pages_of(segment);
+    abi::TextRange range = abi::pages_of(segment);
     if (file_offset >= range.low && file_offset < range.high) return &segment;
   }
   return nullptr;
@@ -247,7 +256,7 @@ const abi::PreparedSegment* Text::segment_at(u64 file_offset) const {
 u64 Text::covered(u64 file_offset, u64 length) const {
   const abi::PreparedSegment* segment = segment_at(file_offset);
   if (segment == nullptr) return 0;
-  Segment range = pages_of(*segment);
+  abi::TextRange range = abi::pages_of(*segment);
   const Patched* patched = patched_from(range.low);
   if (patched == nullptr || patched->low >= range.high) return 0;
   return std::min(length, range.high - file_offset);
@@ -264,7 +273,7 @@ std::span<const u8> Text::around(const abi::PreparedPatch& patch, u64 distance, 
   if (range == nullptr || patch.file_offset < range->low || end > range->high) return {};
   before = std::min(distance, patch.file_offset - range->low);
   u64 after = std::min(distance, range->high - end);
-  const auto* bytes = reinterpret_cast<const u8*>(range->run.address());
+  const auto* bytes = reinterpret_cast<const u8*>(range->source.address);
   return {bytes + (patch.file_offset - before - range->low), before + patch.length + after};
 }
 

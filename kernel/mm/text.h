@@ -1,11 +1,8 @@
 // Text: the patched text of one executable file, prepared once and shared by every process that maps it
-// (DESIGN 5). Holds the blob that the broker's rewriter made (kernel/abi/prepared.h), frames for the parts of
-// the executable segments that have patches, and the frames of the trampolines.
-//
-// How much to copy: patched pages alone would cost every process a host mapping (3 us) for each and for what
-// lies between them; whole segments would cost a large program without many sites (a compiler: 20 MB) its
-// size in memory and 2.5 us a page once. So patches less than a megabyte apart share a range, and what is
-// left of a segment before and behind goes with it if it is less than that: libc's text is one range.
+// (DESIGN 5): the blob that the broker's rewriter made (kernel/abi/prepared.h), patched copies of parts of
+// the executable segments (kernel/abi/stored_text.h says which), and the trampolines. For executables of an
+// image all that lies in the store of texts, for all machines; for others it is made here, in frames of the
+// arena.
 //
 // The cache is keyed by inode and content version: the entry hangs on the inode, and one whose version is
 // stale is replaced. Two processes that prepare the same file at once: one does it, the other waits.
@@ -17,6 +14,7 @@
 
 #include "fs/file.h"
 #include "kernel/abi/prepared.h"
+#include "kernel/abi/stored_text.h"
 #include "kernel/base/ref.h"
 #include "kernel/frame/pages.h"
 
@@ -31,22 +29,29 @@ class Text : public RefCounted<Text> {
   const abi::PreparedHeader& header() const { return view_->header(); }
   u64 trampoline_offset() const { return header().trampoline_offset; }
   u64 trampoline_length() const { return page_up(header().trampoline_size); }
-  u64 trampoline_run() const { return trampolines_.offset; }
+
+  // Bytes for the host to map, and where the kernel itself sees them.
+  struct Source {
+    int fd = 0;
+    u64 offset = 0;
+    u64 address = 0;
+  };
+  const Source& trampolines() const { return trampolines_; }
 
   // How many bytes from file_offset on (of length) lie in an executable segment that has patches; 0: none, or
   // not from there on.
   u64 covered(u64 file_offset, u64 length) const;
   // Object offset of a byte that is covered.
   u64 object_offset(u64 file_offset) const;
-  // Pages with patches: file offsets, and the frames that stand for them.
+  // Pages with patches: file offsets, and what stands for them.
   struct Patched {
     u64 low = 0;
     u64 high = 0;
-    PageRun run;
+    Source source;
   };
   // What the file has where `patch` lies.
   const u8* original(const abi::PreparedPatch& patch) const {
-    return reinterpret_cast<const u8*>(originals_.address()) + patch.bytes;
+    return reinterpret_cast<const u8*>(originals_) + patch.bytes;
   }
   // The patched text around a patch, up to `distance` bytes on both sides; `before` receives how many there
   // are before it. Empty if the patch was not laid.
@@ -62,20 +67,20 @@ class Text : public RefCounted<Text> {
  private:
   friend class TextMaker;
 
-  static constexpr u32 kMaxSegments = 8;
-  static constexpr u32 kMaxPatched = 16;
-
   const abi::PreparedSegment* segment_at(u64 file_offset) const;
 
-  PageRun blob_;
-  u64 blob_pages_ = 0;  // of it in use
-  PageRun trampolines_;
-  PageRun originals_;  // as the blob's patch bytes are laid out
+  u64 originals_ = 0;  // address: as the blob's patch bytes are laid out
+  Source trampolines_;
   s32 nearest_jump_ = 0x7fffffff;
   s32 furthest_jump_ = 0;
-  Patched patched_[kMaxPatched];  // by file offset
+  Patched patched_[abi::kMaxTextRanges];  // by file offset
   u32 patched_count_ = 0;
-  u64 committed_ = 0;  // pages
+
+  // What of it lies in the arena: the blob if it is not the store's, and what was made of it here.
+  PageRun blob_;
+  u64 blob_pages_ = 0;  // of it in use
+  PageRun made_;        // originals, trampolines and patched pages, one behind the other
+  u64 committed_ = 0;   // pages
   std::optional<abi::PreparedView> view_;
 };
 

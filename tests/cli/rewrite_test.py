@@ -1,15 +1,17 @@
 """teacup rewrite: files, whole images, and its exit status."""
 
 import json
+import os
 import pathlib
 import shutil
 import struct
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
-from harness import TEACUP, run, start
+from harness import TEACUP, finish, run, start
 
 
 def rewrite(*arguments):
@@ -102,7 +104,7 @@ def copied_text(pid):
     for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
         words = line.split()
         if not words[0].endswith(":"):
-            ours = words[1][2] == "x" and "teacup-arena" in line
+            ours = words[1][2] == "x" and ("teacup-arena" in line or "/teacup/text/" in line)
             mappings += ours
         elif ours and words[0] == "Anonymous:":
             copied += int(words[1])
@@ -123,6 +125,35 @@ class Sharing(unittest.TestCase):
         users = [copied for mappings, copied in found if mappings]
         self.assertGreaterEqual(len(users), 2)
         self.assertEqual(set(users), {0})
+
+    def texts(self, caches):
+        """The stores of patched text that a machine's programs run from."""
+        with start("sh", "-c", self.SCRIPT, env=dict(os.environ, XDG_CACHE_HOME=str(caches))) as machine:
+            self.addCleanup(machine.kill)
+            self.assertEqual(machine.stdout.readline(), b"ready\n")
+            lines = [line.split() for pid in descendants(machine.pid)
+                     for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()]
+            machine.send_signal(signal.SIGTERM)
+        return {line[4] for line in lines if line[1] == "r-xp" and "/teacup/text/" in line[-1]}
+
+    def test_machines_share_patched_text(self):
+        with tempfile.TemporaryDirectory() as caches:
+            first, second = self.texts(caches), self.texts(caches)
+            self.assertEqual((len(first), second), (1, first))
+            # One that nobody may execute, or keep anything in, is done without.
+            (pathlib.Path(caches) / "teacup/text").chmod(0o777)
+            self.assertEqual(self.texts(caches), set())
+
+    def test_the_store_may_go_while_a_machine_runs(self):
+        with tempfile.TemporaryDirectory() as caches:
+            with start("sh", "-c", "read go; ls / | head -1", env=dict(os.environ, XDG_CACHE_HOME=caches)) as machine:
+                deadline = time.monotonic() + 30
+                while not (pathlib.Path(caches) / "teacup/text").is_dir() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                shutil.rmtree(caches)
+                result = finish(machine, b"go\n")
+            self.assertEqual((result.status, result.out), (0, "bin\n"), result.err)
+            pathlib.Path(caches).mkdir(exist_ok=True)
 
     def test_files_are_prepared_once(self):
         def prepared(script):

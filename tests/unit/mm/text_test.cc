@@ -33,7 +33,7 @@ class Broker {
     while (!stop_) {
       for (abi::RingSlot& slot : abi::ring().slots) {
         if (slot.state != abi::kSlotSubmitted) continue;
-        slot.result = host::serve_prepare({}, slot.args);
+        slot.result = host::serve_prepare({}, nullptr, slot.args);
         answered++;
         slot.state = abi::kSlotDone;
         gate::futex_wake(slot.state, 1);

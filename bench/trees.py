@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DATA_VERSION = 4  # of what is put into /bench: count up to have it made anew
+DATA_VERSION = 5  # of what is put into /bench: count up to have it made anew
 BIG_FILE = 1 << 30  # bytes of zeros in the volume's file
 
 

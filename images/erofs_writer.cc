@@ -154,7 +154,11 @@ struct DirectoryEntries {
 class Writer {
  public:
   Writer(const Tree& tree, const std::string& path, const WriteOptions& options)
-      : options_(options), output_(path), order_(tree) {}
+      : options_(options),
+        output_(path),
+        meta_(output_.file(), path),
+        data_(output_.file(), path),
+        order_(tree) {}
 
   void write();
 
@@ -170,12 +174,14 @@ class Writer {
   Bytes encode_inode(const Inode& inode, u32 data) const;
   Bytes encode_directory(const Inode& directory) const;
   void write_file_data(const Inode& inode);
+  void write_piece(const File& file, const Content::Piece& piece, const std::string& name, u64 position);
   void append_chunk_map(const Inode& inode, Bytes& bytes) const;
-  void write_at(const Bytes& bytes, u64 position);
   void report(u64 bytes);
 
   const WriteOptions& options_;
   OutputFile output_;
+  GatheredWrites meta_;  // inodes
+  GatheredWrites data_;  // directories and what files have in blocks
   InodeOrder order_;
   std::vector<Inode> inodes_;  // as order_
   u64 meta_end_ = kBlockSize;  // bytes
@@ -322,10 +328,6 @@ void Writer::lay_out() {
     throw Error("the tree is larger than an EROFS image of 4 KiB blocks can be, 16 TiB");
 }
 
-void Writer::write_at(const Bytes& bytes, u64 position) {
-  output_.file().write_at(bytes, position, output_.path());
-}
-
 void Writer::report(u64 bytes) {
   data_done_ += bytes;
   if (options_.progress) options_.progress(data_done_, data_total_);
@@ -347,7 +349,7 @@ void Writer::write_super_block() {
   std::memcpy(block.data(), &super, sizeof(super));
   super.checksum = crc32c(~u32{0}, block);
   std::memcpy(block.data(), &super, sizeof(super));
-  write_at(block, kSuperOffset);
+  meta_.write(block, kSuperOffset);
 }
 
 Bytes Writer::encode_inode(const Inode& inode, u32 data) const {
@@ -455,10 +457,25 @@ void Writer::write_inode(const Inode& inode) {
   if (inode.layout == Layout::kChunked) append_chunk_map(inode, bytes);
   const size_t in_blocks = data.size() - inode.inline_size;
   bytes.insert(bytes.end(), data.begin() + static_cast<std::ptrdiff_t>(in_blocks), data.end());
-  write_at(bytes, inode.position);
+  meta_.write(bytes, inode.position);
   if (in_blocks > 0) {
     data.resize(in_blocks);
-    write_at(data, inode.first_block * kBlockSize);
+    data_.write(data, inode.first_block * kBlockSize);
+  }
+}
+
+// Large ones by copy_range(), which may share them.
+void Writer::write_piece(const File& file, const Content::Piece& piece, const std::string& name,
+                         u64 position) {
+  if (piece.length >= GatheredWrites::kPiece) {
+    data_.flush();
+    copy_range(file, piece.store_offset, output_.file(), position, piece.length, name, output_.path());
+    return;
+  }
+  for (u64 done = 0; done < piece.length;) {
+    const std::span<std::byte> room = data_.room(position + done, piece.length - done);
+    file.read_at(room, piece.store_offset + done, name);
+    done += room.size();
   }
 }
 
@@ -470,9 +487,8 @@ void Writer::write_file_data(const Inode& inode) {
   auto piece = content.pieces.begin();
   for (const auto& [first, end] : data_chunks(content, inode.chunk_bits)) {
     for (; piece != content.pieces.end() && piece->offset < end * kBlockSize; ++piece) {
-      copy_range(*file, piece->store_offset, output_.file(),
-                 block * kBlockSize + (piece->offset - first * kBlockSize), piece->length,
-                 content.store->name(), output_.path());
+      write_piece(*file, *piece, content.store->name(),
+                  block * kBlockSize + (piece->offset - first * kBlockSize));
     }
     block += end - first;
     report((end - first) * kBlockSize);
@@ -485,9 +501,11 @@ void Writer::write() {
   output_.set_size(blocks_ * kBlockSize);
   write_super_block();
   for (const Inode& inode : inodes_) write_inode(inode);
+  meta_.flush();
   for (const Inode& inode : inodes_) {
     if (inode.node->type == NodeType::kRegular) write_file_data(inode);
   }
+  data_.flush();
   output_.commit();
 }
 

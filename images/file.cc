@@ -1,6 +1,8 @@
 #include "images/file.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,25 +75,64 @@ void File::write_at(std::span<const std::byte> bytes, u64 offset, const std::str
 
 void copy_range(const File& from, u64 from_offset, const File& to, u64 to_offset, u64 length,
                 const std::string& from_name, const std::string& to_name) {
-  // Small pieces are cheaper by read and write; a file system that cannot copy says so on the first call.
-  while (length >= 64 * KiB) {
-    auto source = static_cast<off_t>(from_offset);
-    auto target = static_cast<off_t>(to_offset);
-    const ssize_t done = ::copy_file_range(from.fd(), &source, to.fd(), &target, length, 0);
-    if (done <= 0) break;
-    from_offset += static_cast<u64>(done);
-    to_offset += static_cast<u64>(done);
-    length -= static_cast<u64>(done);
+  constexpr u64 kBlock = 4096;
+  constexpr u64 kWorthSharing = 64 * KiB;
+  // copy_file_range(2) would do that too, but copies by pages where it cannot, which the page cache then
+  // has one by one (GatheredWrites).
+  if (length >= kWorthSharing && from_offset % kBlock == 0 && to_offset % kBlock == 0) {
+    struct file_clone_range range {};
+    range.src_fd = from.fd();
+    range.src_offset = from_offset;
+    range.src_length = length / kBlock * kBlock;
+    range.dest_offset = to_offset;
+    if (::ioctl(to.fd(), FICLONERANGE, &range) == 0) {
+      from_offset += range.src_length;
+      to_offset += range.src_length;
+      length -= range.src_length;
+    }
   }
-  std::vector<std::byte> buffer(std::min<u64>(length, 256 * KiB));
+  if (length == 0) return;
+  GatheredWrites writes(to, to_name);
   while (length > 0) {
-    const std::span<std::byte> piece(buffer.data(), std::min<u64>(length, buffer.size()));
+    const std::span<std::byte> piece = writes.room(to_offset, length);
     from.read_at(piece, from_offset, from_name);
-    to.write_at(piece, to_offset, to_name);
     from_offset += piece.size();
     to_offset += piece.size();
     length -= piece.size();
   }
+  writes.flush();
+}
+
+std::span<std::byte> GatheredWrites::room(u64 offset, u64 wanted) {
+  const u64 behind = start_ + end_;
+  const bool follows = offset >= behind && offset - behind < kLargestGap && offset < start_ + kPiece;
+  if (end_ == first_ || !follows) {
+    flush();
+    start_ = offset / kPiece * kPiece;
+    first_ = end_ = offset - start_;
+  }
+  const u64 at = offset - start_;
+  const u64 length = std::min(wanted, kPiece - at);
+  if (buffer_.size() < at + length)
+    buffer_.resize(std::min(kPiece, std::max(2 * buffer_.size(), at + length)));
+  std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(end_),
+            buffer_.begin() + static_cast<std::ptrdiff_t>(at), std::byte{0});
+  end_ = at + length;
+  return {buffer_.data() + at, length};
+}
+
+void GatheredWrites::write(std::span<const std::byte> bytes, u64 offset) {
+  while (!bytes.empty()) {
+    const std::span<std::byte> to = room(offset, bytes.size());
+    std::copy_n(bytes.begin(), to.size(), to.begin());
+    bytes = bytes.subspan(to.size());
+    offset += to.size();
+  }
+}
+
+void GatheredWrites::flush() {
+  if (end_ > first_) file_.write_at({buffer_.data() + first_, end_ - first_}, start_ + first_, name_);
+  first_ = end_;
 }
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)), temporary_(path_ + ".XXXXXX") {

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernel/base/types.h"
 
@@ -34,9 +36,35 @@ class File {
   int fd_ = -1;
 };
 
-// Copies `length` bytes between files, by the host kernel where it can.
+// Copies `length` bytes between files; large ones share the host's blocks where its file system can.
 void copy_range(const File& from, u64 from_offset, const File& to, u64 to_offset, u64 length,
                 const std::string& from_name, const std::string& to_name);
+
+// Writes that follow one another, put together to large aligned ones: the host then keeps the file in large
+// pieces of its page cache, which is what mapping it later costs by: 30 ns a page instead of 400.
+class GatheredWrites {
+ public:
+  static constexpr u64 kPiece = 1 << 20;
+
+  GatheredWrites(const File& file, std::string name) : file_(file), name_(std::move(name)) {}
+  GatheredWrites(const GatheredWrites&) = delete;
+
+  void write(std::span<const std::byte> bytes, u64 offset);
+  // Room for up to `wanted` bytes at `offset`, which the caller fills before the next call.
+  std::span<std::byte> room(u64 offset, u64 wanted);
+  // Writes what has not been written. Destruction does not: then the output is not wanted.
+  void flush();
+
+ private:
+  static constexpr u64 kLargestGap = 4096;  // that is filled with zeros
+
+  const File& file_;
+  std::string name_;
+  std::vector<std::byte> buffer_;
+  u64 start_ = 0;  // in the file, of the buffer
+  u64 first_ = 0;  // in the buffer
+  u64 end_ = 0;
+};
 
 // An output file under a temporary name beside `path`; commit() renames it, destruction without commit()
 // removes it.

@@ -50,7 +50,7 @@ Result<void> Dcache::start() {
   return {};
 }
 
-u64 Dcache::mix(const Dentry& parent, u32 hash) const {
+u64 Dcache::mix(const Dentry& parent, u32 hash) {
   return ((reinterpret_cast<u64>(&parent) >> 6) * 0x9e3779b97f4a7c15 ^ hash * u64{0x9fb21c651e98df25}) >> 40;
 }
 
@@ -80,8 +80,18 @@ void Dcache::grow_locked() {
   mask_.store(2 * size - 1, std::memory_order_release);
 }
 
-Result<Dentry*> Dcache::allocate() {
-  LockGuard guard(lock_);
+Result<char*> Dcache::copy_long_name(std::string_view name) {
+  if (name.size() <= Dentry::kInlineName) return nullptr;
+  auto* text = static_cast<char*>(heap_allocate(name.size()));
+  if (text == nullptr) return Errno::NOMEM;
+  memcpy(text, name.data(), name.size());
+  return text;
+}
+
+// Unhashed: nobody sees it yet. `long_name` and a reference to `inode`, if there are any, are the dentry's
+// from then on.
+Result<Dentry*> Dcache::make_locked(Dentry* parent, std::string_view name, char* long_name, u32 hash,
+                                    Inode* inode) {
   if (pool_ == nullptr) {
     constexpr u64 kSize = sizeof(Dentry);
     if (!commit_pages(kPagesForPool)) return Errno::NOMEM;
@@ -94,24 +104,9 @@ Result<Dentry*> Dcache::allocate() {
   }
   Dentry* dentry = pool_;
   pool_ = dentry->next_.load(std::memory_order_relaxed);
-  count_.fetch_add(1, std::memory_order_relaxed);
-  return dentry;
-}
-
-Result<Dentry*> Dcache::allocate_named(Dentry* parent, std::string_view name, Inode* inode) {
-  char* long_name = nullptr;
-  if (name.size() > Dentry::kInlineName) {
-    long_name = static_cast<char*>(heap_allocate(name.size()));
-    if (long_name == nullptr) return Errno::NOMEM;
-    memcpy(long_name, name.data(), name.size());
-  }
-  auto allocated = allocate();
-  if (!allocated.ok()) {
-    heap_free(long_name);
-    return allocated.error();
-  }
-  auto* dentry = new (allocated.value()) Dentry;
-  dentry->hash_ = name_hash(name);
+  count_.store(count() + 1, std::memory_order_relaxed);
+  new (dentry) Dentry;
+  dentry->hash_ = hash;
   dentry->name_length_ = static_cast<u8>(name.size());
   if (long_name == nullptr) {
     memcpy(dentry->name_.bytes, name.data(), name.size());
@@ -120,17 +115,30 @@ Result<Dentry*> Dcache::allocate_named(Dentry* parent, std::string_view name, In
   }
   if (parent != nullptr) parent->ref();
   dentry->parent_.store(parent, std::memory_order_relaxed);
-  if (inode != nullptr) inode->ref();
   dentry->inode_.store(inode, std::memory_order_relaxed);
   return dentry;
 }
 
+Result<Ref<Dentry>> Dcache::make_unhashed(Dentry* parent, std::string_view name, Ref<Inode> inode) {
+  char* long_name = TRY(copy_long_name(name));
+  auto made = [&] {
+    LockGuard guard(lock_);
+    return make_locked(parent, name, long_name, name_hash(name), inode.get());
+  }();
+  if (!made.ok()) {
+    heap_free(long_name);
+    return made.error();
+  }
+  static_cast<void>(inode.leak());
+  return Ref<Dentry>::adopt(made.value());
+}
+
 Result<Ref<Dentry>> Dcache::make_root(Ref<Inode> inode) {
-  return Ref<Dentry>::adopt(TRY(allocate_named(nullptr, {}, inode.get())));
+  return make_unhashed(nullptr, {}, std::move(inode));
 }
 
 Result<Ref<Dentry>> Dcache::make_uncached(Dentry& parent, std::string_view name, Ref<Inode> inode) {
-  return Ref<Dentry>::adopt(TRY(allocate_named(&parent, name, inode.get())));
+  return make_unhashed(&parent, name, std::move(inode));
 }
 
 // A dentry that is being changed may say that its name is in the heap when its bytes are not that pointer.
@@ -183,9 +191,13 @@ Ref<Dentry> Dcache::find(Dentry& parent, std::string_view name) {
 }
 
 void Dcache::hash_locked(Dentry& dentry) {
+  dentry.set(Dentry::kHashed);
+  link_locked(dentry);
+}
+
+void Dcache::link_locked(Dentry& dentry) {
   auto& head = bucket(*dentry.parent(), dentry.hash_);
   dentry.next_.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  dentry.set(Dentry::kHashed);
   head.store(&dentry, std::memory_order_release);
 }
 
@@ -205,17 +217,27 @@ void Dcache::unhash_locked(Dentry& dentry) {
 Result<Ref<Dentry>> Dcache::add(Dentry& parent, std::string_view name, Ref<Inode> inode, u64 version) {
   if (count() >= kMaxDentries) shrink(256);
   make_room(1);
-  auto fresh = Ref<Dentry>::adopt(TRY(allocate_named(&parent, name, inode.get())));
-  LockGuard guard(lock_);
-  if (parent.inode()->entries_version.load(std::memory_order_seq_cst) != version) return Errno::AGAIN;
-  if (Dentry* there = find_locked(parent, name, fresh->hash_); there != nullptr)
-    return Ref<Dentry>::share(there);
-  if (parent.is_deleted()) return fresh;
-  fresh->ref();  // the hash's
-  hash_locked(*fresh);
-  u64 size = mask_.load(std::memory_order_relaxed) + 1;
-  if (count() > size && size < kMostBuckets) grow_locked();
-  return fresh;
+  u32 hash = name_hash(name);
+  char* long_name = TRY(copy_long_name(name));
+  auto added = [&]() -> Result<Ref<Dentry>> {
+    LockGuard guard(lock_);
+    if (parent.inode()->entries_version.load(std::memory_order_seq_cst) != version) return Errno::AGAIN;
+    if (Dentry* there = find_locked(parent, name, hash); there != nullptr) return Ref<Dentry>::share(there);
+    bool hashed = !parent.is_deleted();
+    Dentry* fresh = TRY(make_locked(&parent, name, long_name, hash, inode.get()));
+    long_name = nullptr;
+    static_cast<void>(inode.leak());
+    if (hashed) {
+      fresh->ref();  // the hash's
+      fresh->flags_.store(Dentry::kHashed, std::memory_order_relaxed);
+      link_locked(*fresh);
+      u64 size = mask_.load(std::memory_order_relaxed) + 1;
+      if (count() > size && size < kMostBuckets) grow_locked();
+    }
+    return Ref<Dentry>::adopt(fresh);
+  }();
+  heap_free(long_name);
+  return added;
 }
 
 void Dcache::remove(Dentry& dentry) {
@@ -418,8 +440,8 @@ void Dcache::release(Dentry* dentry) {
       LockGuard guard(lock_);
       dentry->next_.store(pool_, std::memory_order_relaxed);
       pool_ = dentry;
+      count_.store(count() - 1, std::memory_order_relaxed);
     }
-    count_.fetch_sub(1, std::memory_order_relaxed);
     if (parent == nullptr || !parent->drop_is_last()) return;
     dentry = parent;
   }

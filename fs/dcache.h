@@ -75,12 +75,15 @@ class Dcache {
   static constexpr u64 kPagesForPool = 16;
 
   std::atomic<Dentry*>& bucket(const Dentry& parent, u32 hash) const;
-  u64 mix(const Dentry& parent, u32 hash) const;
+  static u64 mix(const Dentry& parent, u32 hash);
   void grow_locked();
-  Result<Dentry*> allocate();
-  Result<Dentry*> allocate_named(Dentry* parent, std::string_view name, Inode* inode);
+  // Memory for a name that is too long for the dentry itself, and the name in it; null for a short one.
+  static Result<char*> copy_long_name(std::string_view name);
+  Result<Dentry*> make_locked(Dentry* parent, std::string_view name, char* long_name, u32 hash, Inode* inode);
+  Result<Ref<Dentry>> make_unhashed(Dentry* parent, std::string_view name, Ref<Inode> inode);
   Dentry* find_locked(Dentry& parent, std::string_view name, u32 hash);
   void hash_locked(Dentry& dentry);
+  void link_locked(Dentry& dentry);
   // Drops the cache's reference to each of a chain (by next_) that was unhashed; how many. Without the lock.
   static u64 drop_chain(Dentry* victims);
   void unhash_locked(Dentry& dentry);
@@ -91,7 +94,7 @@ class Dcache {
   std::atomic<Dentry*>* buckets_ = nullptr;
   std::atomic<u64> mask_{kFirstBuckets - 1};  // changes in a ChangeScope
   Dentry* pool_ = nullptr;
-  std::atomic<u64> count_{0};
+  std::atomic<u64> count_{0};  // changes under the lock
   u64 hand_ = 0;
 };
 

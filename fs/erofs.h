@@ -116,6 +116,8 @@ class ErofsImage final : public Image {
   Result<erofs::DirectoryEntry> entry(const Block& block, u32 index) const;
   Result<std::string_view> entry_name(const Block& block, u32 index) const;
   Result<Xattr> xattr_at(u64 offset, u64 limit, u64& next) const;
+  void remember(u64 directory, u64 behind);
+  Result<u64> lookup_next(const Inode& inode, u64 directory, std::string_view name);
   template <typename Visit>
   Result<bool> each_xattr(u64 node, Visit visit) const;
 
@@ -131,6 +133,9 @@ class ErofsImage final : public Image {
   bool zero_padding_ = false;
   bool has_map_headers_ = false;
   std::atomic<bool> has_compressed_{false};  // a compressed file was seen
+  // Where the last name was found: its directory's number, and below it (32 bits) the place behind the name.
+  // Who looks at all files of a directory does so in the order of names mostly.
+  std::atomic<u64> last_found_{0};
 };
 
 template <typename T>

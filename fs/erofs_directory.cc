@@ -31,10 +31,24 @@ int compare(std::string_view a, std::string_view b) {
   return a.size() < b.size() ? -1 : a.size() > b.size() ? 1 : 0;
 }
 
+constexpr u64 kOnes = 0x0101010101010101;
+constexpr bool has_zero(u64 word) {
+  return ((word - kOnes) & ~word & kOnes << 7) != 0;
+}
+
 // What the guest may see as a name.
 bool is_good_name(std::string_view name) {
-  return !name.empty() && name.size() <= static_cast<size_t>(abi::kNAME_MAX) &&
-         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+  if (name.empty() || name.size() > static_cast<size_t>(abi::kNAME_MAX)) return false;
+  size_t i = 0;
+  for (; i + 8 <= name.size(); i += 8) {
+    u64 word;
+    __builtin_memcpy(&word, name.data() + i, 8);
+    if (has_zero(word) || has_zero(word ^ '/' * kOnes)) return false;
+  }
+  for (; i < name.size(); i++) {
+    if (name[i] == '/' || name[i] == '\0') return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -48,7 +62,7 @@ Result<ErofsImage::Block> ErofsImage::directory_block(const Inode& inode, u64 in
   Block block{span.data, static_cast<u32>(size), 0};
   if (size < sizeof(DirectoryEntry)) return Errno::UCLEAN;
   DirectoryEntry first;
-  memcpy(&first, block.data, sizeof first);
+  __builtin_memcpy(&first, block.data, sizeof first);
   if (first.name_offset < sizeof(DirectoryEntry) || first.name_offset >= size) return Errno::UCLEAN;
   block.entries = first.name_offset / sizeof(DirectoryEntry);
   return block;
@@ -58,7 +72,7 @@ Result<DirectoryEntry> ErofsImage::entry(const Block& block, u32 index) const {
   u64 offset = u64{index} * sizeof(DirectoryEntry);
   if (offset + sizeof(DirectoryEntry) > block.size) return Errno::UCLEAN;
   DirectoryEntry entry;
-  memcpy(&entry, block.data + offset, sizeof entry);
+  __builtin_memcpy(&entry, block.data + offset, sizeof entry);
   return entry;
 }
 
@@ -73,9 +87,36 @@ Result<std::string_view> ErofsImage::entry_name(const Block& block, u32 index) c
   return name;
 }
 
+// `behind`: as read_directory's cursor.
+void ErofsImage::remember(u64 directory, u64 behind) {
+  if (directory >> 32 == 0 && behind >> 32 == 0)
+    last_found_.store(directory << 32 | behind, std::memory_order_relaxed);
+}
+
+// Whether `name` is the one behind that which was found last; NOENT: it may be elsewhere.
+Result<u64> ErofsImage::lookup_next(const Inode& inode, u64 directory, std::string_view name) {
+  u64 last = last_found_.load(std::memory_order_relaxed);
+  if (last >> 32 != directory) return Errno::NOENT;
+  u64 index = (last & 0xffff'ffff) >> block_bits_;
+  u64 place = last & (block_size() - 1);
+  if (index << block_bits_ >= inode.node.size) return Errno::NOENT;
+  Block block = TRY(directory_block(inode, index));
+  if (place >= block.entries) {
+    index++;
+    place = 0;
+    if (index << block_bits_ >= inode.node.size) return Errno::NOENT;
+    block = TRY(directory_block(inode, index));
+  }
+  if (compare(TRY(entry_name(block, static_cast<u32>(place))), name) != 0) return Errno::NOENT;
+  u64 found = TRY(entry(block, static_cast<u32>(place))).nid;
+  remember(directory, (index << block_bits_) + place + 1);
+  return found;
+}
+
 Result<u64> ErofsImage::lookup(u64 directory, std::string_view name) {
   Inode inode = TRY(this->inode(directory));
   if ((inode.node.mode & abi::kS_IFMT) != abi::kS_IFDIR) return Errno::UCLEAN;
+  if (auto next = lookup_next(inode, directory, name); !next.is(Errno::NOENT)) return next;
   // The last block whose first name is not behind ours; then within it.
   u64 low = 0;
   u64 high = (inode.node.size + block_size() - 1) >> block_bits_;
@@ -95,7 +136,11 @@ Result<u64> ErofsImage::lookup(u64 directory, std::string_view name) {
   while (first < last) {
     u32 middle = first + (last - first) / 2;
     int order = compare(TRY(entry_name(block, middle)), name);
-    if (order == 0) return u64{TRY(entry(block, middle)).nid};
+    if (order == 0) {
+      u64 found = TRY(entry(block, middle)).nid;
+      remember(directory, ((low - 1) << block_bits_) + middle + 1);
+      return found;
+    }
     if (order < 0) {
       first = middle + 1;
     } else {

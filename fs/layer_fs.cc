@@ -88,20 +88,21 @@ Result<Ref<LayerInode>> LayerFs::make_from(const ImageNode& node) {
 }
 
 void LayerFs::grow_nodes_locked() {
-  for (u64 i = 0; i < bucket_count_; i++) {
+  u64 count = bucket_count_.load(std::memory_order_relaxed);
+  for (u64 i = 0; i < count; i++) {
     LayerInode** link = &nodes_[i];
     while (LayerInode* at = *link) {
-      if ((mix(at->ino) & bucket_count_) == 0) {
+      if ((mix(at->ino) & count) == 0) {
         link = &at->next_;
         continue;
       }
       *link = at->next_;
-      LayerInode*& bucket = nodes_[i + bucket_count_];
+      LayerInode*& bucket = nodes_[i + count];
       at->next_ = bucket;
       bucket = at;
     }
   }
-  bucket_count_ *= 2;
+  bucket_count_.store(2 * count, std::memory_order_relaxed);
 }
 
 Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
@@ -111,7 +112,8 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
     }
     return nullptr;
   };
-  {
+  // Mostly it is new; if it is not, though it seems so, it is found below.
+  if (may_be_known(node)) {
     LockGuard guard(nodes_lock_);
     if (LayerInode* found = find_locked(); found != nullptr) return Ref<Inode>::adopt(found);
   }
@@ -125,7 +127,8 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
       LayerInode*& bucket = bucket_locked(node);
       fresh->next_ = bucket;
       bucket = fresh.get();
-      if (++node_count_ > bucket_count_ && bucket_count_ < kMostBuckets) grow_nodes_locked();
+      u64 buckets = bucket_count_.load(std::memory_order_relaxed);
+      if (++node_count_ > buckets && buckets < kMostBuckets) grow_nodes_locked();
       return Ref<Inode>(std::move(fresh));
     }
   }

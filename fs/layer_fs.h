@@ -153,8 +153,17 @@ class LayerFs final : public FileSystem {
   static constexpr u64 kFirstBuckets = kPageSize / sizeof(LayerInode*);
   static constexpr u64 kMostBuckets = 1 << 18;
   static constexpr u64 kNodesPages = kMostBuckets * sizeof(LayerInode*) / kPageSize;
-  static u64 mix(u64 node) { return node * 0x9e3779b97f4a7c15 >> 40; }
-  LayerInode*& bucket_locked(u64 node) { return nodes_[mix(node) & (bucket_count_ - 1)]; }
+  // Nodes that are neighbours in the image, as those of one directory are, go to buckets that are neighbours:
+  // who looks at all of them touches lines of the table one after another. Runs of 64 begin anywhere, so gaps
+  // of one run are filled by others.
+  static u64 mix(u64 node) { return ((node >> 6) * 0x9e3779b97f4a7c15 >> 40) + node; }
+  LayerInode*& bucket_locked(u64 node) {
+    return nodes_[mix(node) & (bucket_count_.load(std::memory_order_relaxed) - 1)];
+  }
+  // Without the lock: an empty bucket may be one whose nodes are being moved.
+  bool may_be_known(u64 node) {
+    return std::atomic_ref<LayerInode*>(bucket_locked(node)).load(std::memory_order_relaxed) != nullptr;
+  }
   void grow_nodes_locked();
   Result<Ref<LayerInode>> make_from(const ImageNode& node);
   Result<Ref<LayerInode>> make_inode(u64 ino, const NewNode& node);
@@ -169,7 +178,7 @@ class LayerFs final : public FileSystem {
   Mutex tree_lock_{LockRank::kInodeParent};
   Mutex nodes_lock_{LockRank::kInodeChild};
   LayerInode** nodes_ = nullptr;
-  u64 bucket_count_ = kFirstBuckets;
+  std::atomic<u64> bucket_count_{kFirstBuckets};
   u64 node_count_ = 0;  // in nodes_
   Ref<Inode> root_;
 };

@@ -2,7 +2,9 @@
 //   walk_uncounted(): follows cached dentries without locks or references and counts only where it ends; what
 //     it saw holds if the cache's sequence did not change meanwhile. It gives up (undecided) at anything that
 //     is not cached or has to be asked, e.g. a link's text behind a magic link.
-//   walk(): with a reference at each step; asks the file system for what is not cached.
+//   walk(): with a reference at each step; asks the file system for what is not cached. It starts at a name
+//     that the other did not find, so the way there, which is cached for all but the first, is not gone
+//     again.
 //
 // Locks: none across the whole; each step takes what it needs.
 #include "fs/walk.h"
@@ -107,15 +109,19 @@ bool Walker::may_search() const {
   return may_access(at_.inode(), caller_.credentials, kMayExecute);
 }
 
+const Path& Walker::root() {
+  if (!root_) root_ = caller_.context.root();
+  return root_;
+}
+
 Result<void> Walker::begin() {
   begun_ = true;
   links_ = 0;  // the walk without references may have counted
-  root_ = caller_.context.root();
   if ((flags_ & (kInRoot | kBeneath)) != 0)
     root_ = start_ != nullptr ? *start_ : caller_.context.working_directory();
   if (!rest_.empty() && rest_[0] == '/') {
     if ((flags_ & kBeneath) != 0) return Errno::XDEV;
-    at_ = root_;
+    at_ = root();
   } else if (start_ != nullptr) {
     at_ = *start_;
   } else {
@@ -136,7 +142,7 @@ Result<void> Walker::step_up() {
     if (!vfs_state().mounts.above(from.mount(), parent, mountpoint)) return {};  // the machine's root
     if ((flags_ & kNoXdev) != 0) return Errno::XDEV;
     from = Path(std::move(parent), std::move(mountpoint));
-    if (from == root_) {
+    if (from == root()) {
       at_ = from;
       return {};
     }
@@ -186,8 +192,8 @@ Result<void> Walker::substitute(Inode& link) {
   }
   if (rest_[0] == '/') {
     if ((flags_ & kBeneath) != 0) return Errno::XDEV;
-    if ((flags_ & kNoXdev) != 0 && &root_.mount() != &at_.mount()) return Errno::XDEV;
-    at_ = root_;
+    if ((flags_ & kNoXdev) != 0 && &root().mount() != &at_.mount()) return Errno::XDEV;
+    at_ = root();
   }
   return {};
 }
@@ -309,6 +315,23 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
     error = reason;
     return Fast::kDecided;
   };
+  auto count = [&](Path& place) {
+    if (!Dcache::take(*at)) return false;
+    Ref<Dentry> dentry = Ref<Dentry>::adopt(at);
+    if (!mount->try_ref()) return false;
+    Ref<Mount> counted = Ref<Mount>::adopt(mount);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!still_true()) return false;
+    place = Path(std::move(counted), std::move(dentry));
+    return true;
+  };
+  auto go_on_at = [&](std::string_view name) {
+    if (count(at_)) {
+      rest_ = std::string_view(name.data(), name.size() + rest.size());
+      begun_ = true;
+    }
+    return Fast::kUndecided;
+  };
 
   u64 now = 0;
   bool must_be_directory = (flags_ & kDirectory) != 0;
@@ -341,10 +364,10 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
     if (name.size() > abi::kNAME_MAX) return fail(Errno::NAMETOOLONG);
     must_be_directory = (flags_ & kDirectory) != 0;  // what dots asked for was so
     Dentry* next = cache.find_uncounted(*at, name, name_hash(name));
-    if (next == nullptr) return Fast::kUndecided;
+    if (next == nullptr) return go_on_at(name);
     if (next->expires()) [[unlikely]] {
       if (now == 0) now = gate::monotonic_now();
-      if (!next->is_believed(now)) return Fast::kUndecided;
+      if (!next->is_believed(now)) return go_on_at(name);
     }
     Inode* child = next->inode();
     if (child == nullptr) return fail(Errno::NOENT);
@@ -390,14 +413,7 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
   Inode* inode = at->inode();
   if (inode == nullptr) return Fast::kUndecided;
   if (must_be_directory && !inode->is_directory()) return fail(Errno::NOTDIR);
-  if (!Dcache::take(*at)) return Fast::kUndecided;
-  Ref<Dentry> dentry = Ref<Dentry>::adopt(at);
-  if (!mount->try_ref()) return Fast::kUndecided;
-  Ref<Mount> counted = Ref<Mount>::adopt(mount);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!still_true()) return Fast::kUndecided;
-  found = Path(std::move(counted), std::move(dentry));
-  return Fast::kDecided;
+  return count(found) ? Fast::kDecided : Fast::kUndecided;
 }
 
 }  // namespace teacup::fs

@@ -37,7 +37,8 @@ class Walker {
   Result<void> step_up();
   Result<void> substitute(Inode& link);
   std::string_view next_component(bool& last);
-  bool at_root() const { return at_ == root_; }
+  bool at_root() { return at_ == root(); }
+  const Path& root();
   bool may_search() const;
 
   static constexpr size_t kInlineText = 256;
@@ -53,7 +54,7 @@ class Walker {
   bool begun_ = false;
   bool trailing_slash_ = false;
   Path at_;
-  Path root_;
+  Path root_;  // empty: not asked for yet
   // What is left of the path after links were put in: alternates between two buffers, or lies in the heap.
   char text_[2][kInlineText];
   int text_used_ = 0;

@@ -36,11 +36,12 @@ struct Heap {
   Mutex lock{LockRank::kHeap};
   FreeBlock* free[kClassCount] = {};
   // Of each class's newest slab, what was never handed out. A slab is not touched before it is used, and
-  // large blocks that are zero already are not cleared: a start of /bin/true makes slabs of nearly all
+  // memory that is zero already is not cleared: a start of /bin/true makes slabs of nearly all
   // classes and tables of megabytes, 600 faults that took 1.6 of its 7.2 ms.
   struct Rest {
     u64 next = 0;
     u64 end = 0;
+    bool zero = false;
   } rest[kClassCount];
   SlabHeader* free_runs = nullptr;  // freed large blocks, reused for the same number of slabs
   u64 brk = 0;                      // arena offset of the first slab never used
@@ -48,6 +49,11 @@ struct Heap {
   // time (kernel/entry/start.cc). Tables, which are large and touched here and there, do not take its place.
   u64 first_brk = 0;
   std::atomic<u64> in_use{0};
+
+  // Under the lock. `more` may be the two's complement of less.
+  void count(u64 more) {
+    in_use.store(in_use.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+  }
 };
 
 // Classes alternate 2^n and 1.5 * 2^n from 32 on, after 16.
@@ -97,27 +103,28 @@ SlabHeader* fresh_slabs(Heap& heap, u64 count, bool& zero) {
   return slab;
 }
 
-SlabHeader* small_slab(Heap& heap) {
+SlabHeader* small_slab(Heap& heap, bool& zero) {
   if (heap.first_brk + kSlabSize <= kFirstEnd) {
     heap.first_brk += kSlabSize;
+    zero = true;
     return &arena_at<SlabHeader>(heap.first_brk - kSlabSize);
   }
-  bool zero;
   return fresh_slabs(heap, 1, zero);
 }
 
 bool refill(Heap& heap, u32 size_class) {
-  SlabHeader* slab = small_slab(heap);
+  bool zero;
+  SlabHeader* slab = small_slab(heap, zero);
   if (slab == nullptr) return false;
   *slab = SlabHeader{size_class, kSlabMagic, 1, nullptr, {}};
   u64 size = class_size(size_class);
   u64 start = reinterpret_cast<u64>(slab) + align_up(sizeof(SlabHeader), size >= 64 ? 64 : 16);
   u64 count = (reinterpret_cast<u64>(slab) + kSlabSize - start) / size;
-  heap.rest[size_class] = {start, start + count * size};
+  heap.rest[size_class] = {start, start + count * size, zero};
   return true;
 }
 
-void* allocate_small(Heap& heap, u32 size_class) {
+void* allocate_small(Heap& heap, u32 size_class, bool& zero) {
   void* block = heap.free[size_class];
   Heap::Rest& rest = heap.rest[size_class];
   if (block != nullptr) {
@@ -126,8 +133,9 @@ void* allocate_small(Heap& heap, u32 size_class) {
     if (rest.next == rest.end && !refill(heap, size_class)) return nullptr;
     block = reinterpret_cast<void*>(rest.next);
     rest.next += class_size(size_class);
+    zero = rest.zero;
   }
-  heap.in_use.fetch_add(class_size(size_class), std::memory_order_relaxed);
+  heap.count(class_size(size_class));
   return block;
 }
 
@@ -136,7 +144,7 @@ void* allocate_large(Heap& heap, u64 size, bool& zero) {
   SlabHeader* slab = fresh_slabs(heap, count, zero);
   if (slab == nullptr) return nullptr;
   *slab = SlabHeader{kLargeClass, kSlabMagic, count, nullptr, {}};
-  heap.in_use.fetch_add(count * kSlabSize, std::memory_order_relaxed);
+  heap.count(count * kSlabSize);
   return slab + 1;
 }
 
@@ -157,7 +165,7 @@ void* heap_allocate(size_t size) {
   bool zero = false;
   {
     LockGuard guard(heap.lock);
-    block = size > kLargest ? allocate_large(heap, size, zero) : allocate_small(heap, class_of(size));
+    block = size > kLargest ? allocate_large(heap, size, zero) : allocate_small(heap, class_of(size), zero);
   }
   if (block != nullptr && !zero) memset(block, 0, size);
   return block;
@@ -170,12 +178,12 @@ void heap_free(void* block) {
   Heap& heap = teacup::heap();
   LockGuard guard(heap.lock);
   if (slab->size_class == kLargeClass) {
-    heap.in_use.fetch_sub(slab->slab_count * kSlabSize, std::memory_order_relaxed);
+    heap.count(-slab->slab_count * kSlabSize);
     slab->next_free = heap.free_runs;
     heap.free_runs = slab;
     return;
   }
-  heap.in_use.fetch_sub(class_size(slab->size_class), std::memory_order_relaxed);
+  heap.count(-class_size(slab->size_class));
   auto* free = static_cast<FreeBlock*>(block);
   free->next = heap.free[slab->size_class];
   heap.free[slab->size_class] = free;

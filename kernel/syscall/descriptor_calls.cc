@@ -467,7 +467,7 @@ class DirentSink final : public fs::DirSink {
       return false;
     }
     char record[296];
-    __builtin_memset(record, 0, length);
+    __builtin_memset(record + length - 8, 0, 8);  // what is behind the name
     u16 record_length = static_cast<u16>(length);
     __builtin_memcpy(record, &ino, 8);
     __builtin_memcpy(record + 8, &next_offset, 8);

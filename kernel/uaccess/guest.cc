@@ -23,6 +23,19 @@ void* pointer(u64 address) {
 
 constexpr size_t kPageMask = kPageSize - 1;
 
+// Where the first NUL is; `size` if there is none.
+size_t end_of_string(const char* text, size_t size) {
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    u64 word;
+    __builtin_memcpy(&word, text + i, 8);
+    u64 zeros = (word - 0x0101010101010101) & ~word & 0x8080808080808080;
+    if (zeros != 0) return i + static_cast<size_t>(__builtin_ctzll(zeros)) / 8;
+  }
+  while (i < size && text[i] != '\0') i++;
+  return i;
+}
+
 }  // namespace
 
 Result<void> copy_from_guest(void* to, u64 from, size_t size) {
@@ -55,15 +68,16 @@ Result<size_t> copy_to_guest_partly(u64 to, const void* from, size_t size) {
 }
 
 Result<std::string_view> GuestString::read(std::span<char> into) const {
-  // By pieces that end at page boundaries: the string may end just before unmapped memory.
+  // By pieces that end at page boundaries: the string may end just before unmapped memory. Most paths are
+  // short.
   size_t length = 0;
   while (length < into.size()) {
     u64 at = address_ + length;
-    size_t piece = std::min<size_t>({kPageSize - (at & kPageMask), into.size() - length, 256});
+    size_t most = length == 0 ? 64 : 256;
+    size_t piece = std::min<size_t>({kPageSize - (at & kPageMask), into.size() - length, most});
     size_t copied = TRY(copy_from_guest_partly(into.data() + length, at, piece));
-    for (size_t i = 0; i < copied; i++) {
-      if (into[length + i] == '\0') return std::string_view(into.data(), length + i);
-    }
+    size_t end = length + end_of_string(into.data() + length, copied);
+    if (end < length + copied) return std::string_view(into.data(), end);
     if (copied < piece) return Errno::FAULT;
     length += copied;
   }

@@ -1,6 +1,7 @@
 // EROFS images: what mkfs.erofs makes, and what a hostile hand makes of that.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -51,6 +52,42 @@ TEST(ErofsTest, Chunks) {
   FsMachine machine(sample("--chunksize=4096"));
   ASSERT_TRUE(machine.started);
   check_sizes(machine);
+}
+
+// Names are found from where the last one was: in the order of the image, backwards, in two directories by
+// turns, and where there are none in between.
+TEST(ErofsTest, NamesInAnyOrder) {
+  HostDirectory tree;
+  std::vector<std::string> names;
+  for (int i = 0; i < 700; i++)
+    names.push_back(std::to_string(1000 + i) + std::string(static_cast<size_t>(i % 30), 'n'));
+  for (const char* directory : {"a", "b"}) {
+    ASSERT_EQ(system(("mkdir " + tree.path() + "/" + directory).c_str()), 0);
+    for (const std::string& name : names)
+      std::ofstream(tree.path() + "/" + directory + "/" + name) << directory << name;
+  }
+  const std::vector<char> image = make_erofs(tree.path());
+  for (const char* order : {"forward", "backward", "by turns", "with gaps"}) {
+    FsMachine machine(image);
+    ASSERT_TRUE(machine.started);
+    std::vector<std::string> paths;
+    for (const std::string& name : names) {
+      paths.push_back("a/" + name);
+      if (*order == 'b' && order[1] == 'y') paths.push_back("b/" + name);
+    }
+    if (*order == 'b' && order[1] == 'a') std::reverse(paths.begin(), paths.end());
+    for (const std::string& path : paths) {
+      std::string expected = path;
+      expected.erase(1, 1);
+      if (*order == 'w') {
+        EXPECT_TRUE(machine.stat("/" + path + "-").is(Errno::NOENT)) << path;
+        EXPECT_TRUE(machine.stat("/b/0").is(Errno::NOENT));
+      }
+      EXPECT_EQ(checked(machine.stat("/" + path)).size, static_cast<s64>(expected.size()))
+          << order << " " << path;
+      EXPECT_EQ(checked(machine.read("/" + path)), expected) << order;
+    }
+  }
 }
 
 // Each kind of index and cluster.

@@ -411,8 +411,8 @@ void Broker::finish() {
   ::kill(-machine_, SIGKILL);
   gateway_.finish();
   terminal_.restore();
-  upper_queue_.stop();
-  workers_.stop();  // what a host file is being told is finished
+  upper_queue_.finish();
+  workers_.finish();  // what a host file is being told is finished
   write_stats();
   if (debugger_) debugger_->finish();
   int status = gave_up != 0 ? 128 + gave_up : exit_status();

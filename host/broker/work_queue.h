@@ -22,7 +22,14 @@ class WorkQueue {
     }
     news_.notify_one();
   }
-  // Drops what has not begun.
+  // Drops what has not begun, and returns when nothing is being done. The thread is left asleep, for a process that
+  // ends next: to wake and join it is 0.1 ms more of a short run.
+  void finish() {
+    std::unique_lock guard(mutex_);
+    stopping_ = true;
+    idle_.wait(guard, [this] { return !busy_; });
+  }
+  // Ends the thread, too.
   void stop() {
     if (!thread_.joinable()) return;
     {
@@ -41,16 +48,21 @@ class WorkQueue {
       if (stopping_) return;
       auto work = std::move(queue_.front());
       queue_.pop_front();
+      busy_ = true;
       guard.unlock();
       work();
       guard.lock();
+      busy_ = false;
+      if (stopping_) idle_.notify_all();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable news_;
+  std::condition_variable idle_;
   std::deque<std::function<void()>> queue_;
   bool stopping_ = false;
+  bool busy_ = false;
   std::thread thread_;
 };
 

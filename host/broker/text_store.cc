@@ -13,6 +13,7 @@
 #include <ctime>
 #include <filesystem>
 
+#include "host/broker/cpuid_table.h"
 #include "kernel/abi/stored_text.h"
 #include "kernel/base/layout.h"
 
@@ -66,11 +67,11 @@ bool is_executable(int fd) {
 
 // The first page of a store says its name: that of a file that took another's place is another.
 std::string id_of(int fd) {
-  char id[16];
+  u8 id[sizeof abi::StoreHeader::id];
   if (pread(fd, id, sizeof id, 0) != sizeof id) return {};
   char text[33];
   for (std::size_t i = 0; i < sizeof id; i++)
-    std::snprintf(text + 2 * i, 3, "%02x", static_cast<unsigned char>(id[i]));
+    std::snprintf(text + 2 * i, 3, "%02x", static_cast<unsigned>(id[i]));
   return text;
 }
 
@@ -105,8 +106,10 @@ bool write_store(int folder, const std::string& name) {
   constexpr const char* kTemporary = "new";
   int fd = openat(folder, kTemporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return false;
-  char page[kPageSize] = {};
-  bool written = getrandom(page, 16, 0) == 16 && write_at(fd, page, sizeof page, 0) &&
+  abi::StoreHeader header{};
+  header.cpuid_count = read_cpuid(header.cpuid);
+  bool written = getrandom(header.id, sizeof header.id, 0) == sizeof header.id &&
+                 write_at(fd, &header, sizeof header, 0) && ftruncate(fd, kPageSize) == 0 &&
                  renameat(folder, kTemporary, folder, name.c_str()) == 0;
   if (!written) unlinkat(folder, kTemporary, 0);
   close(fd);

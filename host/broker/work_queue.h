@@ -22,8 +22,8 @@ class WorkQueue {
     }
     news_.notify_one();
   }
-  // Drops what has not begun, and returns when nothing is being done. The thread is left asleep, for a process that
-  // ends next: to wake and join it is 0.1 ms more of a short run.
+  // Drops what has not begun, and returns when nothing is being done. The thread is left asleep, for a
+  // process that ends next: to wake and join it is 0.1 ms more of a short run.
   void finish() {
     std::unique_lock guard(mutex_);
     stopping_ = true;

@@ -79,6 +79,25 @@ inline bool holds(const TextRange& range, const PreparedPatch& patch) {
   return patch.file_offset >= range.low && patch.file_offset + patch.length <= range.high;
 }
 
+// The store's first page. The processor's answers are in it because every machine wants them, and cpuid traps
+// to the hypervisor in a virtual machine (5 to 12 us each): a program of glibc's asks 43 times before main(),
+// and a machine, which asks each question once (kernel/task/processor.h), spent 0.2 ms of a start of 4 in
+// that.
+struct CpuidEntry {
+  u32 leaf, subleaf;
+  u32 eax, ebx, ecx, edx;
+};
+
+inline constexpr u32 kMaxStoredCpuid = 169;
+
+struct StoreHeader {
+  u8 id[16];  // random: the places of another store's texts are not this one's
+  u32 cpuid_count;
+  u32 pad_;
+  CpuidEntry cpuid[kMaxStoredCpuid];
+};
+static_assert(sizeof(StoreHeader) <= kPageSize);
+
 inline constexpr u64 kStoredTextMagic = 0x3130747874637474;  // "ttctxt01"
 
 // What lies in the store for one executable, from a page's start on. Offsets count from this header; all but

@@ -84,8 +84,9 @@ struct ArenaHeader {
   // --- Written by the template at its start.
   u64 vdso_clock_gettime;  // the host's, 0 if it has none
   u32 has_fsgsbase;
-  u32 xsave_size;  // bytes of an XSAVE area, standard format, for all of xsave_mask
-  u64 xsave_mask;  // XCR0
+  u32 xsave_size;    // bytes of an XSAVE area, standard format, for all of xsave_mask
+  u64 xsave_mask;    // XCR0
+  u32 processor[3];  // cpuid's leaf 1: eax, ecx, edx
 
   // --- The kernel's state, shared.
   std::atomic<u64> roots[static_cast<u32>(Root::kCount)];

@@ -177,6 +177,9 @@ void describe_processor(const HostVectors& vectors) {
   header.vdso_clock_gettime = vdso_is_safe ? find_vdso_symbol(vectors.vdso, "__vdso_clock_gettime") : 0;
   u32 eax = 1, ebx, ecx = 0, edx;
   asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  header.processor[0] = eax;
+  header.processor[1] = ecx;
+  header.processor[2] = edx;
   if ((ecx >> 27 & 1) == 0) return;  // no OSXSAVE: FXSAVE it is
   u32 low, high;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

@@ -3,8 +3,11 @@
 // itself.
 #include "kernel/task/processor.h"
 
+#include <algorithm>
 #include <atomic>
+#include <span>
 
+#include "kernel/abi/stored_text.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/base/panic.h"
 #include "kernel/frame/heap.h"
@@ -37,9 +40,16 @@ CpuidResult ask(u32 leaf, u32 subleaf) {
   return r;
 }
 
-CpuidResult answer(abi::CpuModel model, u32 leaf, u32 subleaf) {
-  CpuidResult host = ask(leaf, subleaf);
+CpuidResult seen_as(abi::CpuModel model, u32 leaf, u32 subleaf, const CpuidResult& host) {
   return model == abi::CpuModel::kHost ? host : model_cpuid(model, leaf, subleaf, host);
+}
+
+CpuidResult answer(abi::CpuModel model, u32 leaf, u32 subleaf) {
+  return seen_as(model, leaf, subleaf, ask(leaf, subleaf));
+}
+
+u32 hash_of(u32 leaf, u32 subleaf) {
+  return (leaf ^ leaf >> 24 ^ subleaf << 5) * 0x9e3779b1u >> 24;
 }
 
 // Leaves whose answer does not depend on ecx, among those that programs ask for: they often leave it as it
@@ -55,7 +65,7 @@ bool ignores_subleaf(u32 leaf) {
 CpuidResult look_up(u32 leaf, u32 subleaf) {
   auto* processor = root<Processor>(Root::kProcessor);
   if (processor == nullptr) return ask(leaf, subleaf);
-  u32 hash = (leaf ^ leaf >> 24 ^ subleaf << 5) * 0x9e3779b1u >> 24;
+  u32 hash = hash_of(leaf, subleaf);
   for (u32 probe = 0; probe < kProbes; probe++) {
     Slot& slot = processor->slots[(hash + probe) % kSlots];
     u32 state = slot.state.load(std::memory_order_acquire);
@@ -69,6 +79,32 @@ CpuidResult look_up(u32 leaf, u32 subleaf) {
     return slot.result;
   }
   return answer(processor->model, leaf, subleaf);
+}
+
+// What an earlier machine's broker was told. A host that was moved to another processor says so in leaf 1,
+// which the template has asked.
+void use_stored_answers(Processor& processor) {
+  if (arena().text_store_fd == 0) return;
+  const auto& header = *reinterpret_cast<const abi::StoreHeader*>(kTextStoreBase);
+  std::span answers(header.cpuid, std::min(header.cpuid_count, abi::kMaxStoredCpuid));
+  const u32(&now)[3] = arena().processor;
+  bool same = std::any_of(answers.begin(), answers.end(), [&now](const abi::CpuidEntry& one) {
+    return one.leaf == 1 && one.eax == now[0] && one.ecx == now[1] && one.edx == now[2];
+  });
+  if (!same) return;
+  for (const abi::CpuidEntry& one : answers) {
+    CpuidResult host{one.eax, one.ebx, one.ecx, one.edx};
+    u32 hash = hash_of(one.leaf, one.subleaf);
+    for (u32 probe = 0; probe < kProbes; probe++) {
+      Slot& slot = processor.slots[(hash + probe) % kSlots];
+      if (slot.state.load(std::memory_order_relaxed) != kEmpty) continue;
+      slot.leaf = one.leaf;
+      slot.subleaf = one.subleaf;
+      slot.result = seen_as(processor.model, one.leaf, one.subleaf, host);
+      slot.state.store(kReady, std::memory_order_relaxed);
+      break;
+    }
+  }
 }
 
 void put_apic_id(CpuidResult& r, u32 leaf, u32 apic_id) {
@@ -103,6 +139,7 @@ void processor_start(abi::CpuModel model) {
   auto* processor = make<Processor>().value_or(nullptr);
   if (processor == nullptr) panic("no memory for the processor's description");
   processor->model = model;
+  use_stored_answers(*processor);
   set_root(Root::kProcessor, processor);
 }
 

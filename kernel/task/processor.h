@@ -2,7 +2,7 @@
 // in any virtual machine (5-6 us each), and a program of glibc's executes 43 of them before main(). So each
 // question is asked of the processor once in a machine's life, and answered from a table from then on: the
 // same for all processes, on all cores. (Asking everything at the start would take longer than a machine
-// does.)
+// does.) Where there is a store of texts, the table begins with what it has (abi::StoreHeader).
 //
 // Only APIC ids differ from core to core (leaves 1, 0xb, 0x1f and AMD's 0x8000001e and 0x80000026). A
 // thread's is the lowest processor of its affinity, as /proc/cpuinfo numbers them: a thread that may run

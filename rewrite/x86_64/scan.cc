@@ -7,6 +7,7 @@
 // what *could* be a branch into a window is taken for one. A false one costs a tactic at one site at worst; a
 // missed one a crash. Short branches are not looked for here (every other byte could be one), but by decoding
 // the functions within their reach.
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include <cstring>
@@ -195,11 +196,27 @@ TEACUP_AVX2 size_t scan_immediates_avx2(ImmediateScan& scan) {
   return i;
 }
 
+// Not by __builtin_cpu_supports(): libgcc's constructor behind it asks the processor at every start of the
+// command, 0.1 ms in a virtual machine, and most have nothing to scan.
+__attribute__((target("xsave"))) bool ask_for_avx2() {
+  constexpr unsigned kOsxsave = 1u << 27, kAvx2 = 1u << 5;
+  constexpr unsigned long long kVectors = 6;  // XCR0: the host saves xmm and ymm registers
+  unsigned eax, ebx, ecx, edx;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kOsxsave) == 0) return false;
+  if ((_xgetbv(0) & kVectors) != kVectors) return false;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kAvx2) != 0;
+}
+
+bool has_avx2() {
+  static const bool has = ask_for_avx2();
+  return has;
+}
+
 }  // namespace
 
 std::vector<Candidate> find_candidates(Bytes text, bool clock_reads) {
   CandidateScan scan{.text = text.data(), .size = text.size(), .clock_reads = clock_reads, .found = {}};
-  size_t i = __builtin_cpu_supports("avx2") ? scan_candidates_avx2(scan) : scan_candidates_sse2(scan);
+  size_t i = has_avx2() ? scan_candidates_avx2(scan) : scan_candidates_sse2(scan);
   for (; i + 1 < text.size(); i++) scan.examine(i);
   return std::move(scan.found);
 }
@@ -207,7 +224,7 @@ std::vector<Candidate> find_candidates(Bytes text, bool clock_reads) {
 void find_references(Bytes text, u64 address, const AddressSet& wanted, std::vector<u64>& targets,
                      std::vector<u64>& taken) {
   ReferenceScan scan{text, address, wanted, targets, taken};
-  size_t i = __builtin_cpu_supports("avx2") ? scan_references_avx2(scan) : 0;
+  size_t i = has_avx2() ? scan_references_avx2(scan) : 0;
   for (; i + 5 <= text.size(); i++) {
     if (scan.may_refer(i)) scan.examine(i);
   }
@@ -216,7 +233,7 @@ void find_references(Bytes text, u64 address, const AddressSet& wanted, std::vec
 void find_immediates(Bytes text, u64 low, u64 span, const AddressSet& wanted, std::vector<u64>& targets) {
   ImmediateScan scan{text, low, span, wanted, targets};
   bool narrow = low <= ~u32{0} && span <= ~u32{0};  // else no 32 bits reach there, or all do
-  size_t i = narrow && __builtin_cpu_supports("avx2") ? scan_immediates_avx2(scan) : 1;
+  size_t i = narrow && has_avx2() ? scan_immediates_avx2(scan) : 1;
   for (; i + 4 <= text.size(); i++) scan.examine(i);
 }
 

@@ -1,5 +1,6 @@
 """--cpu: programs see a processor of that level, and nothing of the host's."""
 
+import os
 import re
 import subprocess
 import tempfile
@@ -62,8 +63,8 @@ class Models(unittest.TestCase):
     def tearDownClass(cls):
         cls.folder.cleanup()
 
-    def run_program(self, *options):
-        result = run("/d/program", options=["-v", f"{self.folder.name}:/d", *options])
+    def run_program(self, *options, **popen):
+        result = run("/d/program", options=["-v", f"{self.folder.name}:/d", *options], **popen)
         self.assertEqual(result.status, 0, result.err)
         return result.out
 
@@ -90,6 +91,12 @@ class Models(unittest.TestCase):
 
     def test_the_same_again(self):
         self.assertEqual(self.run_program("--cpu", "x86-64-v2"), self.run_program("--cpu", "x86-64-v2"))
+
+    def test_kept_answers_are_the_processors(self):
+        without = self.run_program(env=dict(os.environ, TEACUP_NO_CACHE="1"))
+        with tempfile.TemporaryDirectory() as caches:
+            for _ in range(2):
+                self.assertEqual(self.run_program(env=dict(os.environ, XDG_CACHE_HOME=caches)), without)
 
     def test_host_is_the_default(self):
         self.assertEqual(self.run_program(), self.run_program("--cpu", "host"))

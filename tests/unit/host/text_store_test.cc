@@ -1,5 +1,6 @@
 #include "host/broker/text_store.h"
 
+#include <cpuid.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -151,6 +152,23 @@ TEST_F(TextStoreTest, AFullOneIsReplaced) {
   EXPECT_LT(stdfs::file_size(file()), 2 * kPageSize);
   EXPECT_TRUE(fresh->add("key", file_, plan_));
   EXPECT_TRUE(old->find("key"));  // whoever has it mapped keeps it
+}
+
+TEST_F(TextStoreTest, ItsFirstPageHasTheProcessorsAnswers) {
+  auto store = open();
+  abi::StoreHeader header{};
+  ASSERT_EQ(pread(store->fd(), &header, sizeof header, 0), static_cast<ssize_t>(sizeof header));
+  ASSERT_GT(header.cpuid_count, 4U);
+  for (u32 i = 0; i < header.cpuid_count; i++) {
+    const abi::CpuidEntry& entry = header.cpuid[i];
+    abi::CpuidEntry now{entry.leaf, entry.subleaf, 0, 0, 0, 0};
+    __cpuid_count(entry.leaf, entry.subleaf, now.eax, now.ebx, now.ecx, now.edx);
+    // Each core has its own number in these.
+    if (entry.leaf == 0x8000001e) continue;
+    if (entry.leaf == 1) now.ebx = (now.ebx & 0xffffff) | (entry.ebx & 0xff000000);
+    if (entry.leaf == 0xb || entry.leaf == 0x1f || entry.leaf == 0x80000026) now.edx = entry.edx;
+    EXPECT_EQ(std::memcmp(&now, &entry, sizeof now), 0) << std::hex << entry.leaf << ' ' << entry.subleaf;
+  }
 }
 
 TEST_F(TextStoreTest, OnlyAFolderOfOnesOwnIsUsed) {

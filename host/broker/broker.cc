@@ -167,6 +167,7 @@ void Broker::ring_loop() {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  expect_requests();
   abi::Ring& ring = abi::ring();
   for (;;) {
     u32 seen = ring.doorbell.load(std::memory_order_seq_cst);

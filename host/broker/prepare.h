@@ -15,6 +15,8 @@ namespace teacup::host {
 const PreparedCache& prepared_cache();
 std::unique_ptr<TextStore> open_text_store();
 
+// What all requests need, found out while the machine boots and none is there yet.
+void expect_requests();
 // Serves one request, on any thread. `images` are the machine's images[], `texts` the store that it maps or
 // null. Nothing in the request or in the arena is trusted: it is copied out before it is looked at. Returns
 // the size of the blob, which has been written to the asker's buffer if it fits, or is in the store, or

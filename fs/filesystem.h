@@ -35,8 +35,8 @@ class FileSystem : public RefCounted<FileSystem> {
   std::atomic<u32> mounts{0};
   // Whether names found may be kept in the cache of names. Not where they come and go by themselves (/proc).
   virtual bool caches_names() const { return true; }
-  // How long a cached name is believed, ns; 0: until the file system itself changes it. That there is none of a name, a
-  // tenth as long: what is missing is what somebody waits for.
+  // How long a cached name is believed, ns; 0: until the file system itself changes it. That there is none of
+  // a name, a tenth as long: what is missing is what somebody waits for.
   virtual u64 name_lifetime() const { return 0; }
   // Whether an inode's atime is ours to keep; else nobody does, or the host.
   virtual bool keeps_access_times() const { return false; }

@@ -120,6 +120,7 @@ HostFs& HostInode::host() const {
 }
 
 void HostInode::last_reference() {
+  end_stream();
   host().forget(*this);
   if (nlink == 0) {
     // The broker holds on to what has lost its name, for us.
@@ -291,6 +292,7 @@ Result<void> HostInode::prefetch(u64 offset, u64 length) {
 
 Result<size_t> HostInode::read(IoDest& to, u64 offset) {
   u64 end = size.load(std::memory_order_acquire);
+  if (offset >= end) end_read_stream();
   if (offset >= end || to.remaining() == 0) return size_t{0};
   u64 wanted = std::min<u64>(to.remaining(), end - offset);
   // A window at a time: a file larger than the machine's memory is read too. Under the lock, for pages that
@@ -299,6 +301,14 @@ Result<size_t> HostInode::read(IoDest& to, u64 offset) {
   while (done < wanted) {
     u64 at = offset + done;
     u64 length = std::min(wanted - done, kWindow);
+    auto streamed = read_stream(to, at, length);
+    if (!streamed.ok() && done == 0) return streamed;
+    if (!streamed.ok()) break;
+    if (streamed.value() > 0) {
+      done += streamed.value();
+      if (to.remaining() == 0) break;
+      continue;
+    }
     if (auto fetched = prefetch(at, length); !fetched.ok()) {
       if (done > 0) break;
       return fetched.error();

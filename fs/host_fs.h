@@ -74,6 +74,7 @@ class HostInode final : public Inode {
  private:
   friend class HostFs;
   struct Listing;
+  struct Stream;
   class Writing;
   HostFs& host() const;
   abi::HostFileRequest request(abi::HostFileOp op) const;
@@ -85,6 +86,14 @@ class HostInode final : public Inode {
   Result<void> load_listing();
   Result<void> prefetch(u64 offset, u64 length);
   Result<std::byte*> make_page_locked(u64 page, u64 first);
+  // --- host_stream.cc
+  // Through a window, if that is how the file is being read; 0: it is not, or nothing is there.
+  Result<size_t> read_stream(IoDest& to, u64 offset, u64 wanted);
+  bool is_streamed_locked(u64 offset) const;
+  Result<size_t> copy_stream_locked(IoDest& to, u64 offset, u64 wanted) const;
+  Result<void> fill_stream(Stream& stream, u64 offset) const;
+  void end_read_stream();
+  void end_stream();
   Result<s64> change_there(const abi::HostFileRequest& asked);
   Result<size_t> copy_in(IoSource& from, u64 offset);
   Result<size_t> send_pages(u64 offset, u64 end);
@@ -97,6 +106,7 @@ class HostInode final : public Inode {
   bool mapped_writable_ = false;  // under lock
   u32 writing_ = 0;               // writes under way; under lock
   Listing* listing_ = nullptr;    // under lock
+  Stream* stream_ = nullptr;      // under lock
 };
 
 }  // namespace teacup::fs

@@ -1,5 +1,6 @@
 """Files from all sources, and what is asked of them at the edges: programs run patched, images that shrink, little memory."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -101,6 +102,80 @@ class CutImage(unittest.TestCase):
         for keep in 4096, size // 5, size // 2 + 77, size - 4096:
             _, status = self.cut("erofs", keep)
             self.assertIn(status, (0, 1, 135))
+
+
+class LargeVolumeFiles(unittest.TestCase):
+    """A large file of a volume, read in order, comes through a window (fs/host_stream.cc): it is the file all the same."""
+
+    SIZE = 20 << 20
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+        self.content = bytearray(os.urandom(self.SIZE))
+        self.file = self.folder / "large"
+        self.file.write_bytes(self.content)
+
+    def run_shell(self, script, how="rw"):
+        result = shell(script, options=["-v", f"{self.folder}:/v:{how}"])
+        self.assertEqual((result.status, result.err), (0, ""))
+        return result.out.split()
+
+    def digest(self):
+        return hashlib.sha256(self.content).hexdigest()
+
+    def test_all_ways_of_reading(self):
+        whole = "sha256sum < /v/large | cut -d' ' -f1; "
+        blocks = "".join(f"dd if=/v/large bs={size} status=none | sha256sum | cut -d' ' -f1; " for size in ("4k", "1000001", "8M"))
+        tail = "tail -c +12345678 /v/large | sha256sum | cut -d' ' -f1; "
+        for how in ("rw", "ro", "cow"):
+            with self.subTest(how):
+                out = self.run_shell(whole + blocks + whole + tail, how)
+                self.assertEqual(out, [self.digest()] * 5 + [hashlib.sha256(self.content[12345677:]).hexdigest()])
+
+    def test_many_readers(self):
+        out = self.run_shell("for i in 1 2 3 4; do (sleep 0.0$i; sha256sum < /v/large) & done; wait; dd if=/v/large bs=64k skip=100 "
+                             "count=1 status=none | sha256sum")
+        middle = hashlib.sha256(self.content[100 << 16:101 << 16]).hexdigest()
+        self.assertEqual([word for word in out if word != "-"], [self.digest()] * 4 + [middle])
+
+    def test_what_is_written_between_is_read(self):
+        # Written in the window that is being read, behind it, and in front; by another descriptor.
+        script = r"""
+            open(my $in, "<:raw", "/v/large"); open(my $out, "+<:raw", "/v/large");
+            my ($at, $all) = (0, "");
+            while (my $count = sysread($in, my $part, 40000)) {
+                $all .= $part; $at += $count;
+                for my $where ($at + 5, $at + 3000000) {
+                    if (int($at / 40000) % 7 == 0 && $where < 20000000) { sysseek($out, $where, 0); syswrite($out, "written at $at"); }
+                }
+            }
+            open(my $again, "<:raw", "/v/large"); local $/; my $now = <$again>;
+            print $now eq $all ? "same\n" : "differs\n";
+        """
+        result = run("perl", "-e", script, options=["-v", f"{self.folder}:/v:rw"])
+        self.assertEqual((result.out, result.err), ("same\n", ""))
+        self.assertGreater(self.file.read_bytes().count(b"written at"), 20)
+
+    def test_what_the_host_changes(self):
+        with start("sh", "-c", "sha256sum < /v/large; read go; sha256sum < /v/large; read go; wc -c < /v/large",
+                   options=["-v", f"{self.folder}:/v"]) as machine:
+            self.addCleanup(machine.kill)
+            self.assertEqual(machine.stdout.readline().split()[0].decode(), self.digest())
+            self.content[1000000:1000010] = b"0123456789"
+            self.file.write_bytes(self.content)
+            machine.stdin.write(b"go\n")
+            machine.stdin.flush()
+            self.assertEqual(machine.stdout.readline().split()[0].decode(), self.digest())
+            os.truncate(self.file, 9 << 20)
+            result = finish(machine, b"go\n")
+        self.assertEqual((result.status, int(result.out)), (0, 9 << 20))
+
+    def test_memory_is_given_back(self):
+        before, after = self.run_shell("cat /v/small >/dev/null 2>&1; awk '/^MemFree/ {print $2}' /proc/meminfo; "
+                                       "for i in 1 2 3; do cat /v/large > /dev/null; done; awk '/^MemFree/ {print $2}' /proc/meminfo")
+        self.assertLess(int(before) - int(after), 4096)  # KiB; the file is 20 MiB
 
 
 class Memory(unittest.TestCase):

@@ -46,38 +46,29 @@ void Dentry::destroy(Dentry* dentry) {
 
 Result<void> Dcache::start() {
   PageRun run = TRY(allocate_run(kMostBuckets * sizeof(*buckets_) / kPageSize));
-  buckets_ = reinterpret_cast<std::atomic<Dentry*>*>(run.address());
+  buckets_ = reinterpret_cast<Chain*>(run.address());
   return {};
 }
 
-u64 Dcache::mix(const Dentry& parent, u32 hash) {
-  return ((reinterpret_cast<u64>(&parent) >> 6) * 0x9e3779b97f4a7c15 ^ hash * u64{0x9fb21c651e98df25}) >> 40;
+Dcache::Chain& Dcache::bucket(const Dentry& parent, u32 hash) const {
+  u64 mixed = (reinterpret_cast<u64>(&parent) >> 6) * 0x9e3779b97f4a7c15 ^ hash * u64{0x9fb21c651e98df25};
+  return buckets_[mixed >> 40 & mask_.load(std::memory_order_acquire)];
 }
 
-std::atomic<Dentry*>& Dcache::bucket(const Dentry& parent, u32 hash) const {
-  return buckets_[mix(parent, hash) & mask_.load(std::memory_order_acquire)];
-}
-
-// Twice as many buckets: of each chain, those with the new bit set go to the chain as far behind it as there
-// were buckets.
+// Four times as many buckets: each chain goes to itself and to three that nobody has used.
 void Dcache::grow_locked() {
   ChangeScope change(*this);
   u64 size = mask_.load(std::memory_order_relaxed) + 1;
+  mask_.store(4 * size - 1, std::memory_order_release);
   for (u64 i = 0; i < size; i++) {
-    std::atomic<Dentry*>* link = &buckets_[i];
-    std::atomic<Dentry*>* moved = &buckets_[i + size];
-    while (Dentry* at = link->load(std::memory_order_relaxed)) {
-      if ((mix(*at->parent(), at->hash_) & size) == 0) {
-        link = &at->next_;
-        continue;
-      }
-      link->store(at->next_.load(std::memory_order_relaxed), std::memory_order_release);
-      moved->store(at, std::memory_order_release);
-      moved = &at->next_;
+    Dentry* at = buckets_[i].first();
+    buckets_[i].pop(nullptr);
+    while (at != nullptr) {
+      Dentry* next = at->next_.load(std::memory_order_relaxed);
+      link_locked(*at);
+      at = next;
     }
-    if (moved != &buckets_[i + size]) moved->store(nullptr, std::memory_order_release);
   }
-  mask_.store(2 * size - 1, std::memory_order_release);
 }
 
 Result<char*> Dcache::copy_long_name(std::string_view name) {
@@ -149,7 +140,7 @@ static bool can_be_read(const char* text) {
 }
 
 Dentry* Dcache::find_uncounted(Dentry& parent, std::string_view name, u32 hash) const {
-  Dentry* dentry = bucket(parent, hash).load(std::memory_order_acquire);
+  Dentry* dentry = bucket(parent, hash).first_of(kind_of(hash));
   // A chain that is being changed may lead astray, even in circles: the sequence tells, after a while.
   for (u32 steps = 0; dentry != nullptr && steps < 256; steps++) {
     if (dentry->hash_ == hash && dentry->parent() == &parent && dentry->name_length_ == name.size()) {
@@ -163,7 +154,7 @@ Dentry* Dcache::find_uncounted(Dentry& parent, std::string_view name, u32 hash) 
 }
 
 Dentry* Dcache::find_locked(Dentry& parent, std::string_view name, u32 hash) {
-  Dentry* dentry = bucket(parent, hash).load(std::memory_order_relaxed);
+  Dentry* dentry = bucket(parent, hash).first_of(kind_of(hash));
   for (; dentry != nullptr; dentry = dentry->next_.load(std::memory_order_relaxed)) {
     if (dentry->hash_ == hash && dentry->parent() == &parent && dentry->name() == name) return dentry;
   }
@@ -196,21 +187,27 @@ void Dcache::hash_locked(Dentry& dentry) {
 }
 
 void Dcache::link_locked(Dentry& dentry) {
-  auto& head = bucket(*dentry.parent(), dentry.hash_);
-  dentry.next_.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  head.store(&dentry, std::memory_order_release);
+  Chain& chain = bucket(*dentry.parent(), dentry.hash_);
+  dentry.next_.store(chain.first(), std::memory_order_relaxed);
+  chain.push(dentry, kind_of(dentry.hash_));
 }
 
 // In a ChangeScope. The hash's reference is the caller's afterwards.
 void Dcache::unhash_locked(Dentry& dentry) {
-  std::atomic<Dentry*>* link = &bucket(*dentry.parent(), dentry.hash_);
-  for (;;) {
-    Dentry* at = link->load(std::memory_order_relaxed);
-    KERNEL_ASSERT(at != nullptr);
-    if (at == &dentry) break;
-    link = &at->next_;
+  Chain& chain = bucket(*dentry.parent(), dentry.hash_);
+  Dentry* next = dentry.next_.load(std::memory_order_relaxed);
+  if (chain.first() == &dentry) {
+    chain.pop(next);
+  } else {
+    Dentry* at = chain.first();
+    for (;;) {
+      KERNEL_ASSERT(at != nullptr);
+      Dentry* behind = at->next_.load(std::memory_order_relaxed);
+      if (behind == &dentry) break;
+      at = behind;
+    }
+    at->next_.store(next, std::memory_order_release);
   }
-  link->store(dentry.next_.load(std::memory_order_relaxed), std::memory_order_release);
   dentry.clear(Dentry::kHashed);
 }
 
@@ -371,11 +368,11 @@ u64 Dcache::shrink(u64 wanted) {
     Dentry* victims = nullptr;  // chained by next_
     {
       LockGuard guard(lock_);
-      std::atomic<Dentry*>& head = buckets_[hand_++ & mask_.load(std::memory_order_relaxed)];
-      if (head.load(std::memory_order_relaxed) == nullptr) continue;
+      Chain& chain = buckets_[hand_++ & mask_.load(std::memory_order_relaxed)];
+      if (chain.first() == nullptr) continue;
       ChangeScope change(*this);
       std::atomic_thread_fence(std::memory_order_seq_cst);
-      for (Dentry* at = head.load(std::memory_order_relaxed); at != nullptr;) {
+      for (Dentry* at = chain.first(); at != nullptr;) {
         Dentry* next = at->next_.load(std::memory_order_relaxed);
         if (at->has(Dentry::kUsed)) {
           at->clear(Dentry::kUsed);
@@ -398,11 +395,11 @@ void Dcache::forget_all(const FileSystem& file_system) {
   while (found) {
     found = false;
     for (u64 i = 0; i <= mask_.load(std::memory_order_acquire); i++) {
-      if (buckets_[i].load(std::memory_order_relaxed) == nullptr) continue;
+      if (buckets_[i].first() == nullptr) continue;
       Dentry* victims = nullptr;
       {
         LockGuard guard(lock_);
-        for (Dentry* at = buckets_[i].load(std::memory_order_relaxed); at != nullptr;) {
+        for (Dentry* at = buckets_[i].first(); at != nullptr;) {
           Dentry* next = at->next_.load(std::memory_order_relaxed);
           Dentry* parent = at->parent();
           if (at->ref_count() == kOnlyCached && parent != nullptr && parent->inode() != nullptr &&

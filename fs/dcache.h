@@ -1,6 +1,7 @@
 // The cache of names. See dentry.h for what a dentry is and fs/walk.cc for how it is used.
 #pragma once
 
+#include "fs/chain.h"
 #include "fs/dentry.h"
 #include "fs/inode.h"
 #include "kernel/frame/pages.h"
@@ -70,12 +71,13 @@ class Dcache {
   // The table begins as one page of a run that has room for the largest, and grows in place: of a sparse run
   // only what is used costs memory, and a machine that looks at a thousand names does not touch a page for
   // each.
-  static constexpr u64 kFirstBuckets = kPageSize / sizeof(Dentry*);
-  static constexpr u64 kMostBuckets = 1 << 18;
+  using Chain = ChainHead<Dentry>;
+  static constexpr u64 kFirstBuckets = kPageSize / sizeof(Chain);
+  static constexpr u64 kMostBuckets = 1 << 19;
   static constexpr u64 kPagesForPool = 16;
 
-  std::atomic<Dentry*>& bucket(const Dentry& parent, u32 hash) const;
-  static u64 mix(const Dentry& parent, u32 hash);
+  Chain& bucket(const Dentry& parent, u32 hash) const;
+  static u64 kind_of(u32 hash) { return u64{hash} << 32; }
   void grow_locked();
   // Memory for a name that is too long for the dentry itself, and the name in it; null for a short one.
   static Result<char*> copy_long_name(std::string_view name);
@@ -91,7 +93,7 @@ class Dcache {
 
   mutable Mutex lock_{LockRank::kDentry};
   std::atomic<u64> sequence_{0};
-  std::atomic<Dentry*>* buckets_ = nullptr;
+  Chain* buckets_ = nullptr;
   std::atomic<u64> mask_{kFirstBuckets - 1};  // changes in a ChangeScope
   Dentry* pool_ = nullptr;
   std::atomic<u64> count_{0};  // changes under the lock

@@ -200,7 +200,7 @@ bool Journal::take_all() {
   {
     LockGuard nodes(layer_.nodes_lock_);
     for (u64 i = 0; i < layer_.bucket_count_; i++) {
-      for (LayerInode* inode = layer_.nodes_[i]; inode != nullptr; inode = inode->next_) {
+      for (LayerInode* inode = layer_.nodes_[i].first(); inode != nullptr; inode = inode->next_) {
         if (!inode->pinned_.load() || inode->nlink == 0) continue;
         LockGuard guard(list_lock_);
         mark_locked(*inode);

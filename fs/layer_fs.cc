@@ -24,7 +24,7 @@ Result<Ref<LayerFs>> LayerFs::create(const char* type, u32 magic, Ref<Image> ima
   Ref<LayerFs> layer = TRY(make_ref<LayerFs>(type, magic, std::move(image)));
   if (layer->image_) {
     PageRun run = TRY(allocate_run(kNodesPages));
-    layer->nodes_ = reinterpret_cast<LayerInode**>(run.address());
+    layer->nodes_ = reinterpret_cast<Chain*>(run.address());
     layer->next_ino_.store(layer->image_->node_limit());
     ImageNode root = TRY(layer->image_->root());
     layer->root_ = TRY(layer->inode_of(root.id));
@@ -87,33 +87,32 @@ Result<Ref<LayerInode>> LayerFs::make_from(const ImageNode& node) {
   }
 }
 
+// As Dcache::grow_locked(). Who looks without the lock may miss what is being moved.
 void LayerFs::grow_nodes_locked() {
   u64 count = bucket_count_.load(std::memory_order_relaxed);
+  bucket_count_.store(4 * count, std::memory_order_relaxed);
   for (u64 i = 0; i < count; i++) {
-    LayerInode** link = &nodes_[i];
-    while (LayerInode* at = *link) {
-      if ((mix(at->ino) & count) == 0) {
-        link = &at->next_;
-        continue;
-      }
-      *link = at->next_;
-      LayerInode*& bucket = nodes_[i + count];
-      at->next_ = bucket;
-      bucket = at;
+    LayerInode* at = nodes_[i].first();
+    nodes_[i].pop(nullptr);
+    while (at != nullptr) {
+      LayerInode* next = at->next_;
+      Chain& chain = bucket(at->ino);
+      at->next_ = chain.first();
+      chain.push(*at, kind_of(at->ino));
+      at = next;
     }
   }
-  bucket_count_.store(2 * count, std::memory_order_relaxed);
 }
 
 Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
   auto find_locked = [&]() -> LayerInode* {
-    for (LayerInode* at = bucket_locked(node); at != nullptr; at = at->next_) {
+    for (LayerInode* at = bucket(node).first_of(kind_of(node)); at != nullptr; at = at->next_) {
       if (at->ino == node && at->try_ref()) return at;
     }
     return nullptr;
   };
   // Mostly it is new; if it is not, though it seems so, it is found below.
-  if (may_be_known(node)) {
+  if (bucket(node).first_of(kind_of(node)) != nullptr) {
     LockGuard guard(nodes_lock_);
     if (LayerInode* found = find_locked(); found != nullptr) return Ref<Inode>::adopt(found);
   }
@@ -124,9 +123,9 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
     LockGuard guard(nodes_lock_);
     found = find_locked();
     if (found == nullptr) {
-      LayerInode*& bucket = bucket_locked(node);
-      fresh->next_ = bucket;
-      bucket = fresh.get();
+      Chain& chain = bucket(node);
+      fresh->next_ = chain.first();
+      chain.push(*fresh, kind_of(node));
       u64 buckets = bucket_count_.load(std::memory_order_relaxed);
       if (++node_count_ > buckets && buckets < kMostBuckets) grow_nodes_locked();
       return Ref<Inode>(std::move(fresh));
@@ -137,7 +136,7 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
 
 Ref<LayerInode> LayerFs::changed_inode_of(u64 node) {
   LockGuard guard(nodes_lock_);
-  for (LayerInode* at = bucket_locked(node); at != nullptr; at = at->next_) {
+  for (LayerInode* at = bucket(node).first_of(kind_of(node)); at != nullptr; at = at->next_) {
     if (at->ino == node && at->pinned_.load() && at->try_ref()) return Ref<LayerInode>::adopt(at);
   }
   return nullptr;
@@ -145,9 +144,15 @@ Ref<LayerInode> LayerFs::changed_inode_of(u64 node) {
 
 void LayerFs::forget(LayerInode& inode) {
   LockGuard guard(nodes_lock_);
-  for (LayerInode** link = &bucket_locked(inode.ino); *link != nullptr; link = &(*link)->next_) {
-    if (*link != &inode) continue;
-    *link = inode.next_;
+  Chain& chain = bucket(inode.ino);
+  if (chain.first() == &inode) {
+    chain.pop(inode.next_);
+    node_count_--;
+    return;
+  }
+  for (LayerInode* at = chain.first(); at != nullptr; at = at->next_) {
+    if (at->next_ != &inode) continue;
+    at->next_ = inode.next_;
     node_count_--;
     return;
   }

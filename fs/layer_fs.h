@@ -2,6 +2,7 @@
 // (then it is a tmpfs). Essay in layer_fs.cc.
 #pragma once
 
+#include "fs/chain.h"
 #include "fs/dir_table.h"
 #include "fs/filesystem.h"
 #include "fs/image.h"
@@ -150,20 +151,19 @@ class LayerFs final : public FileSystem {
   friend class Journal;
   friend class Replay;
   // Of nodes_, which grows in place as the names' table does (fs/dcache.h).
-  static constexpr u64 kFirstBuckets = kPageSize / sizeof(LayerInode*);
-  static constexpr u64 kMostBuckets = 1 << 18;
-  static constexpr u64 kNodesPages = kMostBuckets * sizeof(LayerInode*) / kPageSize;
+  using Chain = ChainHead<LayerInode>;
+  static constexpr u64 kFirstBuckets = kPageSize / sizeof(Chain);
+  static constexpr u64 kMostBuckets = 1 << 19;
+  static constexpr u64 kNodesPages = kMostBuckets * sizeof(Chain) / kPageSize;
+  static constexpr u64 kMultiplier = 0x9e3779b97f4a7c15;
   // Nodes that are neighbours in the image, as those of one directory are, go to buckets that are neighbours:
   // who looks at all of them touches lines of the table one after another. Runs of 64 begin anywhere, so gaps
   // of one run are filled by others.
-  static u64 mix(u64 node) { return ((node >> 6) * 0x9e3779b97f4a7c15 >> 40) + node; }
-  LayerInode*& bucket_locked(u64 node) {
-    return nodes_[mix(node) & (bucket_count_.load(std::memory_order_relaxed) - 1)];
+  Chain& bucket(u64 node) {
+    u64 mixed = ((node >> 6) * kMultiplier >> 40) + node;
+    return nodes_[mixed & (bucket_count_.load(std::memory_order_relaxed) - 1)];
   }
-  // Without the lock: an empty bucket may be one whose nodes are being moved.
-  bool may_be_known(u64 node) {
-    return std::atomic_ref<LayerInode*>(bucket_locked(node)).load(std::memory_order_relaxed) != nullptr;
-  }
+  static u64 kind_of(u64 node) { return node * kMultiplier; }
   void grow_nodes_locked();
   Result<Ref<LayerInode>> make_from(const ImageNode& node);
   Result<Ref<LayerInode>> make_inode(u64 ino, const NewNode& node);
@@ -177,7 +177,7 @@ class LayerFs final : public FileSystem {
   // a few hundred nanoseconds, never across a look-up in the image.
   Mutex tree_lock_{LockRank::kInodeParent};
   Mutex nodes_lock_{LockRank::kInodeChild};
-  LayerInode** nodes_ = nullptr;
+  Chain* nodes_ = nullptr;
   std::atomic<u64> bucket_count_{kFirstBuckets};
   u64 node_count_ = 0;  // in nodes_
   Ref<Inode> root_;

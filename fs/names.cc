@@ -8,6 +8,10 @@
 // of names is changed along with the file system, under its lock (NameChange): so what is found again is what
 // overtook us, and each time round means that another call was done.
 //
+// What was found may have gone and come back meanwhile, as a hard link to the same file, and the cache have
+// another entry for it by then. So what a call takes away it takes from the cache by name too: an entry left
+// behind would be found, and be OVERTAKEN, for ever.
+//
 // Locks: kRename while a directory moves to another one, so that two such moves cannot make a loop. All else
 // is the file systems' own. Entries that were looked up before a change are not cached (Dcache::add compares
 // versions).
@@ -195,7 +199,10 @@ Result<void> remove_name_once(const Caller& caller, const Path* start, std::stri
   TRY(may_delete(caller, parent.directory, victim));
   if (victim.is_directory()) return Errno::ISDIR;
   if (dentry->is_mountpoint()) return Errno::BUSY;
-  OnChange change([&] { dcache().remove(*dentry); });
+  OnChange change([&] {
+    dcache().remove(*dentry);
+    dcache().forget(parent.directory.dentry(), parent.name);
+  });
   TRY(parent.directory.inode().unlink(parent.name, victim, change));
   notify_inode(victim, abi::kIN_ATTRIB);  // its link count
   dentry = nullptr;                       // the last of it: its watchers hear first
@@ -215,7 +222,10 @@ Result<void> remove_directory_once(const Caller& caller, const Path* start, std:
   TRY(may_delete(caller, parent.directory, victim));
   if (!victim.is_directory()) return Errno::NOTDIR;
   if (dentry->is_mountpoint()) return Errno::BUSY;
-  OnChange change([&] { dcache().remove(*dentry); });
+  OnChange change([&] {
+    dcache().remove(*dentry);
+    dcache().forget(parent.directory.dentry(), parent.name);
+  });
   TRY(parent.directory.inode().remove_directory(parent.name, victim, change));
   dentry = nullptr;
   notify_entry(parent.directory.inode(), parent.name, abi::kIN_DELETE | abi::kIN_ISDIR);
@@ -281,10 +291,14 @@ Result<void> do_rename(const Rename& rename) {
   Inode* victim = rename.victim ? rename.victim->inode() : nullptr;
   OnChange change([&] {
     if ((rename.flags & abi::kRENAME_EXCHANGE) != 0) {
+      bool are_cached = rename.moved->is_hashed() && rename.victim->is_hashed();
       dcache().exchange(*rename.moved, *rename.victim);
+      if (are_cached) return;
+      dcache().forget(rename.to.directory.dentry(), rename.to.name);
     } else {
       dcache().move(*rename.moved, rename.to.directory.dentry(), rename.to.name, rename.victim.get());
     }
+    dcache().forget(rename.from.directory.dentry(), rename.from.name);
   });
   RenameHow how;
   how.flags = rename.flags;

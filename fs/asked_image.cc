@@ -24,7 +24,7 @@ namespace teacup::fs {
 namespace {
 constexpr u64 kMaxEntries = 4 << 20;
 constexpr u64 kMaxExtents = 1 << 20;
-constexpr u64 kLargestRead = 512 * KiB;  // in one trip
+constexpr u64 kLargestRead = abi::kImporterMaxRead;  // in one trip
 }  // namespace
 
 Result<Ref<AskedImage>> AskedImage::open_importer(u32 slot, u32 number) {
@@ -332,6 +332,21 @@ u64 AskedImage::fetch_end(u64, u64 end) {
   return together_ != 0 ? align_up(end, together_) : end;
 }
 
+abi::ImporterRequest AskedImage::read_request(u64 id, u64 offset, std::span<std::byte> into) const {
+  abi::ImporterRequest request{};
+  request.op = abi::ImporterOp::kRead;
+  request.image = number_;
+  request.inode = id;
+  request.cursor = offset;
+  request.length = std::min<u64>(into.size(), kLargestRead);
+  request.data_offset = reinterpret_cast<u64>(into.data()) - kArenaBase;
+  return request;
+}
+
+bool AskedImage::start_fetch(u64 id, u64 offset, std::span<std::byte> into, Trip& trip) {
+  return !host_ && into.size() <= kLargestRead && trip.start_importer(read_request(id, offset, into));
+}
+
 Result<size_t> AskedImage::fetch(u64 id, u64 offset, std::span<std::byte> into) {
   if (host_) {
     Trip trip;
@@ -347,17 +362,10 @@ Result<size_t> AskedImage::fetch(u64 id, u64 offset, std::span<std::byte> into) 
   size_t done = 0;
   while (done < into.size()) {
     Trip trip;
-    abi::ImporterRequest request{};
-    request.op = abi::ImporterOp::kRead;
-    request.image = number_;
-    request.inode = id;
-    request.cursor = offset + done;
-    request.length = std::min<u64>(into.size() - done, kLargestRead);
-    TRY(trip.ask_importer(request, {}, sizeof(abi::ImporterResponse) + request.length));
-    auto bytes = trip.bytes();
-    size_t count = std::min(bytes.size(), into.size() - done);
+    abi::ImporterRequest request = read_request(id, offset + done, into.subspan(done));
+    TRY(trip.ask_importer(request, {}, sizeof(abi::ImporterResponse)));
+    size_t count = std::min<size_t>(trip.count(), request.length);
     if (count == 0) break;
-    memcpy(into.data() + done, bytes.data(), count);
     done += count;
   }
   return done;

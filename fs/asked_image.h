@@ -24,6 +24,7 @@ class AskedImage final : public Image {
   Result<u64> lookup(u64 directory, std::string_view name) override;
   Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
   Result<ImageSpan> data(u64 node, u64 offset) override;
+  bool start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) override;
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
   u64 fetch_end(u64 node, u64 end) override;
   bool needs_fetch() const override { return true; }
@@ -35,6 +36,7 @@ class AskedImage final : public Image {
   void owner_known() override;
 
  private:
+  abi::ImporterRequest read_request(u64 id, u64 offset, std::span<std::byte> into) const;
   struct Name {
     Name* next;  // in the bucket
     u64 id;

@@ -7,6 +7,7 @@
 #include "kernel/abi/erofs.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/base/memory.h"
+#include "kernel/frame/pages.h"
 
 namespace teacup::fs {
 
@@ -16,6 +17,7 @@ class ErofsImage final : public Image {
   // that is not read here; `feature` then names it.
   static Result<Ref<ErofsImage>> open(const ImageSlot& slot, const char*& feature);
   ErofsImage(const std::byte* base, u64 size, int fd) : base_(base), size_(size), fd_(fd) {}
+  ~ErofsImage() override;
 
   Result<ImageNode> root() override { return node(root_nid_); }
   Result<ImageNode> node(u64 id) override;
@@ -98,6 +100,8 @@ class ErofsImage final : public Image {
   Result<Entry> extent_head(const Index& index, u64 offset, Entry entry) const;
   Result<Extent> extent_at(const Index& index, u64 offset) const;
   Result<void> decode(const Extent& extent, u64 inside, std::span<std::byte> into) const;
+  Result<PageRun> take_scratch(u64 size) const;
+  void give_scratch(PageRun run) const;
 
   template <typename T>
   Result<T> load(u64 offset) const;
@@ -132,6 +136,7 @@ class ErofsImage final : public Image {
   u32 build_time_nsec_ = 0;
   bool zero_padding_ = false;
   bool has_map_headers_ = false;
+  mutable std::atomic<u64> scratch_{0};  // arena offset of the run that is kept; 0: taken, or not made yet
   std::atomic<bool> has_compressed_{false};  // a compressed file was seen
   // Where the last name was found: its directory's number, and below it (32 bits) the place behind the name.
   // Who looks at all files of a directory does so in the order of names mostly.

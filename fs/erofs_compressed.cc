@@ -21,6 +21,8 @@
 
 #include "fs/erofs.h"
 #include "fs/lz4.h"
+#include "host/gate/gate.h"
+#include "kernel/abi/mm.h"
 #include "kernel/base/memory.h"
 #include "kernel/frame/pages.h"
 
@@ -30,6 +32,8 @@ using namespace erofs;
 
 namespace {
 
+constexpr u64 kMany = 64 * KiB;
+constexpr u64 kScratch = 256 * KiB;
 constexpr u64 kMaxExtent = 12 * MiB;  // the host's kernel has the same limit
 constexpr u32 kCountBit = 1 << 11;    // an entry holds a number of blocks
 constexpr u16 kKnownAdvice =
@@ -241,6 +245,30 @@ Result<ErofsImage::Extent> ErofsImage::extent_at(const Index& index, u64 offset)
   return extent;
 }
 
+ErofsImage::~ErofsImage() {
+  if (u64 kept = scratch_.load(); kept != 0) release_run(PageRun{kept, kScratch >> kPageShift});
+}
+
+// The part of an extent before what is wanted of it is decoded to nowhere: into one run that is kept, as its
+// first touch costs as much as decoding; who finds it taken, or too small, has one of his own.
+Result<PageRun> ErofsImage::take_scratch(u64 size) const {
+  if (size <= kScratch) {
+    if (u64 kept = scratch_.exchange(0, std::memory_order_acquire); kept != 0) {
+      return PageRun{kept, kScratch >> kPageShift};
+    }
+    size = kScratch;
+  }
+  return allocate_run(page_up(size) >> kPageShift);
+}
+
+void ErofsImage::give_scratch(PageRun run) const {
+  u64 none = 0;
+  if (run.bytes() == kScratch &&
+      scratch_.compare_exchange_strong(none, run.offset, std::memory_order_release))
+    return;
+  release_run(run);
+}
+
 // Bytes [inside, inside + into.size()) of an extent.
 Result<void> ErofsImage::decode(const Extent& extent, u64 inside, std::span<std::byte> into) const {
   auto stored = TRY(bytes(extent.at, extent.stored));
@@ -258,11 +286,11 @@ Result<void> ErofsImage::decode(const Extent& extent, u64 inside, std::span<std:
       if (lz4_decode(stored, into) != into.size() && !is_lost(extent.at, extent.stored)) return Errno::UCLEAN;
     } else {
       size_t wanted = inside + into.size();
-      PageRun scratch = TRY(allocate_run(page_up(wanted) >> kPageShift));
+      PageRun scratch = TRY(take_scratch(wanted));
       std::span<std::byte> room(reinterpret_cast<std::byte*>(scratch.address()), wanted);
       size_t made = lz4_decode(stored, room);
       if (made == wanted) memcpy(into.data(), room.data() + inside, into.size());
-      release_run(scratch);
+      give_scratch(scratch);
       if (made != wanted && !is_lost(extent.at, extent.stored)) return Errno::UCLEAN;
     }
   }
@@ -274,6 +302,12 @@ Result<size_t> ErofsImage::fetch(u64 node, u64 offset, std::span<std::byte> into
   Inode inode = TRY(this->inode(node));
   if (!is_compressed(inode)) return Errno::UCLEAN;
   Index index = TRY(index_of(inode));
+  if (into.size() >= kMany) {
+    // One host call for a fault a page; what it cannot do, the faults do.
+    u64 start = page_down(reinterpret_cast<u64>(into.data()));
+    u64 end = page_up(reinterpret_cast<u64>(into.data()) + into.size());
+    static_cast<void>(gate::advise(start, end - start, abi::kMADV_POPULATE_WRITE));
+  }
   size_t done = 0;
   while (done < into.size() && offset + done < index.size) {
     u64 at = offset + done;

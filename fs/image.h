@@ -50,6 +50,8 @@ class ImageDirSink {
   ~ImageDirSink() = default;
 };
 
+class Trip;
+
 class Image : public RefCounted<Image> {
  public:
   virtual ~Image() = default;
@@ -63,7 +65,13 @@ class Image : public RefCounted<Image> {
   virtual Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) = 0;
   // `offset` is below the node's size. `length` of the answer is > 0.
   virtual Result<ImageSpan> data(u64 node, u64 offset) = 0;
+  // `into`, which is in the arena, may be written wherever it fails.
   virtual Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into);
+  // Starts to, and returns: it is there when trip.finish() says so, which must be called. False: that cannot
+  // be had of this image, or not now.
+  virtual bool start_fetch(u64 /*node*/, u64 /*offset*/, std::span<std::byte> /*into*/, Trip& /*trip*/) {
+    return false;
+  }
   // Up to where it costs little to fetch() when all before `end` is wanted: what is compressed together is
   // best fetched together.
   virtual u64 fetch_end(u64 /*node*/, u64 end) { return end; }

@@ -264,6 +264,10 @@ Result<size_t> ImageStack::fetch(u64 node, u64 offset, std::span<std::byte> into
   Part part = part_of(node);
   return image_of(part).fetch(part.node, offset, into);
 }
+bool ImageStack::start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) {
+  Part part = part_of(node);
+  return image_of(part).start_fetch(part.node, offset, into, trip);
+}
 u64 ImageStack::fetch_end(u64 node, u64 end) {
   Part part = part_of(node);
   return image_of(part).fetch_end(part.node, end);

@@ -19,13 +19,6 @@ namespace teacup::fs {
 static_assert(sizeof(LayerRegular) <= 192 && sizeof(LayerDirectory) <= 192 && sizeof(LayerSymlink) <= 192);
 
 namespace {
-constexpr u64 kMaxSize = 0x7fff'ffff'ffff'f000;
-// What is fetched at once, from images that have to be asked or decoded: by who has read on for a while, by
-// who reads on, and by who reads here and there.
-constexpr u64 kLongFetch = 1 * MiB;
-constexpr u64 kFetchWindow = 256 * KiB;
-constexpr u64 kFirstFetch = 64 * KiB;
-
 constexpr u64 page_of(u64 offset) {
   return offset >> kPageShift;
 }
@@ -40,6 +33,7 @@ LayerRegular::LayerRegular(LayerFs& layer, const ImageNode& node)
     : LayerInode(layer, node), below_end_(node.size) {}
 
 LayerRegular::~LayerRegular() {
+  if (content() != nullptr) end_fetches();
   teacup::destroy(content());
 }
 
@@ -75,69 +69,6 @@ Result<void> LayerRegular::stat(abi::Stat& stat) {
 // The first run is made for the file as it is known to become.
 u64 LayerRegular::end_hint(u64 needed) const {
   return std::max(pages_for(size.load(std::memory_order_relaxed)), needed);
-}
-
-// Makes sure that what the image has of [offset, offset + length) is in memory, where it cannot be looked at
-// in place. The pages stay clean: they hold what the image holds.
-Result<void> LayerRegular::prefetch(u64 offset, u64 length) {
-  if (!has_below() || !layer().image()->needs_fetch() || length == 0) return {};
-  Image& image = *layer().image();
-  u64 end = offset + std::min(length, kMaxSize - offset);
-  for (;;) {
-    u64 limit = std::min(end, below_end());
-    if (offset >= limit) return {};
-    Content* there = content();
-    u64 page = page_of(offset);
-    if (there != nullptr) page = there->pages.next(page, pages_for(limit), false);
-    if (page >= pages_for(limit)) return {};
-    offset = page * kPageSize;
-    ImageSpan span = TRY(image.data(below(), offset));
-    if (span.kind != ImageSpan::kFetch) {
-      offset = align_up(offset + span.length, kPageSize);
-      continue;
-    }
-    bool reads_on = page == 0 || find(page - 1) != nullptr || end - offset > kFirstFetch;
-    constexpr u64 kBefore = kFetchWindow / kPageSize;
-    PageStore::Stretch before =
-        reads_on && page >= kBefore ? stretch(page - kBefore, kBefore) : PageStore::Stretch{nullptr, 0};
-    u64 size_of_fetch = before.data != nullptr && before.pages == kBefore ? kLongFetch
-                        : reads_on                                        ? kFetchWindow
-                                                                          : kFirstFetch;
-    u64 stop = std::min(offset + size_of_fetch, below_end());
-    // From where it is compressed together, as far as that is not there yet.
-    if (span.host_offset != 0) {
-      u64 first = page_of(align_down(offset, span.host_offset));
-      while (page > first && find(page - 1) == nullptr) page--;
-      offset = page * kPageSize;
-    }
-    u64 window = std::min(image.fetch_end(below(), stop), below_end()) - offset;
-    u64 count = stretch(page, pages_for(window)).pages;
-    make_room(count);
-    PageRun scratch = TRY(allocate_run(count));
-    auto fetched =
-        image.fetch(below(), offset, {reinterpret_cast<std::byte*>(scratch.address()), scratch.bytes()});
-    Result<void> stored;
-    if (fetched.ok()) {
-      LockGuard guard(lock);
-      auto pages = make_pages_locked();
-      if (!pages.ok()) stored = pages.error();
-      for (u64 i = 0; i < count && stored.ok(); i++) {
-        if (find(page + i) != nullptr || (page + i) * kPageSize >= below_end()) continue;
-        auto memory = pages.value()->make(page + i, end_hint(page + count), true);
-        if (!memory.ok()) {
-          stored = memory.error();
-          break;
-        }
-        u64 valid = std::min<u64>(kPageSize, below_end() - (page + i) * kPageSize);
-        memcpy(memory.value(), reinterpret_cast<void*>(scratch.address() + i * kPageSize), valid);
-        pages.value()->publish(page + i);
-      }
-    }
-    release_run(scratch);
-    TRY(fetched);
-    TRY(stored);
-    offset += count * kPageSize;
-  }
 }
 
 // Copies what the image has of a page into `memory`, from byte `from` of the page on.
@@ -195,7 +126,7 @@ Result<size_t> LayerRegular::read(IoDest& to, u64 offset) {
   u64 end = size.load(std::memory_order_acquire);
   if (offset >= end || to.remaining() == 0) return size_t{0};
   u64 wanted = std::min<u64>(to.remaining(), end - offset);
-  TRY(prefetch(offset, wanted));
+  TRY(prefetch(offset, wanted, true));
   return read_pages(*this, to, offset, wanted,
                     [this](IoDest& dest, u64 at, size_t length) { return read_absent(dest, at, length); });
 }
@@ -289,6 +220,7 @@ Result<void> LayerRegular::truncate(u64 new_size) {
   if (new_size > kMaxSize) return Errno::FBIG;
   if (has_below() && (new_size & (kPageSize - 1)) != 0) TRY(prefetch(page_down(new_size), kPageSize));
   LockGuard guard(lock);
+  await_fetches_locked(0, pages_for(kMaxSize));
   u64 old_size = size.load();
   if (new_size < old_size) {
     size.store(new_size, std::memory_order_release);
@@ -356,6 +288,7 @@ Result<void> LayerRegular::allocate(int mode, u64 offset, u64 length) {
   }
   if (!punch) make_room(pages_for(length));
   LockGuard guard(lock);
+  await_fetches_locked(page_of(offset), pages_for(end));
   u64 old_size = size.load();
   if (punch || zero) {
     TRY(zero_locked(offset, punch ? std::min(end, page_up(old_size)) : std::min(end, old_size), false));

@@ -25,11 +25,11 @@ class LayerRegular final : public LayerInode {
   PageStore::Stretch stretch(u64 page, u64 max) const;
 
  private:
+  static constexpr u64 kMaxSize = 0x7fff'ffff'ffff'f000;
   friend class Journal;
   friend class Replay;
   u64 below_end() const { return below_end_.load(std::memory_order_acquire); }
   u64 end_hint(u64 needed) const;
-  Result<void> prefetch(u64 offset, u64 length);
   Result<void> fill_from_below(u64 page, std::byte* memory, size_t from);
   Result<std::byte*> own_page_locked(u64 page);
   Result<size_t> read_absent(IoDest& to, u64 offset, size_t size);
@@ -39,6 +39,22 @@ class LayerRegular final : public LayerInode {
   void content_changed_locked();
   Result<size_t> map_below(u64 offset, u64 length, std::span<MapPiece> pieces, bool& usable);
   Result<size_t> map_own(u64 offset, u64 length, bool shared_writable, std::span<MapPiece> pieces);
+
+  // --- layer_fetch.cc. `reading`: what follows may be asked for too.
+  struct Fetch;
+  struct Window;
+  Result<void> prefetch(u64 offset, u64 length, bool reading = false);
+  Result<void> fetch_window(const Window& window);
+  Result<void> fetch_ahead(u64 page, u64 end);
+  Window window_at(u64 page, u64 together, u64 end);
+  bool await_page(u64 page, u64& behind);
+  void await_fetch_locked(Fetch& fetch);
+  void await_fetches_locked(u64 first, u64 end);
+  Fetch* fetch_of_locked(u64 first, u64 end) const;
+  Result<Fetch*> start_fetch_locked(u64 first, u64 pages, bool needed);
+  void end_fetch_locked(Fetch& fetch, bool good);
+  static void let_go_locked(Fetch& fetch);
+  void end_fetches();
 
   void note_pages_locked(u64 offset, u64 end);
   // For --upper. The next pages from `page` on that have changed since they were last taken (`all`: ever), at
@@ -53,7 +69,8 @@ class LayerRegular final : public LayerInode {
   struct Content {
     explicit Content(PageBudget& budget) : pages(budget) {}
     PageStore pages;
-    u64 mapped_end = 0;  // page: shared mappings may write below it; under lock
+    u64 mapped_end = 0;                    // page: shared mappings may write below it; under lock
+    std::atomic<Fetch*> fetches{nullptr};  // changed under lock
   };
   Content* content() const { return content_.load(std::memory_order_acquire); }
   Result<PageStore*> make_pages_locked();

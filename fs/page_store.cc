@@ -193,6 +193,26 @@ Result<std::byte*> PageStore::make(u64 page, u64 end_hint, bool needed) {
   return reinterpret_cast<std::byte*>(kArenaBase + there.offset);
 }
 
+Result<PageStore::Stretch> PageStore::make_piece(u64 page, u64 max, u64 end_hint, bool needed) {
+  Place there = TRY(place(page, max, end_hint));
+  u64 pages = stretch(page, there.pages).pages;
+  if (!budget_.take(pages, needed)) return Errno::NOSPC;
+  count_.fetch_add(pages, std::memory_order_relaxed);
+  return Stretch{reinterpret_cast<std::byte*>(kArenaBase + there.offset), pages};
+}
+
+void PageStore::publish_piece(u64 page, u64 pages) {
+  for (u64 i = 0; i < pages; i++) publish(page + i);
+}
+
+void PageStore::discard_piece(u64 page, u64 pages) {
+  Spot at = spot(page);
+  Run* run = run_at(at.index);
+  punch_run(PageRun{run->offset, run->pages}, page - at.start, pages);
+  count_.fetch_sub(pages, std::memory_order_relaxed);
+  budget_.give(pages);
+}
+
 void PageStore::publish(u64 page) {
   Spot at = spot(page);
   Run* run = run_at(at.index);

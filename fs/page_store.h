@@ -41,6 +41,10 @@ class PageStore {
   Result<std::byte*> make(u64 page, u64 end_hint, bool needed = false);
   void publish(u64 page);
   void discard(u64 page);  // made, and not to be published after all
+  // The same of as many absent pages from `page` on, at most `max`, as lie in one piece.
+  Result<Stretch> make_piece(u64 page, u64 max, u64 end_hint, bool needed);
+  void publish_piece(u64 page, u64 pages);
+  void discard_piece(u64 page, u64 pages);
   // Pages [first, end) are absent afterwards, their memory zeros.
   void remove(u64 first, u64 end);
   // Arena offset of `page` and how many pages (at most `max`) follow in one piece, there or not. ENOSPC.

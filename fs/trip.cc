@@ -1,22 +1,56 @@
 #include "fs/trip.h"
 
 #include "fs/filesystem.h"
+#include "host/gate/gate.h"
 #include "kernel/base/memory.h"
 #include "kernel/sync/doorbell.h"
 
 namespace teacup::fs {
+
+Result<s64> Trip::result_of(s64 result) {
+  if (result >= 0) return result;
+  // Only what the guest may see.
+  return result < -133 ? Errno::IO : static_cast<Errno>(-result);
+}
+
+// In the buffer: where the result lands, the request, the head of the response.
+bool Trip::start_importer(const abi::ImporterRequest& request) {
+#ifdef TEACUP_HOSTED
+  static_cast<void>(request);
+  return false;  // nobody serves while the caller goes on
+#else
+  struct Flight {
+    abi::RingLanding landing;
+    abi::ImporterRequest request;
+    abi::ImporterResponse response;
+  };
+  auto buffer = HeapArray<std::byte>::create(sizeof(Flight));
+  if (!buffer.ok()) return false;
+  buffer_ = std::move(buffer).value();
+  auto* flight = new (buffer_.data()) Flight{};
+  flight->request = request;
+  u64 at = reinterpret_cast<u64>(flight) - kArenaBase;
+  room_ = {reinterpret_cast<const std::byte*>(&flight->response), sizeof flight->response};
+  return ring_post(abi::RingOp::kImporter, at + offsetof(Flight, request), sizeof flight->request,
+                   at + offsetof(Flight, response), sizeof flight->response, at + offsetof(Flight, landing))
+      .ok();
+#endif
+}
+
+Result<s64> Trip::finish() {
+  auto& landing = *reinterpret_cast<abi::RingLanding*>(buffer_.data());
+  while (landing.done.load(std::memory_order_seq_cst) == 0)
+    gate::futex_wait(landing.done, 0, gate::kNoDeadline);
+  response_ = room_;
+  return result_of(landing.result);
+}
 
 Result<s64> Trip::send(abi::RingOp op, size_t request_size, size_t room) {
   u64 request = reinterpret_cast<u64>(buffer_.data()) - kArenaBase;
   u64 response = align_up(request + request_size, 8);
   room_ = {reinterpret_cast<const std::byte*>(kArenaBase + response), room};
   s64 result = ring_call(op, request, request_size, response, room);
-  if (result < 0) {
-    Errno error = static_cast<Errno>(-result);
-    // Only what the guest may see.
-    if (result < -133) error = Errno::IO;
-    return error;
-  }
+  TRY(result_of(result));
   u64 length = static_cast<u64>(result) < room ? static_cast<u64>(result) : room;
   response_ = {reinterpret_cast<const std::byte*>(kArenaBase + response), length};
   return result;

@@ -17,6 +17,10 @@ class Trip {
 
   // Sends; true errors are the answer's errno. The response, if it is one, is checked for its head.
   Result<s64> ask_importer(const abi::ImporterRequest& request, std::string_view name, size_t room);
+  // As ask_importer(), not waited for: finish() does that, once. What the request names must stay until then.
+  // False: it cannot be sent now, or not from here.
+  bool start_importer(const abi::ImporterRequest& request);
+  Result<s64> finish();
   Result<s64> ask_host(const abi::HostFileRequest& request, std::string_view name, std::string_view name2,
                        size_t room);
 
@@ -43,6 +47,7 @@ class Trip {
   std::span<const std::byte> bytes() const;
 
  private:
+  static Result<s64> result_of(s64 result);
   Result<s64> send(abi::RingOp op, size_t request_size, size_t room);
 
   HeapArray<std::byte> buffer_;

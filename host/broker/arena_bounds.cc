@@ -1,15 +1,35 @@
 #include "host/broker/arena_bounds.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
 #include "kernel/base/arena_header.h"
 
 namespace teacup::host {
 
 namespace {
+constexpr size_t kMany = 64 * KiB;
+
 u64 arena_end = 0;
+int arena_fd = -1;
+}  // namespace
+
+void remember_arena(int fd) {
+  arena_end = arena().arena_size;
+  arena_fd = fd;
 }
 
-void remember_arena() {
-  arena_end = arena().arena_size;
+void put_in_arena(u64 offset, std::span<const std::byte> bytes) {
+  while (arena_fd >= 0 && bytes.size() >= kMany) {
+    const ssize_t done = ::pwrite(arena_fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) break;
+    offset += static_cast<u64>(done);
+    bytes = bytes.subspan(static_cast<size_t>(done));
+  }
+  if (!bytes.empty()) std::memcpy(&arena_at<std::byte>(offset), bytes.data(), bytes.size());
 }
 
 bool in_arena(u64 offset, u64 length) {

@@ -74,9 +74,9 @@ Broker::Broker(const MachineOptions& options, HostFiles& host_files, Gateway& ga
       importer_(importer),
       upper_(upper) {}
 
-void Broker::prepare() {
+void Broker::prepare(int arena_fd) {
   started_at_ = monotonic_now();
-  remember_arena();
+  remember_arena(arena_fd);
   if (options_.trace) trace_fd_ = open_output(*options_.trace, "--trace");
   if (options_.trace_files) trace_files_fd_ = open_output(*options_.trace_files, "--trace-files");
   if (options_.stats) stats_fd_ = open_output(*options_.stats, "--stats");
@@ -92,6 +92,7 @@ void Broker::serve(pid_t machine) {
   machine_ = machine;
   streams_.start();
   workers_.start();
+  if (importer_ != nullptr) importer_queue_.start();
   std::function<void(const std::string&)> say;
   if (trace_fd_ >= 0) say = [this](const std::string& line) { print(trace_fd_, line + "\n"); };
   gateway_.start(std::move(say));
@@ -225,7 +226,14 @@ void Broker::handle(u32 slot, const Request& request) {
       workers_.add([this, slot, request] { answer(slot, serve_prepare(images_, texts_, request.args)); });
       break;
     case abi::RingOp::kImporter:
-      workers_.add([this, slot, request] { answer(slot, import(request.args)); });
+      if (importer_ == nullptr) {
+        answer(slot, -ENOSYS);
+      } else if (request.args[4] != 0) {
+        free_slot(slot);
+        importer_queue_.add([this, request] { import_ahead(request.args); });
+      } else {
+        importer_queue_.add([this, slot, request] { answer(slot, import(request.args)); });
+      }
       break;
     case abi::RingOp::kGateway:
       answer(slot, gateway_.listening_changed());
@@ -283,11 +291,23 @@ s64 Broker::keep(const u64 (&args)[6]) {
 // meanwhile.
 s64 Broker::import(const u64 (&args)[6]) {
   constexpr u64 kLongestRequest = sizeof(abi::ImporterRequest) + 4096;
-  if (importer_ == nullptr) return -ENOSYS;
   if (args[1] > kLongestRequest || !in_arena(args[0], args[1]) || !in_arena(args[2], args[3])) return -EINVAL;
   const std::byte* asked = &arena_at<std::byte>(args[0]);
   std::vector<std::byte> request(asked, asked + args[1]);
-  return importer_->serve(request, {&arena_at<std::byte>(args[2]), args[3]});
+  if (abi::ImporterRequest copy; request.size() >= sizeof copy) {
+    std::memcpy(&copy, request.data(), sizeof copy);
+    if (!in_arena(copy.data_offset, std::min(copy.length, abi::kImporterMaxRead))) return -EINVAL;
+  }
+  return importer_->serve(request, {&arena_at<std::byte>(args[2]), args[3]}, put_in_arena);
+}
+
+// For who goes on meanwhile: the result is at args[4].
+void Broker::import_ahead(const u64 (&args)[6]) {
+  if (!in_arena(args[4], sizeof(abi::RingLanding)) || args[4] % alignof(abi::RingLanding) != 0) return;
+  auto& landing = arena_at<abi::RingLanding>(args[4]);
+  landing.result = import(args);
+  landing.done.store(1, std::memory_order_seq_cst);
+  wake_word(&landing.done, 1);
 }
 
 // A process's number that comes from the arena: only a live child of ours is meant.

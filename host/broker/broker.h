@@ -40,7 +40,7 @@ class Broker {
 
   // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
   // files.
-  void prepare();
+  void prepare(int arena_fd);
   // Serves the machine until it ends, then ends this process with its exit status. Not by returning: the
   // threads below would have to be woken and waited for one by one.
   [[noreturn]] void serve(pid_t machine);
@@ -57,6 +57,7 @@ class Broker {
   void answer(u32 slot, s64 result);
   void free_slot(u32 slot);
   s64 import(const u64 (&args)[6]);
+  void import_ahead(const u64 (&args)[6]);
   static bool is_live_child(u64 pid);
   static bool is_guest_process(u64 pid);
   static s64 guest_memory(const u64 (&args)[6]);
@@ -92,7 +93,8 @@ class Broker {
   Terminal terminal_;
   Streams streams_;
   std::unique_ptr<Debugger> debugger_;  // null: nothing is wanted of it. The workers' alone
-  WorkQueue workers_;                   // requests that take long: planning patches, the importer
+  WorkQueue workers_;                   // requests that take long: planning patches
+  WorkQueue importer_queue_;            // one process, which takes one request after another
   WorkQueue upper_queue_;               // which waits for the disk
   std::thread ring_thread_;
 };

@@ -72,14 +72,15 @@ void make_arena() {
   }
   // The importer's processes parse what may be hostile: they get none of it.
   ::madvise(reinterpret_cast<void*>(kArenaBase), size, MADV_DONTFORK);
-  gate::hosted_set_fd(kArenaFd, ::fcntl(memory.get(), F_DUPFD_CLOEXEC, 3));
+  const int kept = ::fcntl(memory.get(), F_DUPFD_CLOEXEC, 3);
+  gate::hosted_set_fd(kArenaFd, kept);
   ArenaHeader& header = arena();
   header.magic = kArenaMagic;
   header.arena_size = size;
   header.memory_limit = host_memory();
   header.cpu_count = header.usable_cpus = static_cast<u32>(::sysconf(_SC_NPROCESSORS_ONLN));
   header.heap_brk = kArenaHeaderSize;
-  remember_arena();
+  remember_arena(kept);
 }
 
 }  // namespace
@@ -129,7 +130,8 @@ s64 HostedKernel::answer(abi::RingOp op, const u64 (&args)[6]) {
   importer::Importer& importer = *importers_[request.image];
   request.image = 0;
   std::memcpy(bytes.data(), &request, sizeof request);
-  return importer.serve(bytes, {&arena_at<std::byte>(args[2]), args[3]});
+  if (!in_arena(request.data_offset, std::min(request.length, abi::kImporterMaxRead))) return -EFAULT;
+  return importer.serve(bytes, {&arena_at<std::byte>(args[2]), args[3]}, put_in_arena);
 }
 
 void HostedKernel::map(u32 slot, int fd, const std::string& path, abi::ImageKind kind) {

@@ -40,8 +40,12 @@ bool ImportedImage::load_library(int fd, std::string& error) {
   return !is_squashfs(fd) || load_libsquashfs(error);
 }
 
-std::unique_ptr<ImportedImage> ImportedImage::open(int fd, std::string& error) {
-  if (is_squashfs(fd)) return SquashImage::open(fd, error);
+bool ImportedImage::wants_crew(int fd) {
+  return is_squashfs(fd);
+}
+
+std::unique_ptr<ImportedImage> ImportedImage::open(int fd, std::string& error, Crew* crew) {
+  if (is_squashfs(fd)) return SquashImage::open(fd, error, crew);
   return Ext4Image::open(fd, error);
 }
 

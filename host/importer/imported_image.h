@@ -12,16 +12,20 @@
 
 namespace teacup::importer {
 
+class Crew;
 class ResponseWriter;
 
 class ImportedImage {
  public:
   // Probed by content. `fd` is an image file, read with pread(2) only and not closed. Null, with the reason
   // and what to do in `error`, when it is of no known format or one that cannot be read.
-  static std::unique_ptr<ImportedImage> open(int fd, std::string& error);
+  // `crew`, which outlives the image, helps with what can be done at the same time.
+  static std::unique_ptr<ImportedImage> open(int fd, std::string& error, Crew* crew = nullptr);
   // Loads the library that the image needs, if it is not linked in; to be called before open(), while files
   // may still be opened. False, with the reason, where it cannot be had.
   static bool load_library(int fd, std::string& error);
+  // Whether a crew would be of use to it.
+  static bool wants_crew(int fd);
 
   virtual ~ImportedImage() = default;
 

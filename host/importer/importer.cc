@@ -52,12 +52,16 @@ Importer::~Importer() {
   ::munmap(channel_, sizeof(Channel));
 }
 
-s64 Importer::call(const abi::ImporterRequest& request, std::string_view name,
-                   std::span<std::byte> response) {
+s64 Importer::call(const abi::ImporterRequest& request, std::string_view name, std::span<std::byte> response,
+                   Put put) {
+  const bool elsewhere = put != nullptr && request.op == abi::ImporterOp::kRead && request.data_offset != 0;
+  constexpr u64 kHead = sizeof(abi::ImporterResponse);
+  if (elsewhere && response.size() < kHead) return -ERANGE;
   const std::lock_guard lock(mutex_);
   Call call{};
   call.sequence = ++sequence_;
-  call.capacity = std::min<u64>(response.size(), abi::kImporterMaxResponse);
+  call.capacity = elsewhere ? kHead + std::min(request.length, abi::kImporterMaxRead)
+                            : std::min<u64>(response.size(), abi::kImporterMaxResponse);
   call.request = request;
   std::memcpy(call.name, name.data(), name.size());
   // Answers to calls that were given up, and news of deaths that concern no call.
@@ -79,12 +83,21 @@ s64 Importer::call(const abi::ImporterRequest& request, std::string_view name,
     if (reply.sequence == kWorkerDied) return -EIO;
     if (reply.sequence != call.sequence) continue;
     if (reply.result < -4095 || reply.result > static_cast<s64>(call.capacity)) return -EIO;
-    if (reply.result > 0) std::memcpy(response.data(), channel_->response, static_cast<size_t>(reply.result));
-    return reply.result;
+    if (reply.result <= 0) return reply.result;
+    const auto length = static_cast<u64>(reply.result);
+    if (!elsewhere) {
+      std::memcpy(response.data(), channel_->response, length);
+      return reply.result;
+    }
+    if (length < kHead) return -EIO;
+    put(request.data_offset, {channel_->response + kHead, length - kHead});
+    const abi::ImporterResponse head{static_cast<u32>(length - kHead), 0, 0};
+    std::memcpy(response.data(), &head, sizeof(head));
+    return kHead;
   }
 }
 
-s64 Importer::serve(std::span<const std::byte> bytes, std::span<std::byte> response) {
+s64 Importer::serve(std::span<const std::byte> bytes, std::span<std::byte> response, Put put) {
   abi::ImporterRequest request;
   if (bytes.size() < sizeof(request)) return -EINVAL;
   std::memcpy(&request, bytes.data(), sizeof(request));
@@ -92,7 +105,7 @@ s64 Importer::serve(std::span<const std::byte> bytes, std::span<std::byte> respo
   if (request.name_length > sizeof(Call::name) || request.name_length > rest.size()) return -EINVAL;
   if (request.op == kProblem) return -EINVAL;
   if (request.image >= images_) return -ENOENT;
-  return call(request, {reinterpret_cast<const char*>(rest.data()), request.name_length}, response);
+  return call(request, {reinterpret_cast<const char*>(rest.data()), request.name_length}, response, put);
 }
 
 std::string Importer::problem(u32 image) {

@@ -36,7 +36,9 @@ class Importer {
   // Serves one request (abi/importer.h), an ImporterRequest and its name, which may come from the guest side:
   // it is checked here. What the result says is in `response`, which may be of any size. Any thread; one at a
   // time.
-  s64 serve(std::span<const std::byte> request, std::span<std::byte> response);
+  // What is read goes to data_offset by `put`, if the request names one, which the caller has checked.
+  using Put = void (*)(u64 offset, std::span<const std::byte> bytes);
+  s64 serve(std::span<const std::byte> request, std::span<std::byte> response, Put put = nullptr);
 
   // Of the supervisor, whose death the broker may see as a child's.
   pid_t pid() const { return pid_; }
@@ -44,7 +46,8 @@ class Importer {
  private:
   Importer(pid_t pid, int socket, Channel* channel, size_t images)
       : pid_(pid), socket_(socket), channel_(channel), images_(images) {}
-  s64 call(const abi::ImporterRequest& request, std::string_view name, std::span<std::byte> response);
+  s64 call(const abi::ImporterRequest& request, std::string_view name, std::span<std::byte> response,
+           Put put = nullptr);
 
   pid_t pid_;
   int socket_;

@@ -6,6 +6,7 @@
 // load_libsquashfs() before the first of them.
 #pragma once
 
+#include <sqfs/block.h>
 #include <sqfs/block_processor.h>
 #include <sqfs/block_writer.h>
 #include <sqfs/compressor.h>
@@ -53,7 +54,9 @@
   F(sqfs_id_table_index_to_id)            \
   F(sqfs_id_table_read)                   \
   F(sqfs_id_table_write)                  \
+  F(sqfs_inode_get_file_block_start)      \
   F(sqfs_inode_get_file_size)             \
+  F(sqfs_inode_get_frag_location)         \
   F(sqfs_inode_get_xattr_index)           \
   F(sqfs_inode_make_extended)             \
   F(sqfs_inode_set_xattr_index)           \

@@ -59,8 +59,9 @@ class Filter {
   bool install() {
     add(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
     const sock_fprog program{static_cast<unsigned short>(code_.size()), code_.data()};
+    // For the crew's threads too.
     return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+           ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
   }
 
  private:

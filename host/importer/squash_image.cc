@@ -45,7 +45,7 @@ bool is_good_name(std::string_view name) {
 
 }  // namespace
 
-SquashImage::SquashImage(int fd) {
+SquashImage::SquashImage(int fd, Crew* crew) : crew_(crew) {
   input_.fd = fd;
   input_.size = file_size(fd);
   input_.read_at = [](sqfs_file_t* file, sqfs_u64 offset, void* buffer, size_t size) -> int {
@@ -65,8 +65,8 @@ SquashImage::SquashImage(int fd) {
   input_.truncate = [](sqfs_file_t*, sqfs_u64) -> int { return SQFS_ERROR_UNSUPPORTED; };
 }
 
-std::unique_ptr<ImportedImage> SquashImage::open(int fd, std::string& error) {
-  auto image = std::unique_ptr<SquashImage>(new SquashImage(fd));
+std::unique_ptr<ImportedImage> SquashImage::open(int fd, std::string& error, Crew* crew) {
+  auto image = std::unique_ptr<SquashImage>(new SquashImage(fd, crew));
   if (!image->start(error)) return nullptr;
   return image;
 }
@@ -366,11 +366,85 @@ s64 SquashImage::extents(const abi::ImporterRequest& request, ResponseWriter&) {
   return mode_of_type(inode->base.type) == S_IFREG ? -EOPNOTSUPP : -EINVAL;
 }
 
+int SquashImage::read_block(unsigned number, const Block& block) {
+  if (block.stored == 0) {
+    std::memset(block.into.data(), 0, block.into.size());
+    return 0;
+  }
+  if (!block.compressed) {
+    if (block.stored != block.into.size()) return EUCLEAN;
+    const int error = input_.read_at(&input_, block.at, block.into.data(), block.stored);
+    return error != 0 ? errno_of(error) : 0;
+  }
+  Hand& hand = hands_[number];
+  if (hand.stored == nullptr) {
+    hand.codec.reset(static_cast<sqfs_compressor_t*>(sqfs_copy(compressor_.get())));
+    hand.stored.reset(new (std::nothrow) std::byte[super_.block_size]);
+    if (hand.codec == nullptr || hand.stored == nullptr) {
+      hand.stored.reset();
+      return ENOMEM;
+    }
+  }
+  const int error = input_.read_at(&input_, block.at, hand.stored.get(), block.stored);
+  if (error != 0) return errno_of(error);
+  const sqfs_s32 got = hand.codec->do_block(
+      hand.codec.get(), reinterpret_cast<const sqfs_u8*>(hand.stored.get()), block.stored,
+      reinterpret_cast<sqfs_u8*>(block.into.data()), static_cast<sqfs_u32>(block.into.size()));
+  if (got < 0) return errno_of(got);
+  return static_cast<size_t>(got) == block.into.size() ? 0 : EUCLEAN;
+}
+
+// As much of `into`, which starts at `offset` of the recent file, as whole blocks make: `done` bytes.
+int SquashImage::read_blocks(u64 offset, u64 size, std::span<std::byte> into, u64& done) {
+  const u64 block_size = super_.block_size;
+  if (offset % block_size != 0) return 0;
+  sqfs_u32 fragment = 0;
+  sqfs_u32 place = 0;
+  if (sqfs_inode_get_frag_location(recent_.get(), &fragment, &place) != 0) return EUCLEAN;
+  const bool has_fragment = fragment != ~sqfs_u32{0};
+  const u64 blocks = std::min<u64>(sqfs_inode_get_file_block_count(recent_.get()),
+                                   has_fragment ? size / block_size : (size + block_size - 1) / block_size);
+  u64 number = offset / block_size;
+  if (number < recent_block_) {
+    recent_block_ = 0;
+    sqfs_inode_get_file_block_start(recent_.get(), &recent_at_);
+  }
+  std::vector<Block> wanted;
+  for (u64 i = recent_block_, at = recent_at_; i < blocks; ++i) {
+    if (i == number) {
+      recent_block_ = i;
+      recent_at_ = at;
+    }
+    const u32 word = recent_->extra[i];
+    const u32 stored = word & ((u32{1} << 24) - 1);
+    if (stored > block_size) return EUCLEAN;
+    if (i >= number) {
+      const u64 length = std::min(block_size, size - i * block_size);
+      if (length > into.size() - done) break;
+      wanted.push_back({at, stored, SQFS_IS_BLOCK_COMPRESSED(word), into.subspan(done, length)});
+      done += length;
+    }
+    at += stored;
+  }
+  if (hands_.empty()) hands_.resize(crew_ != nullptr ? crew_->hands() : 1);
+  std::vector<int> errors(wanted.size(), 0);
+  const auto read_one = [&](unsigned hand, size_t i) { errors[i] = read_block(hand, wanted[i]); };
+  if (crew_ != nullptr) {
+    crew_->share(wanted.size(), read_one);
+  } else {
+    for (size_t i = 0; i < wanted.size(); ++i) read_one(0, i);
+  }
+  const auto bad = std::find_if(errors.begin(), errors.end(), [](int error) { return error != 0; });
+  return bad != errors.end() ? *bad : 0;
+}
+
 s64 SquashImage::read(const abi::ImporterRequest& request, ResponseWriter& out) {
   if (recent_ == nullptr || recent_number_ != request.inode) {
     recent_.reset();
     if (const int error = load_inode(request.inode, recent_)) return -error;
     recent_number_ = request.inode;
+    recent_block_ = 0;
+    sqfs_inode_get_file_block_start(recent_.get(), &recent_at_);
   }
   if (mode_of_type(recent_->base.type) != S_IFREG) return -EINVAL;
   sqfs_u64 size = 0;
@@ -381,11 +455,13 @@ s64 SquashImage::read(const abi::ImporterRequest& request, ResponseWriter& out) 
   }
   const u64 length = request.cursor < size ? std::min<u64>(request.length, size - request.cursor) : 0;
   const std::span<std::byte> bytes = out.bytes(length);
-  if (!bytes.empty()) {
-    const sqfs_s32 got = sqfs_data_reader_read(data_.get(), recent_.get(), request.cursor, bytes.data(),
-                                               static_cast<sqfs_u32>(bytes.size()));
+  u64 done = 0;
+  if (const int error = read_blocks(request.cursor, size, bytes, done)) return -error;
+  if (const std::span<std::byte> rest = bytes.subspan(done); !rest.empty()) {
+    const sqfs_s32 got = sqfs_data_reader_read(data_.get(), recent_.get(), request.cursor + done, rest.data(),
+                                               static_cast<sqfs_u32>(rest.size()));
     if (got < 0) return -errno_of(got);
-    if (static_cast<size_t>(got) != bytes.size()) return -EUCLEAN;
+    if (static_cast<size_t>(got) != rest.size()) return -EUCLEAN;
   }
   return out.finish();
 }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "host/importer/crew.h"
 #include "host/importer/imported_image.h"
 #include "host/importer/response.h"
 
@@ -29,6 +30,13 @@ class Worker {
     for (size_t i = 0; i < images.size(); ++i) {
       images_[i].fd = images[i];
       ImportedImage::load_library(images[i], images_[i].problem);
+    }
+  }
+
+  // Threads can be started before the filter is there, not behind it.
+  void hire() {
+    for (const Image& image : images_) {
+      if (crew_ == nullptr && ImportedImage::wants_crew(image.fd)) crew_ = std::make_unique<Crew>();
     }
   }
 
@@ -57,7 +65,7 @@ class Worker {
   Image& image(u32 number) {
     Image& image = images_[number];
     if (!image.opened) {
-      if (image.problem.empty()) image.parsed = ImportedImage::open(image.fd, image.problem);
+      if (image.problem.empty()) image.parsed = ImportedImage::open(image.fd, image.problem, crew_.get());
       image.opened = true;
     }
     return image;
@@ -78,6 +86,7 @@ class Worker {
 
   int socket_;
   Channel* channel_;
+  std::unique_ptr<Crew> crew_;
   std::vector<Image> images_;
 };
 
@@ -122,6 +131,7 @@ void supervise(int socket, Channel* channel, const std::vector<int>& images) {
     const pid_t child = ::fork();
     if (child == 0) {
       die_with(self);
+      worker.hire();
       if (!enter_sandbox(socket)) ::_exit(1);
       worker.run();
     }

@@ -253,7 +253,7 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
     guest_fds.push_back(texts->fd());
   }
   Broker broker(options, host_files, gateway, stack.files, texts.get(), importer.get(), upper.get());
-  broker.prepare();
+  broker.prepare(arena.fd());
   pid_t machine = start_template(arena, guest_fds);
   broker.serve(machine);
 }

@@ -38,7 +38,8 @@ enum class ImporterOp : u32 {
   // What lies between them is hole. EOPNOTSUPP when kDataByRead is set on the inode.
   kExtents,
   // inode: a regular file; cursor: file offset; length. → `count` bytes, fewer than asked for at the end of
-  // the file or of the response buffer. Works for every file; holes read as zeros.
+  // the file or of the response buffer. Works for every file; holes read as zeros. data_offset: where in the
+  // arena the bytes go, in place of the response, which is their head alone; 0: nowhere else.
   kRead,
   // inode: a symlink. → `count` bytes, without a NUL. EINVAL when it is none.
   kReadLink,
@@ -54,6 +55,7 @@ struct ImporterRequest {
   u64 length;
   u32 name_length;
   u32 reserved;
+  u64 data_offset;
 };
 
 struct ImporterResponse {
@@ -151,12 +153,14 @@ struct ImporterXattr {
   u64 text_size() const { return u64{name_length} + value_length; }
 };
 
-static_assert(sizeof(ImporterRequest) == 40 && sizeof(ImporterResponse) == 16 && sizeof(ImporterInfo) == 72);
+static_assert(sizeof(ImporterRequest) == 48 && sizeof(ImporterResponse) == 16 && sizeof(ImporterInfo) == 72);
 static_assert(sizeof(ImporterExtent) == 24 && sizeof(ImporterInode) == 224 && sizeof(ImporterEntry) == 248);
 static_assert(sizeof(ImporterXattr) == 16);
 
 inline constexpr u64 kImporterSufficientResponse = 128 * KiB;
-inline constexpr u64 kImporterMaxResponse = 1 * MiB;  // no more is filled of a larger buffer
+inline constexpr u64 kImporterMaxRead = 1 * MiB;
+inline constexpr u64 kImporterMaxResponse =
+    kImporterMaxRead + 4 * KiB;  // no more is filled of a larger buffer
 
 // Walks over the ImporterEntry or ImporterXattr records of a response of `length` bytes (the slot's result):
 // next() yields each in turn, null after the last, and null early when the response contradicts itself.

@@ -21,7 +21,8 @@ enum class RingOp : u32 {
                  // offset, c: its size
   kHostFile,     // a: request offset, b: size, c: response offset, d: size (abi/host_file.h)
   kStream,       // a: StreamOp, b..: see abi/stream.h: stdin, stdout, stderr and the terminal
-  kImporter,     // a: request offset, b: size, c: response offset, d: size (abi/importer.h)
+  kImporter,     // a: request offset, b: size, c: response offset, d: size (abi/importer.h), e: offset of
+                 // a RingLanding, and then no answer; or 0
   kDebug,        // a: report offset, b: size (abi/debug.h)
   kGuestMemory,  // a: host pid, b: address there, c: buffer's offset, d: bytes, e: 1 to write. Bytes moved
   kGateway,      // abi/gateway.h: published ports listen as the machine does, when this is answered
@@ -39,6 +40,13 @@ struct RingSlot {
   s64 result;
   std::atomic<u32> sleeping;  // the asker sleeps on `state`
   u32 no_answer;
+};
+
+// Where the result of a request goes whose asker does not wait: a slot would be taken until he comes.
+struct RingLanding {
+  std::atomic<u32> done;  // 1: `result` is there; woken, one waiter
+  u32 reserved;
+  s64 result;
 };
 
 inline constexpr u32 kRingSlots = 256;

@@ -1,6 +1,6 @@
 """The testers of tests/stress on a memory layer over an image of each format: in a machine, and through `teacup mount`.
 
-fsx changes one file, against a copy in memory; fsstress many, in several processes, each of which knows its part; fsmodel does the same operations in
+together reads large files that are not in memory yet; fsx changes one file, against a copy in memory; fsstress many, in several processes, each of which knows its part; fsmodel does the same operations in
 a directory of the host's tmpfs and on `fs/`, and every line of what they give must be the same. TEACUP_SEED repeats a run,
 TEACUP_OPERATIONS (default 2000 for each format, and a part of that through a mount) makes it longer; scripts/soak does both.
 """
@@ -129,6 +129,30 @@ class InMachines(OnImages):
                 user = ["-u", f"{os.geteuid()}:{os.getegid()}"]
                 self.compare(kind, command("/t/fsmodel", "/work", image=self.images[kind], options=user), features, OPERATIONS,
                              *(["-C", CAPABILITIES] if IS_ROOT else []))
+
+
+class Together(unittest.TestCase):
+    """Large compressed files, read by several processes in every way, while others of them are changed."""
+
+    def test_together(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            top = pathlib.Path(scratch)
+            (top / "tree/w").mkdir(parents=True)
+            shutil.copy(PROGRAMS / "together", top / "tree")
+            for name, size in (("still1", 6_040_000), ("still2", 3_000_008), ("changed1", 5_048_000), ("changed2", 2_000_000)):
+                subprocess.run([PROGRAMS / "together", "-m", str(size), top / "tree/w" / name], check=True)
+            for name, *words in (("gzip", "mksquashfs"), ("zstd", "mksquashfs", "-b", "1M"), ("lz4hc", "mkfs.erofs", "-C65536")):
+                if words[0] == "mksquashfs":
+                    made = ["mksquashfs", top / "tree", top / name, "-comp", name, "-quiet", "-no-progress", *words[1:]]
+                else:
+                    made = ["mkfs.erofs", "--quiet", f"-z{name}", *words[1:], top / name, top / "tree"]
+                subprocess.run(made, check=True, capture_output=True)
+                # The second has no room for both the files and what is asked for ahead.
+                for memory in ("1G", "36M"):
+                    with self.subTest(name, memory=memory, seed=SEED):
+                        result = run("/together", "-S", SEED, "-N", OPERATIONS // 10, "/w", image=top / name,
+                                     options=["--memory", memory], timeout=LIMIT)
+                        self.assertEqual((result.status, result.out, result.err), (0, "all right\n", ""))
 
 
 class ThroughMounts(OnImages):

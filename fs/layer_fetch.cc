@@ -1,0 +1,272 @@
+// Problem: content of images that have to be asked or decoded must be in the file's pages before it is read
+// or mapped, and is best brought in large pieces, next to each other in time: a trip to the importer costs
+// some 200 us, of which most is three processes' waking, and decoding as much again.
+//
+// Alternatives: bring it into memory of its own and copy it into the pages under the inode's lock (first
+// done: a first touch and a copy more, as much as decoding LZ4 costs); or straight into the pages, which then
+// must be nobody else's meanwhile. Choice: straight. A Fetch says which pages are on their way; who wants one
+// of them waits, and who would remove or zero one waits too. Writers never meet one: they have what they
+// touch brought before. So no page is asked for twice, and readers of one file in two places do not wait for
+// each other.
+//
+// Who reads on for a while has the importer work ahead of him: two windows are always on their way beyond the
+// one that he is in, and nobody waits for them until he comes. Coming to the start of one is what starts the
+// next; who reads elsewhere starts none. Their pages are charged for when they are asked for. What is decoded
+// here (EROFS) is not decoded ahead.
+//
+// Locks: kInode for the list of fetches and for pages that appear. None while asking, decoding or waiting.
+#include <algorithm>
+
+#include "fs/layer_regular.h"
+#include "fs/trip.h"
+#include "fs/vfs_internal.h"
+#include "host/gate/gate.h"
+
+namespace teacup::fs {
+
+namespace {
+// What is fetched at once: by who has read on for a while, by who reads on, and by who reads here and there.
+constexpr u64 kLongFetch = 1 * MiB;
+constexpr u64 kFetchWindow = 256 * KiB;
+constexpr u64 kFirstFetch = 64 * KiB;
+constexpr u64 kAheadWindow = 512 * KiB;
+constexpr u64 kAhead = 2;  // windows
+
+constexpr u64 page_of(u64 offset) {
+  return offset >> kPageShift;
+}
+constexpr u64 pages_for(u64 bytes) {
+  return (bytes + kPageSize - 1) >> kPageShift;
+}
+}  // namespace
+
+// Pages [first, first + pages), on their way.
+struct LayerRegular::Fetch {
+  Fetch* next = nullptr;
+  u64 first = 0;
+  u64 pages = 0;
+  std::span<std::byte> into;
+  bool is_ahead = false;  // `trip` brings it, and nobody waits for that yet
+  bool is_done = false;
+  u32 holders = 0;           // who use this, and are not done with it
+  std::atomic<u32> word{0};  // 1 when done
+  Trip trip;
+};
+
+struct LayerRegular::Window {
+  u64 first;
+  u64 pages;
+  bool reads_on;  // for so long that what follows is worth asking for
+};
+
+// What to fetch for who wants from `page` on, up to byte `end`.
+LayerRegular::Window LayerRegular::window_at(u64 page, u64 together, u64 end) {
+  u64 offset = page * kPageSize;
+  bool reads_on = page == 0 || find(page - 1) != nullptr || end - offset > kFirstFetch;
+  constexpr u64 kBefore = kFetchWindow / kPageSize;
+  PageStore::Stretch before =
+      reads_on && page >= kBefore ? stretch(page - kBefore, kBefore) : PageStore::Stretch{nullptr, 0};
+  bool for_long = before.data != nullptr && before.pages == kBefore;
+  u64 size = for_long ? kLongFetch : reads_on ? kFetchWindow : kFirstFetch;
+  u64 stop = std::min(offset + size, below_end());
+  // From where it is compressed together, as far as that is not there yet.
+  if (together != 0) {
+    u64 first = page_of(align_down(offset, together));
+    while (page > first && find(page - 1) == nullptr) page--;
+  }
+  stop = std::min(layer().image()->fetch_end(below(), stop), below_end());
+  return {page, pages_for(stop) - page, for_long};
+}
+
+// The fetch that brings any of [first, end). Null: none.
+LayerRegular::Fetch* LayerRegular::fetch_of_locked(u64 first, u64 end) const {
+  Content* there = content();
+  Fetch* fetch = there != nullptr ? there->fetches.load(std::memory_order_relaxed) : nullptr;
+  while (fetch != nullptr && (fetch->first >= end || fetch->first + fetch->pages <= first))
+    fetch = fetch->next;
+  return fetch;
+}
+
+// Memory for pages that are absent and on no way, from `first` on, at most `pages`. If they are needed, so
+// many as there is memory for.
+Result<LayerRegular::Fetch*> LayerRegular::start_fetch_locked(u64 first, u64 pages, bool needed) {
+  PageStore& store = *TRY(make_pages_locked());
+  Fetch* fetch = TRY(make<Fetch>());
+  PageStore::Stretch memory{nullptr, 0};
+  for (; memory.data == nullptr; pages /= 2) {
+    auto made = store.make_piece(first, pages, end_hint(first + pages), needed);
+    if (made.ok()) memory = made.value();
+    if (!made.ok() && (pages == 1 || !needed)) {
+      teacup::destroy(fetch);
+      return made.error();
+    }
+  }
+  u64 start = first * kPageSize;
+  fetch->first = first;
+  fetch->pages = memory.pages;
+  fetch->into = {memory.data, std::min(fetch->pages * kPageSize, below_end() - start)};
+  fetch->next = content()->fetches.load(std::memory_order_relaxed);
+  content()->fetches.store(fetch, std::memory_order_release);
+  return fetch;
+}
+
+// It has come, or will not.
+void LayerRegular::end_fetch_locked(Fetch& fetch, bool good) {
+  Content& there = *content();
+  if (good) {
+    there.pages.publish_piece(fetch.first, fetch.pages);
+  } else {
+    there.pages.discard_piece(fetch.first, fetch.pages);
+  }
+  Fetch* before = there.fetches.load(std::memory_order_relaxed);
+  if (before == &fetch) {
+    there.fetches.store(fetch.next, std::memory_order_release);
+  } else {
+    while (before->next != &fetch) before = before->next;
+    before->next = fetch.next;
+  }
+  fetch.is_done = true;
+  fetch.word.store(1, std::memory_order_seq_cst);
+  gate::futex_wake(fetch.word, ~u32{0} >> 1);
+}
+
+void LayerRegular::let_go_locked(Fetch& fetch) {
+  if (--fetch.holders == 0 && fetch.is_done) teacup::destroy(&fetch);
+}
+
+// Until it is done. Drops the lock meanwhile.
+void LayerRegular::await_fetch_locked(Fetch& fetch) {
+  fetch.holders++;
+  if (fetch.is_ahead) {
+    fetch.is_ahead = false;
+    lock.unlock();
+    bool good = fetch.trip.finish().ok();
+    lock.lock();
+    end_fetch_locked(fetch, good);
+  }
+  while (!fetch.is_done) {
+    lock.unlock();
+    gate::futex_wait(fetch.word, 0, gate::kNoDeadline);
+    lock.lock();
+  }
+  let_go_locked(fetch);
+}
+
+// Nothing of [first, end) is on its way afterwards. Drops the lock meanwhile.
+void LayerRegular::await_fetches_locked(u64 first, u64 end) {
+  while (Fetch* fetch = fetch_of_locked(first, end)) await_fetch_locked(*fetch);
+}
+
+// The inode goes. What was asked for ahead still comes into its pages.
+void LayerRegular::end_fetches() {
+  Content& there = *content();
+  while (Fetch* fetch = there.fetches.load()) {
+    static_cast<void>(fetch->trip.finish());
+    there.fetches.store(fetch->next);
+    there.pages.publish_piece(fetch->first, fetch->pages);  // they are to be cleared
+    teacup::destroy(fetch);
+  }
+}
+
+// Has the windows behind `page` asked for, up to byte `end`, as far as they are not.
+Result<void> LayerRegular::fetch_ahead(u64 page, u64 end) {
+  Image& image = *layer().image();
+  end = std::min(end, below_end());
+  u64 stop = std::min(pages_for(end), page + kAhead * kAheadWindow / kPageSize);
+  while (page < stop) {
+    u64 start = page * kPageSize;
+    if (TRY(image.data(below(), start)).kind != ImageSpan::kFetch) return {};
+    u64 last = std::min(image.fetch_end(below(), std::min(start + kAheadWindow, end)), below_end());
+    make_room(pages_for(last) - page);
+    LockGuard guard(lock);
+    if (Fetch* there = fetch_of_locked(page, page + 1); there != nullptr) {
+      page = there->first + there->pages;
+      continue;
+    }
+    u64 pages = std::min(pages_for(last), pages_for(below_end()));
+    pages = pages > page ? pages - page : 0;
+    if (Fetch* there = fetch_of_locked(page, page + pages); there != nullptr) pages = there->first - page;
+    // What is there already was read before, or is being read by others.
+    if (pages == 0 || find(page) != nullptr) return {};
+    Fetch* fetch = TRY(start_fetch_locked(page, pages, false));
+    fetch->is_ahead = image.start_fetch(below(), start, fetch->into, fetch->trip);
+    page += fetch->pages;
+    if (!fetch->is_ahead) {
+      fetch->holders = 1;
+      end_fetch_locked(*fetch, false);
+      let_go_locked(*fetch);
+      return {};
+    }
+  }
+  return {};
+}
+
+// Waits for `page` if it is on its way. How far it then reaches is where to ask ahead from, if `page` is
+// where it begins; 0: not. False: it is not on its way.
+bool LayerRegular::await_page(u64 page, u64& behind) {
+  LockGuard guard(lock);
+  Fetch* fetch = fetch_of_locked(page, page + 1);
+  if (fetch == nullptr) return false;
+  behind = fetch->is_ahead && fetch->first == page ? page + fetch->pages : 0;
+  await_fetch_locked(*fetch);
+  return true;
+}
+
+Result<void> LayerRegular::fetch_window(const Window& window) {
+  make_room(window.pages);
+  LockGuard guard(lock);
+  // Others may have been here meanwhile: the caller looks again.
+  u64 last = std::min(window.first + window.pages, pages_for(below_end()));
+  if (Fetch* fetch = fetch_of_locked(window.first, window.first + window.pages); fetch != nullptr) {
+    if (fetch->first <= window.first) {
+      await_fetch_locked(*fetch);
+      return {};
+    }
+    last = std::min(last, fetch->first);
+  }
+  if (last <= window.first || find(window.first) != nullptr) return {};
+  Fetch& fetch = *TRY(start_fetch_locked(window.first, last - window.first, true));
+  fetch.holders = 1;
+  guard.unlock();
+  auto fetched = layer().image()->fetch(below(), fetch.first * kPageSize, fetch.into);
+  LockGuard again(lock);
+  end_fetch_locked(fetch, fetched.ok());
+  let_go_locked(fetch);
+  TRY(fetched);
+  return {};
+}
+
+// Makes sure that what the image has of [offset, offset + length) is in memory, where it cannot be looked at
+// in place. The pages stay clean: they hold what the image holds.
+Result<void> LayerRegular::prefetch(u64 offset, u64 length, bool reading) {
+  if (!has_below() || !layer().image()->needs_fetch() || length == 0) return {};
+  Image& image = *layer().image();
+  u64 end = offset + std::min(length, kMaxSize - offset);
+  for (;;) {
+    u64 limit = std::min(end, below_end());
+    if (offset >= limit) return {};
+    Content* there = content();
+    u64 page = page_of(offset);
+    if (there != nullptr) page = there->pages.next(page, pages_for(limit), false);
+    if (page >= pages_for(limit)) return {};
+    offset = page * kPageSize;
+    u64 ahead_end = reading ? below_end() : limit;
+    u64 behind = 0;
+    if (there != nullptr && there->fetches.load(std::memory_order_acquire) != nullptr &&
+        await_page(page, behind)) {
+      // What cannot be asked for now is fetched when it is wanted.
+      if (behind != 0) static_cast<void>(fetch_ahead(behind, ahead_end));
+      continue;
+    }
+    ImageSpan span = TRY(image.data(below(), offset));
+    if (span.kind != ImageSpan::kFetch) {
+      offset = align_up(offset + span.length, kPageSize);
+      continue;
+    }
+    Window window = window_at(page, span.host_offset, end);
+    TRY(fetch_window(window));
+    if (window.reads_on) static_cast<void>(fetch_ahead(window.first + window.pages, ahead_end));
+  }
+}
+
+}  // namespace teacup::fs

@@ -109,15 +109,16 @@ BENCHMARK(bench_create_cold)->Name("create+write+unlink cold")->Iterations(1)->U
 
 // --- Several tasks: the time of one call, over all of them.
 
+template <size_t kPiece>
 void read_own_file(benchmark::State& state) {
   constexpr size_t kSize = size_t{4} << 20;
-  std::vector<char> buffer(4096, 'x');
+  std::vector<char> buffer(kPiece, 'x');
   char name[] = "/tmp/teacup-bench-XXXXXX";
   const int fd = mkstemp(name);
   unlink(name);
   bool good = fd >= 0;
   for (size_t i = 0; i < kSize / buffer.size() && good; i++)
-    good = write(fd, buffer.data(), buffer.size()) == 4096;
+    good = write(fd, buffer.data(), buffer.size()) == kPiece;
   size_t left = 0;
   for (auto _ : state) {
     if (left == 0) {
@@ -125,16 +126,21 @@ void read_own_file(benchmark::State& state) {
       left = kSize / buffer.size();
     }
     left--;
-    if (!good || read(fd, buffer.data(), buffer.size()) != 4096) {
+    if (!good || read(fd, buffer.data(), buffer.size()) != kPiece) {
       state.SkipWithError("read");
       break;
     }
   }
   close(fd);
 }
-BENCHMARK(read_own_file)->Name("read 4k x2")->Threads(2)->UseRealTime();
-BENCHMARK(read_own_file)->Name("read 4k x4")->Threads(4)->UseRealTime();
-BENCHMARK(read_own_file)->Name("read 4k x8")->Threads(8)->UseRealTime();
+// What is copied is little beside finding the file: two of these in one process show what threads share.
+BENCHMARK(read_own_file<512>)->Name("read 512 x1")->Threads(1)->UseRealTime();
+BENCHMARK(read_own_file<512>)->Name("read 512 x2")->Threads(2)->UseRealTime();
+BENCHMARK(read_own_file<512>)->Name("read 512 x4")->Threads(4)->UseRealTime();
+BENCHMARK(read_own_file<512>)->Name("read 512 x8")->Threads(8)->UseRealTime();
+BENCHMARK(read_own_file<4096>)->Name("read 4k x2")->Threads(2)->UseRealTime();
+BENCHMARK(read_own_file<4096>)->Name("read 4k x4")->Threads(4)->UseRealTime();
+BENCHMARK(read_own_file<4096>)->Name("read 4k x8")->Threads(8)->UseRealTime();
 
 void stat_own_file(benchmark::State& state) {
   const std::string name = names_in(10 + state.thread_index())[0];

@@ -117,7 +117,7 @@ WHOLE = {
 
 # What is not measured unless it is asked for, or beside another row.
 EXTRA_MICRO = [f"{row} cold" for row in ("stat", "open+close", "readdir 1000", "read 4k", "create+write+unlink")] + [
-    f"{row} x{tasks}" for row in ("read 4k", "stat", "open+close") for tasks in (2, 4, 8)]
+    f"{row} x{tasks}" for row in ("read 512", "read 4k", "stat", "open+close") for tasks in (2, 4, 8)]
 EXTRA_WHOLE = {"find 50k files warm": again("base", FIND), "git status 20k warm": again("servers", GIT),
                "tar 20k files warm": again("base", TAR)}
 

@@ -1,16 +1,46 @@
-// Locks: kFdTable, for the slots. Files are closed after it: closing may take any lock and make host calls.
+// Problem: all threads of a process look descriptors up, at each call, and close and open them meanwhile. A
+// lock for the table makes readers of different files take turns on its cache line; a count in the slot would
+// make neighbours do so; publishing what one is looking at (hazard pointers) makes each close look at all
+// tasks. Choice, as Linux's since 6.7: a look-up takes a reference to whatever the slot points at, if that
+// still has any, and then looks whether the slot still points there. If so the slot's own reference kept the
+// file alive in between; if not it is given back, be it some other file's by now: memory of files only ever
+// holds files (HeapFamily::kFiles), and one that is free counts 0 references. Threads then share the counts
+// of the files that they share.
+//
+// Locks: kFdTable, for all that changes slots. Files are closed after it: closing may take any lock and make
+// host calls. So may a look-up that gives back a file which others have closed meanwhile.
 #include "fs/fd_table.h"
 
 namespace teacup::fs {
 
 namespace {
-constexpr u64 kFirstSize = 64;
+
+constexpr u64 kFirstSize = 63;  // with its head as large as a block of the heap
 constexpr u64 kMaxSize = 1 << 20;
+
+template <typename Slot>
+File* file_in(const Slot& slot) {
+  return slot.file.load(std::memory_order_relaxed);
+}
+// Seen by look-ups before the file that was there is given back.
+template <typename Slot>
+void set(Slot& slot, File* file, bool cloexec) {
+  slot.cloexec = cloexec;
+  slot.file.store(file, std::memory_order_release);
+}
+
 }  // namespace
+
+Result<FdTable::Slots*> FdTable::make_slots(u64 size) {
+  auto* made = static_cast<Slots*>(heap_allocate(sizeof(Slots) + size * sizeof(Slot)));
+  if (made == nullptr) return Errno::NOMEM;
+  made->size = size;
+  return made;
+}
 
 Result<Ref<FdTable>> FdTable::create() {
   Ref<FdTable> table = TRY(make_ref<FdTable>());
-  table->slots_ = TRY(HeapArray<Slot>::create(kFirstSize));
+  table->slots_.store(TRY(make_slots(kFirstSize)), std::memory_order_release);
   return table;
 }
 
@@ -19,14 +49,27 @@ void FdTable::destroy(FdTable* table) {
   teacup::destroy(table);
 }
 
-FdTable::~FdTable() = default;
+FdTable::~FdTable() {
+  for (Slots* at = slots_.load(std::memory_order_relaxed); at != nullptr;) {
+    Slots* smaller = at->smaller;
+    heap_free(at);
+    at = smaller;
+  }
+}
 
 Result<Ref<File>> FdTable::get(Fd fd) {
-  LockGuard guard(lock_);
-  if (fd.value < 0 || static_cast<u64>(fd.value) >= slots_.size()) return Errno::BADF;
-  File* file = slots_[static_cast<size_t>(fd.value)].file;
-  if (file == nullptr) return Errno::BADF;
-  return Ref<File>::share(file);
+  for (;;) {
+    Slots& slots = this->slots();
+    if (fd.value < 0 || static_cast<u64>(fd.value) >= slots.size) return Errno::BADF;
+    std::atomic<File*>& slot = slots.at(static_cast<u64>(fd.value))->file;
+    File* file = slot.load(std::memory_order_acquire);
+    if (file == nullptr) return Errno::BADF;
+    if (!file->try_ref()) continue;  // closed meanwhile: the slot has changed
+    // The slot first: while the table was this one, the slot held that file.
+    if (slot.load(std::memory_order_seq_cst) == file && slots_.load(std::memory_order_seq_cst) == &slots)
+      return Ref<File>::adopt(file);
+    file->unref();
+  }
 }
 
 Result<Ref<File>> FdTable::get_io(Fd fd) {
@@ -37,8 +80,9 @@ Result<Ref<File>> FdTable::get_io(Fd fd) {
 
 Result<FdFile> FdTable::use(Fd fd) {
   if (ref_count() == 1) {
-    if (fd.value < 0 || static_cast<u64>(fd.value) >= slots_.size()) return Errno::BADF;
-    File* file = slots_[static_cast<size_t>(fd.value)].file;
+    Slots& slots = this->slots();
+    if (fd.value < 0 || static_cast<u64>(fd.value) >= slots.size) return Errno::BADF;
+    File* file = slots.at(static_cast<u64>(fd.value))->file.load(std::memory_order_relaxed);
     if (file == nullptr) return Errno::BADF;
     return FdFile(file, false);
   }
@@ -51,14 +95,22 @@ Result<FdFile> FdTable::use_io(Fd fd) {
   return file;
 }
 
-Result<void> FdTable::reserve(u64 needed) {
-  if (needed <= slots_.size()) return {};
+FdTable::Slot* FdTable::used_slot_locked(Fd fd) {
+  if (fd.value < 0 || static_cast<u64>(fd.value) >= slots().size) return nullptr;
+  Slot* slot = slots().at(static_cast<u64>(fd.value));
+  return file_in(*slot) != nullptr ? slot : nullptr;
+}
+
+Result<void> FdTable::reserve_locked(u64 needed) {
+  Slots& old = slots();
+  if (needed <= old.size) return {};
   if (needed > kMaxSize) return Errno::MFILE;
-  u64 size = slots_.size();
+  u64 size = old.size;
   while (size < needed) size *= 2;
-  HeapArray<Slot> larger = TRY(HeapArray<Slot>::create(size));
-  for (size_t i = 0; i < slots_.size(); i++) larger[i] = slots_[i];
-  slots_ = std::move(larger);
+  Slots* larger = TRY(make_slots(size));
+  for (u64 i = 0; i < old.size; i++) set(*larger->at(i), file_in(*old.at(i)), old.at(i)->cloexec);
+  larger->smaller = &old;
+  slots_.store(larger, std::memory_order_seq_cst);
   return {};
 }
 
@@ -67,19 +119,19 @@ Result<Fd> FdTable::install(Ref<File> file, bool cloexec, u64 limit, s32 minimum
   if (minimum < 0 || static_cast<u64>(minimum) >= limit) return Errno::INVAL;
   LockGuard guard(lock_);
   s32 fd = std::max(first_free_, minimum);
-  while (static_cast<u64>(fd) < slots_.size() && slots_[static_cast<size_t>(fd)].file != nullptr) fd++;
+  while (used_slot_locked(Fd{fd}) != nullptr) fd++;
   if (static_cast<u64>(fd) >= limit) return Errno::MFILE;
-  TRY(reserve(static_cast<u64>(fd) + 1));
-  slots_[static_cast<size_t>(fd)] = Slot{file.leak(), cloexec};
+  TRY(reserve_locked(static_cast<u64>(fd) + 1));
+  set(*slots().at(static_cast<u64>(fd)), file.leak(), cloexec);
   if (minimum <= first_free_) first_free_ = fd + 1;
   return Fd{fd};
 }
 
 Result<void> FdTable::check_room(u64 limit) {
   LockGuard guard(lock_);
-  size_t fd = static_cast<size_t>(first_free_);
-  while (fd < slots_.size() && slots_[fd].file != nullptr) fd++;
-  if (fd >= std::min(limit, kMaxSize)) return Errno::MFILE;
+  s32 fd = first_free_;
+  while (used_slot_locked(Fd{fd}) != nullptr) fd++;
+  if (static_cast<u64>(fd) >= std::min(limit, kMaxSize)) return Errno::MFILE;
   return {};
 }
 
@@ -88,10 +140,10 @@ Result<void> FdTable::install_at(Fd fd, Ref<File> file, bool cloexec, u64 limit)
   Ref<File> old;
   {
     LockGuard guard(lock_);
-    TRY(reserve(static_cast<u64>(fd.value) + 1));
-    Slot& slot = slots_[static_cast<size_t>(fd.value)];
-    old = Ref<File>::adopt(slot.file);
-    slot = Slot{file.leak(), cloexec};
+    TRY(reserve_locked(static_cast<u64>(fd.value) + 1));
+    Slot& slot = *slots().at(static_cast<u64>(fd.value));
+    old = Ref<File>::adopt(file_in(slot));
+    set(slot, file.leak(), cloexec);
   }
   if (old) static_cast<void>(old->flush(this));
   return {};
@@ -101,11 +153,10 @@ Result<void> FdTable::close(Fd fd) {
   Ref<File> old;
   {
     LockGuard guard(lock_);
-    if (fd.value < 0 || static_cast<u64>(fd.value) >= slots_.size()) return Errno::BADF;
-    Slot& slot = slots_[static_cast<size_t>(fd.value)];
-    if (slot.file == nullptr) return Errno::BADF;
-    old = Ref<File>::adopt(slot.file);
-    slot = {};
+    Slot* slot = used_slot_locked(fd);
+    if (slot == nullptr) return Errno::BADF;
+    old = Ref<File>::adopt(file_in(*slot));
+    set(*slot, nullptr, false);
     first_free_ = std::min(first_free_, fd.value);
   }
   return old->flush(this);
@@ -117,11 +168,12 @@ void FdTable::close_if(s32 from, Wanted wanted) {
     Ref<File> old;
     {
       LockGuard guard(lock_);
-      for (; static_cast<u64>(from) < slots_.size(); from++) {
-        Slot& slot = slots_[static_cast<size_t>(from)];
-        if (slot.file == nullptr || !wanted(from, slot)) continue;
-        old = Ref<File>::adopt(slot.file);
-        slot = {};
+      Slots& slots = this->slots();
+      for (; static_cast<u64>(from) < slots.size; from++) {
+        Slot& slot = *slots.at(static_cast<u64>(from));
+        if (file_in(slot) == nullptr || !wanted(from, slot)) continue;
+        old = Ref<File>::adopt(file_in(slot));
+        set(slot, nullptr, false);
         first_free_ = std::min(first_free_, from);
         break;
       }
@@ -135,8 +187,9 @@ Result<void> FdTable::close_range(u32 first, u32 last, bool only_set_cloexec) {
   if (first > last) return Errno::INVAL;
   if (only_set_cloexec) {
     LockGuard guard(lock_);
-    for (u64 i = first; i <= last && i < slots_.size(); i++) {
-      if (slots_[i].file != nullptr) slots_[i].cloexec = true;
+    Slots& slots = this->slots();
+    for (u64 i = first; i <= last && i < slots.size; i++) {
+      if (file_in(*slots.at(i)) != nullptr) slots.at(i)->cloexec = true;
     }
     return {};
   }
@@ -147,32 +200,36 @@ Result<void> FdTable::close_range(u32 first, u32 last, bool only_set_cloexec) {
 
 Result<bool> FdTable::cloexec(Fd fd) {
   LockGuard guard(lock_);
-  if (fd.value < 0 || static_cast<u64>(fd.value) >= slots_.size()) return Errno::BADF;
-  Slot& slot = slots_[static_cast<size_t>(fd.value)];
-  if (slot.file == nullptr) return Errno::BADF;
-  return slot.cloexec;
+  Slot* slot = used_slot_locked(fd);
+  if (slot == nullptr) return Errno::BADF;
+  return slot->cloexec;
 }
 
 Result<void> FdTable::set_cloexec(Fd fd, bool cloexec) {
   LockGuard guard(lock_);
-  if (fd.value < 0 || static_cast<u64>(fd.value) >= slots_.size()) return Errno::BADF;
-  Slot& slot = slots_[static_cast<size_t>(fd.value)];
-  if (slot.file == nullptr) return Errno::BADF;
-  slot.cloexec = cloexec;
+  Slot* slot = used_slot_locked(fd);
+  if (slot == nullptr) return Errno::BADF;
+  slot->cloexec = cloexec;
   return {};
 }
 
 Result<Ref<FdTable>> FdTable::clone() {
   Ref<FdTable> copy = TRY(make_ref<FdTable>());
   for (;;) {
-    size_t size = slots_.size();
-    copy->slots_ = TRY(HeapArray<Slot>::create(size));
+    u64 size = slots().size;
+    Slots* made = TRY(make_slots(size));
     LockGuard guard(lock_);
-    if (slots_.size() != size) continue;  // grew meanwhile
-    for (size_t i = 0; i < size; i++) {
-      copy->slots_[i] = slots_[i];
-      if (slots_[i].file != nullptr) slots_[i].file->ref();
+    if (slots().size != size) {  // grew meanwhile
+      heap_free(made);
+      continue;
     }
+    for (u64 i = 0; i < size; i++) {
+      Slot& slot = *slots().at(i);
+      if (file_in(slot) == nullptr) continue;
+      file_in(slot)->ref();
+      set(*made->at(i), file_in(slot), slot.cloexec);
+    }
+    copy->slots_.store(made, std::memory_order_release);
     copy->first_free_ = first_free_;
     return copy;
   }
@@ -183,13 +240,14 @@ void FdTable::close_on_exec() {
 }
 
 void FdTable::close_all() {
+  if (slots_.load(std::memory_order_relaxed) == nullptr) return;  // never finished
   close_if(0, [](s32, const Slot&) { return true; });
 }
 
 Result<Fd> FdTable::next_used(s32 from) {
   LockGuard guard(lock_);
-  for (size_t i = from < 0 ? 0 : static_cast<size_t>(from); i < slots_.size(); i++) {
-    if (slots_[i].file != nullptr) return Fd{static_cast<s32>(i)};
+  for (s32 i = std::max(from, 0); static_cast<u64>(i) < slots().size; i++) {
+    if (used_slot_locked(Fd{i}) != nullptr) return Fd{i};
   }
   return Errno::BADF;
 }

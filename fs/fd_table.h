@@ -1,7 +1,8 @@
 // FdTable: a process's descriptors (slots with CLOEXEC), shared by its threads and by CLONE_FILES.
 //
-// Locks: its own (kFdTable). Lookups of other tasks' closing files are safe: get() returns a counted
-// reference.
+// Locks: its own (kFdTable), for changes; looking a descriptor up takes none (fd_table.cc), so threads that
+// use different files share nothing that is written to. get() returns a counted reference: the file lives on
+// when another task closes the descriptor.
 #pragma once
 
 #include "fs/file.h"
@@ -64,16 +65,26 @@ class FdTable : public RefCounted<FdTable> {
 
  private:
   struct Slot {
-    File* file;
+    std::atomic<File*> file;
     bool cloexec;
   };
+  // Followed by its slots. One that has become too small is looked at by who looked up a descriptor then: it
+  // stays until the table goes.
+  struct Slots {
+    u64 size;
+    Slots* smaller;
+    Slot* at(u64 i) { return reinterpret_cast<Slot*>(this + 1) + i; }
+  };
 
-  Result<void> reserve(u64 needed);
+  static Result<Slots*> make_slots(u64 size);
+  Slots& slots() { return *slots_.load(std::memory_order_acquire); }
+  Slot* used_slot_locked(Fd fd);
+  Result<void> reserve_locked(u64 needed);
   template <typename Wanted>
   void close_if(s32 from, Wanted wanted);
 
   Mutex lock_{LockRank::kFdTable};
-  HeapArray<Slot> slots_;
+  std::atomic<Slots*> slots_{nullptr};
   s32 first_free_ = 0;  // no lower slot is free
 };
 

@@ -63,6 +63,9 @@ void epoll_forget(File& file);  // fs/epoll.h
 
 class File : public RefCounted<File> {
  public:
+  // Descriptors are looked up without a lock (fs/fd_table.cc).
+  static constexpr HeapFamily kHeapFamily = HeapFamily::kFiles;
+
   explicit File(u32 flags) : flags_(flags) {}
   virtual ~File() = default;
   static void destroy(File* file) {

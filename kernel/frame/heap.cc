@@ -5,6 +5,7 @@
 
 #include "kernel/base/arena_header.h"
 #include "kernel/base/memory.h"
+#include "kernel/base/panic.h"
 #include "kernel/sync/lock.h"
 
 namespace teacup {
@@ -14,6 +15,7 @@ namespace {
 constexpr u64 kSlabSize = 64 * KiB;
 constexpr u64 kLargest = 32 * KiB;
 constexpr u32 kClassCount = 22;  // 16, 32, 48, 64, 96, 128, 192, ... 32 KiB
+constexpr u32 kFamilyCount = 2;
 constexpr u32 kLargeClass = ~u32{0};
 constexpr u64 kFirstEnd = kHeapOffset + 2 * MiB;
 
@@ -23,7 +25,7 @@ struct FreeBlock {
 
 // At the start of each slab, and of each large block.
 struct SlabHeader {
-  u32 size_class;
+  u32 size_class;  // and family: see class_of()
   u32 magic;
   u64 slab_count;  // of a large block
   SlabHeader* next_free;
@@ -34,7 +36,7 @@ constexpr u32 kSlabMagic = 0x51ab51ab;
 
 struct Heap {
   Mutex lock{LockRank::kHeap};
-  FreeBlock* free[kClassCount] = {};
+  FreeBlock* free[kClassCount * kFamilyCount] = {};
   // Of each class's newest slab, what was never handed out. A slab is not touched before it is used, and
   // memory that is zero already is not cleared: a start of /bin/true makes slabs of nearly all
   // classes and tables of megabytes, 600 faults that took 1.6 of its 7.2 ms.
@@ -42,7 +44,7 @@ struct Heap {
     u64 next = 0;
     u64 end = 0;
     bool zero = false;
-  } rest[kClassCount];
+  } rest[kClassCount * kFamilyCount];
   SlabHeader* free_runs = nullptr;  // freed large blocks, reused for the same number of slabs
   u64 brk = 0;                      // arena offset of the first slab never used
   // The same for slabs of small blocks, as long as there are any in the heap's first 2 MiB: a huge page, in
@@ -56,8 +58,10 @@ struct Heap {
   }
 };
 
-// Classes alternate 2^n and 1.5 * 2^n from 32 on, after 16.
+// Classes alternate 2^n and 1.5 * 2^n from 32 on, after 16. Those of the second family come after all of the
+// first.
 constexpr u64 class_size(u32 index) {
+  index %= kClassCount;
   if (index == 0) return 16;
   u64 base = u64{32} << ((index - 1) / 2);
   return (index - 1) % 2 == 0 ? base : base + base / 2;
@@ -65,12 +69,13 @@ constexpr u64 class_size(u32 index) {
 static_assert(class_size(1) == 32 && class_size(2) == 48 && class_size(3) == 64 &&
               class_size(21) == 32 * KiB);
 
-u32 class_of(u64 size) {
-  if (size <= 16) return 0;
-  if (size <= 32) return 1;
+u32 class_of(u64 size, HeapFamily family) {
+  u32 first = static_cast<u32>(family) * kClassCount;
+  if (size <= 16) return first;
+  if (size <= 32) return first + 1;
   u32 log = static_cast<u32>(std::bit_width(size - 1));  // size <= 2^log
   u64 three_quarters = (u64{1} << (log - 1)) + (u64{1} << (log - 2));
-  return size <= three_quarters ? 2 * (log - 6) + 2 : 2 * (log - 6) + 3;
+  return first + (size <= three_quarters ? 2 * (log - 6) + 2 : 2 * (log - 6) + 3);
 }
 
 Heap& heap() {
@@ -159,13 +164,15 @@ void heap_start() {
   set_root(Root::kHeap, heap);
 }
 
-void* heap_allocate(size_t size) {
+void* heap_allocate(size_t size, HeapFamily family) {
   Heap& heap = teacup::heap();
   void* block;
   bool zero = false;
+  KERNEL_ASSERT(size <= kLargest || family == HeapFamily::kAny);
   {
     LockGuard guard(heap.lock);
-    block = size > kLargest ? allocate_large(heap, size, zero) : allocate_small(heap, class_of(size), zero);
+    block = size > kLargest ? allocate_large(heap, size, zero)
+                            : allocate_small(heap, class_of(size, family), zero);
   }
   if (block != nullptr && !zero) memset(block, 0, size);
   return block;

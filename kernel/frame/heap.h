@@ -18,8 +18,14 @@ namespace teacup {
 // Creates the heap; once per machine (the template, or a test's set-up).
 void heap_start();
 
+// Slabs of their own for objects that are looked at by who holds no reference yet: their memory is never
+// anything else, so that a count found there is some object's of the family, or zero. (A type says so by
+// kHeapFamily.)
+enum class HeapFamily : u8 { kAny, kFiles };
+
 // nullptr when the arena or the machine's memory limit is exhausted. Aligned to 16, from 64 bytes on to 64.
-void* heap_allocate(size_t size);
+// Of a family other than kAny: no more than 32 KiB.
+void* heap_allocate(size_t size, HeapFamily family = HeapFamily::kAny);
 void heap_free(void* block);
 // Bytes handed out, for meminfo and leak tests.
 u64 heap_in_use();
@@ -27,7 +33,9 @@ u64 heap_in_use();
 // A new arena object, born with one reference if T is counted. ENOMEM.
 template <typename T, typename... Args>
 Result<T*> make(Args&&... args) {
-  void* block = heap_allocate(sizeof(T));
+  HeapFamily family = HeapFamily::kAny;
+  if constexpr (requires { T::kHeapFamily; }) family = T::kHeapFamily;
+  void* block = heap_allocate(sizeof(T), family);
   if (block == nullptr) return Errno::NOMEM;
   return new (block) T(std::forward<Args>(args)...);
 }

@@ -169,9 +169,47 @@ constexpr char kPersonality[] = "00000000\n";
 constexpr char kIdMap[] = "         0          0 4294967295\n";
 constexpr char kSetgroups[] = "allow\n";
 
-// Kept for nobody: there is no killer for want of memory here.
-Result<void> store_ignored(std::string_view, const Subject&) {
+// Kept for who reads them: there is no killer for want of memory here. proc(5): -1000 to 1000, once -17 to
+// 15; less than nothing takes CAP_SYS_RESOURCE. Differs from Linux: who has it sets no new least value for
+// others.
+constexpr s64 kOomMost = 1000, kOldOomMost = 15, kOldOomNever = -17;
+
+Result<s16> oom_score_adj_of(const Subject& subject) {
+  Ref<Process> process = TRY(process_of(subject));
+  LockGuard guard(process->lock);
+  return process->oom_score_adj;
+}
+Result<void> show_oom_score_adj(TextBuffer& out, const Subject& subject) {
+  out.dec(TRY(oom_score_adj_of(subject))).add('\n');
   return {};
+}
+Result<void> show_oom_adj(TextBuffer& out, const Subject& subject) {
+  s16 value = TRY(oom_score_adj_of(subject));
+  out.dec(value == kOomMost ? kOldOomMost : value * -kOldOomNever / kOomMost).add('\n');
+  return {};
+}
+
+Result<s64> parse_signed(std::string_view text) {
+  bool negative = !text.empty() && text[0] == '-';
+  u64 value = TRY(parse_setting(text.substr(negative ? 1 : 0)));
+  if (value > kOomMost) return Errno::INVAL;
+  return negative ? -static_cast<s64>(value) : static_cast<s64>(value);
+}
+Result<void> set_oom_score_adj(const Subject& subject, s64 value) {
+  Ref<Process> process = TRY(process_of(subject));
+  bool may = current_task().credentials.has(abi::kCAP_SYS_RESOURCE);
+  LockGuard guard(process->lock);
+  if (value < 0 && !may) return Errno::ACCES;
+  process->oom_score_adj = static_cast<s16>(value);
+  return {};
+}
+Result<void> store_oom_score_adj(std::string_view text, const Subject& subject) {
+  return set_oom_score_adj(subject, TRY(parse_signed(text)));
+}
+Result<void> store_oom_adj(std::string_view text, const Subject& subject) {
+  s64 value = TRY(parse_signed(text));
+  if (value < kOldOomNever || value > kOldOomMost) return Errno::INVAL;
+  return set_oom_score_adj(subject, value == kOldOomMost ? kOomMost : value * kOomMost / -kOldOomNever);
 }
 
 Result<void> show_net_link(TextBuffer& out, const Subject&) {
@@ -252,9 +290,9 @@ Result<Ref<fs::Inode>> make_memory(fs::FileSystem& file_system, const Node& node
       {"maps", kFile, &show_maps}, {"mem", abi::kS_IFREG | 0600, nullptr, nullptr, &make_memory},        \
       {"mountinfo", kFile, &show_mountinfo}, {"mounts", kFile, &show_mounts},                            \
       {"net", kLink, &show_net_link},                                                                    \
-      {"oom_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},               \
+      {"oom_adj", kWritable, &show_oom_adj, nullptr, nullptr, &store_oom_adj},                           \
       {"oom_score", kFile, &show_constant<kZeroLine>},                                                   \
-      {"oom_score_adj", kWritable, &show_constant<kZeroLine>, nullptr, nullptr, &store_ignored},         \
+      {"oom_score_adj", kWritable, &show_oom_score_adj, nullptr, nullptr, &store_oom_score_adj},         \
       {"personality", kSecretFile, &show_constant<kPersonality>},                                        \
       {"projid_map", kFile, &show_constant<kNothing>},                                                   \
       {"root", kLink, &show_root, nullptr, nullptr, nullptr, &follow_root},                              \

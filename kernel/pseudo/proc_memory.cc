@@ -127,6 +127,29 @@ bool show_memory_of(TextBuffer& out, Task& task, u64 start, u64 end) {
   return true;
 }
 
+// A program that overwrote the end of its arguments has written a title, which may go on where the
+// environment was: it is as long as its text, and a page at most (Linux's fs/proc/base.c). False: there is
+// none.
+bool show_title(TextBuffer& out, Task& task, const mm::ProgramLayout& layout) {
+  std::byte last{};
+  auto read = read_process_memory(task, layout.arguments_end - 1, {&last, 1});
+  if (!read.ok() || read.value() != 1 || last == std::byte{0}) return false;
+  u64 end = layout.environment_start == layout.arguments_end ? layout.environment_end : layout.arguments_end;
+  end = std::min(end, layout.arguments_start + kPageSize);
+  for (u64 at = layout.arguments_start; at < end;) {
+    std::byte piece[512];
+    size_t size = std::min<u64>(sizeof piece, end - at);
+    auto more = read_process_memory(task, at, {piece, size});
+    if (!more.ok() || more.value() < size) return false;
+    std::string_view text(reinterpret_cast<const char*>(piece), size);
+    size_t length = text.find('\0');
+    out.add(text.substr(0, length == std::string_view::npos ? size : length + 1));
+    if (length != std::string_view::npos) break;
+    at += size;
+  }
+  return true;
+}
+
 }  // namespace
 
 // What the process's memory says (programs overwrite their title there); as it was started where that cannot
@@ -138,9 +161,10 @@ Result<void> show_cmdline(TextBuffer& out, const Subject& subject) {
   if (task.ok()) {
     Ref<mm::AddressSpace> memory = memory_of(*task.value());
     mm::ProgramLayout layout = memory ? memory->layout() : mm::ProgramLayout{};
-    if (layout.arguments_end > layout.arguments_start &&
-        show_memory_of(out, *task.value(), layout.arguments_start, layout.arguments_end)) {
-      return {};
+    if (layout.arguments_end > layout.arguments_start) {
+      if (show_title(out, *task.value(), layout)) return {};
+      out.clear();
+      if (show_memory_of(out, *task.value(), layout.arguments_start, layout.arguments_end)) return {};
     }
     out.clear();
   }

@@ -73,6 +73,7 @@ Result<Ref<Process>> make_process(Task& parent, const CloneArguments& arguments,
   process->limits = from.limits;
   process->program = from.program;
   process->dumpable = from.dumpable;
+  process->oom_score_adj = from.oom_score_adj;
   guard.unlock();
   if ((arguments.flags & abi::kCLONE_CLEAR_SIGHAND) != 0) {
     for (abi::SigAction& action : process->handlers) {

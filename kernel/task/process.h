@@ -83,7 +83,8 @@ class Process : public RefCounted<Process> {
   ProcessTimers* timers = nullptr;  // itimers and POSIX timers; made at the first use
   Ref<ProgramRequest> program;      // for /proc/PID/cmdline, environ, exe
   bool dumpable = true;
-  u32 profile_turn = 0;  // lock: see choose_running_task()
+  s16 oom_score_adj = 0;  // /proc/PID/oom_score_adj: kept and told
+  u32 profile_turn = 0;   // lock: see choose_running_task()
 
   // --- Its end (see exit.h).
   std::atomic<bool> ending{false};  // exit_group, a fatal signal

@@ -62,13 +62,13 @@ bool has_call_near(const std::string& bytes, size_t at) {
 
 // A child that waits until its parent has looked at it, and what the parent does meanwhile.
 template <typename Look>
-void look_at_child(Look look, char* title = nullptr) {
+void look_at_child(Look look, char* title = nullptr, const std::string& text = "title") {
   int gate[2], ready[2];
   NEED_OK(pipe(gate));
   NEED_OK(pipe(ready));
   pid_t child = NEED_OK(fork());
   if (child == 0) {
-    if (title) strcpy(title, "title");
+    if (title) memcpy(title, text.c_str(), text.size() + 1);
     char byte = 0;
     (void)!write(ready[1], &byte, 1);
     (void)!read(gate[0], &byte, 1);
@@ -160,6 +160,37 @@ TEST(a_title_is_seen_by_others) {
         CHECK_EQ(check::read_file("/proc/self/cmdline"), own);
       },
       reinterpret_cast<char*>(start));
+  // One that is longer goes on where the environment was, and ends with its text.
+  NEED(check::read_file("/proc/self/environ").size() > 10);
+  const std::string title(own.size() + 5, 't');
+  look_at_child(
+      [&](pid_t child) {
+        std::string theirs = check::read_file(("/proc/" + std::to_string(child) + "/cmdline").c_str());
+        CHECK_EQ(theirs, title + '\0');
+      },
+      reinterpret_cast<char*>(start), title);
+}
+
+TEST(oom_score_adj_is_kept) {
+  look_at_child([](pid_t child) {
+    const std::string path = "/proc/" + std::to_string(child) + "/oom_score_adj";
+    const std::string before = check::read_file(path.c_str());
+    int fd = NEED_OK(open(path.c_str(), O_RDWR));
+    CHECK_EQ(write(fd, "123\n", 4), 4);
+    CHECK_EQ(check::read_file(path.c_str()), "123\n");
+    CHECK_EQ(check::read_file("/proc/self/oom_score_adj"), before);
+    CHECK_ERR(write(fd, "1001", 4), EINVAL);
+    CHECK_ERR(write(fd, "-1001", 5), EINVAL);
+    CHECK_ERR(write(fd, "none", 4), EINVAL);
+    CHECK_EQ(check::read_file(("/proc/" + std::to_string(child) + "/oom_adj").c_str()), "2\n");
+    close(fd);
+    fd = NEED_OK(open("/proc/self/oom_score_adj", O_WRONLY));
+    CHECK_EQ(write(fd, "77", 2), 2);
+    look_at_child([](pid_t other) {
+      CHECK_EQ(check::read_file(("/proc/" + std::to_string(other) + "/oom_score_adj").c_str()), "77\n");
+    });
+    close(fd);
+  });
 }
 
 TEST(auxv_is_what_the_program_was_given) {

@@ -81,10 +81,12 @@ struct TaskCore {
   // --- Wait entries for calls that wait on a few queues; poll and epoll allocate theirs.
   WaitEntry wait_entries[4];
 
-  // Every so many waits spin before they sleep: see park().
+  // Every so many waits spin before they sleep, or yield if they are of a crowd: see park().
   u16 waits = 0;
   u16 short_interval = 1;
   u16 long_interval = 1;
+  u16 yields = 0;
+  u16 yield_interval = 1;
 
   // --- Ranks of the locks held, newest last (TEACUP_LOCK_CHECKS).
   u8 held_count = 0;

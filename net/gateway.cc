@@ -54,8 +54,9 @@ Result<void> let_in(u32 index, abi::GatewaySlot& slot) {
     connection->ref();
     table()->connections[index] = connection.get();
   }
-  auto offered = listener->offer(connection);
-  if (!offered.ok()) connection->close(TcpConnection::kServer, true);
+  auto admitted = listener->admit(*connection);
+  if (!admitted.ok()) connection->close(TcpConnection::kServer, true);
+  if (admitted.ok() && admitted.value()) listener->announce(*connection);
   return {};
 }
 

@@ -57,8 +57,29 @@ Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, 
   return options.stored.give(level, name, value);
 }
 
-Result<void> set_ip_option(IpOptions& options, int family, bool stream, bool bound, int level, int name,
-                           std::span<const std::byte> value) {
+namespace {
+
+// What SO_PRIORITY becomes when a type of service is chosen (tc-prio(8)).
+s32 priority_of_service(s32 tos) {
+  constexpr s32 kOfFourths[] = {0, 2, 6, 4};  // best effort, bulk, interactive, interactive bulk
+  return kOfFourths[tos >> 3 & 3];
+}
+
+Result<void> set_type_of_service(IpOptions& options, SocketOptions& socket, bool stream,
+                                 std::span<const std::byte> value) {
+  s32 number = TRY(option_number(value, true));
+  s32 before = options.stored.get(abi::kIPPROTO_IP, abi::kIP_TOS);
+  // A stream's two bits of congestion are its own business.
+  if (stream && number >= 0) number = (number & ~3) | (before & 3);
+  TRY(options.stored.set(abi::kIPPROTO_IP, abi::kIP_TOS, std::as_bytes(std::span(&number, 1))));
+  if (number != before) socket.priority = priority_of_service(number);
+  return {};
+}
+
+}  // namespace
+
+Result<void> set_ip_option(IpOptions& options, SocketOptions& socket, int family, bool stream, bool bound,
+                           int level, int name, std::span<const std::byte> value) {
   if (level != abi::kIPPROTO_IP && family != abi::kAF_INET6) return Errno::NOPROTOOPT;
   if (level == abi::kIPPROTO_IP) {
     if (name == abi::kIP_OPTIONS) return value.size() > 40 ? Result<void>(Errno::INVAL) : Result<void>{};
@@ -82,10 +103,10 @@ Result<void> set_ip_option(IpOptions& options, int family, bool stream, bool bou
     if (name == abi::kIPV6_V6ONLY && bound) return Errno::INVAL;
     if (name == abi::kIPV6_MULTICAST_HOPS && stream) return Errno::NOPROTOOPT;
   }
-  // A stream's two bits of congestion are its own business.
-  bool is_class = level == abi::kIPPROTO_IP ? name == abi::kIP_TOS : name == abi::kIPV6_TCLASS;
-  if (is_class && stream) {
-    s32 number = TRY(option_number(value, level == abi::kIPPROTO_IP));
+  if (level == abi::kIPPROTO_IP && name == abi::kIP_TOS)
+    return set_type_of_service(options, socket, stream, value);
+  if (name == abi::kIPV6_TCLASS && level == abi::kIPPROTO_IPV6 && stream) {
+    s32 number = TRY(option_number(value, false));
     if (number >= 0) number &= ~3;
     return options.stored.set(level, name, std::as_bytes(std::span(&number, 1)));
   }

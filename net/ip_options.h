@@ -75,7 +75,8 @@ Result<IpName> name_to_bind(const Caller& caller, const Address& address, int fa
 // For a socket of this family: IPPROTO_IPV6 is none of AF_INET's. `bound`: IPV6_V6ONLY can no longer change.
 Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, bool connected, int level,
                              int name, std::span<std::byte> value);
-Result<void> set_ip_option(IpOptions& options, int family, bool stream, bool bound, int level, int name,
-                           std::span<const std::byte> value);
+// `socket`: the same socket's options of SOL_SOCKET.
+Result<void> set_ip_option(IpOptions& options, SocketOptions& socket, int family, bool stream, bool bound,
+                           int level, int name, std::span<const std::byte> value);
 
 }  // namespace teacup::net

@@ -254,7 +254,7 @@ Result<void> RawSocket::set_own_option(const Caller&, int level, int name, std::
     checksum_offset_ = std::max(offset, -1);
     return {};
   }
-  return set_ip_option(endpoint_->ip, family(), false, false, level, name, value);
+  return set_ip_option(endpoint_->ip, options(), family(), false, false, level, name, value);
 }
 
 }  // namespace

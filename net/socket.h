@@ -71,9 +71,10 @@ struct SendRequest {
 };
 struct ReceiveRequest {
   IoDest* data = nullptr;
-  u32 flags = 0;      // MSG_* asked for
-  u32 out_flags = 0;  // MSG_TRUNC, MSG_EOR
-  Address from;       // sender's address, length 0 if it has none
+  u32 flags = 0;         // MSG_* asked for
+  bool goes_on = false;  // has got some: an error is left for the next call, and ends this one (0)
+  u32 out_flags = 0;     // MSG_TRUNC, MSG_EOR
+  Address from;          // sender's address, length 0 if it has none
   bool has_sender = false;
   abi::UCred sender{};       // who sent it
   Ref<Ancillary> ancillary;  // what came with the data
@@ -104,6 +105,8 @@ class Socket : public fs::File {
   virtual Result<size_t> receive(ReceiveRequest& request) = 0;
   virtual Result<Address> local_address() = 0;
   virtual Result<Address> peer_address() = 0;
+  // What accept(2) says of who has come, who may have gone by now.
+  virtual Result<Address> accepted_from() { return peer_address(); }
 
   // Copies at most value.size() bytes, returns how many the option has.
   Result<size_t> get_option(int level, int name, std::span<std::byte> value);

@@ -220,12 +220,14 @@ Result<size_t> TcpConnection::send_urgent(int me, IoSource& from) {
 
 // --- Receiving.
 
-Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_flags) {
+Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_flags, bool goes_on) {
   Side& side = sides_[me];
   if (outside_ >= 0) gateway_note_reader(*this);
   bool inline_urgent = side.hub->options.out_of_band_inline;
   if ((flags & abi::kMSG_OOB) != 0) {
     if (inline_urgent) return Errno::INVAL;
+    bool reset = state(me) == abi::kTCP_CLOSE && !side.has(kFinCame);
+    if (reset && side.incoming.has_urgent()) return Errno::NOTCONN;
     u8 byte = TRY(side.incoming.read_urgent((flags & abi::kMSG_PEEK) != 0));
     *out_flags |= abi::kMSG_OOB;
     if (to.remaining() > 0) return (flags & abi::kMSG_TRUNC) != 0 ? size_t{1} : to.put(&byte, 1);
@@ -242,7 +244,7 @@ Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_fl
     return got;
   }
   if (to.remaining() == 0 && side.incoming.used() > 0) return size_t{0};
-  if ((known & kFinCame) != 0) return size_t{0};
+  if ((known & kFinCame) != 0 || (goes_on && has_error(me))) return size_t{0};
   if (Errno error = take_error(me); error != Errno::OK) return error;
   if ((known & kReceiveShut) != 0) return size_t{0};
   if (state == abi::kTCP_CLOSE) return Errno::NOTCONN;

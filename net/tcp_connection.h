@@ -53,7 +53,8 @@ class TcpConnection : public RefCounted<TcpConnection> {
 
   // --- By the socket of side `me`. Results as File's: EAGAIN where it would block.
   Result<size_t> send(int me, IoSource& from, u32 flags);
-  Result<size_t> receive(int me, IoDest& to, u32 flags, u32* out_flags);
+  // As ReceiveRequest has it.
+  Result<size_t> receive(int me, IoDest& to, u32 flags, u32* out_flags, bool goes_on);
   Result<void> shutdown(int me, bool reading, bool writing);
   // The last descriptor is gone; `reset`: as SO_LINGER with 0 has it.
   void close(int me, bool reset);
@@ -62,6 +63,7 @@ class TcpConnection : public RefCounted<TcpConnection> {
   u8 state(int me) const { return sides_[me].state.load(std::memory_order_acquire); }
   const IpName& local(int me) const { return sides_[me].name; }
   const IpName& remote(int me) const { return sides_[1 - me].name; }
+  bool has_error(int me) const { return sides_[me].error.load(std::memory_order_acquire) != 0; }
   Errno take_error(int me) {
     return static_cast<Errno>(sides_[me].error.exchange(0, std::memory_order_acq_rel));
   }

@@ -43,22 +43,23 @@ Result<Ref<TcpConnection>> TcpListener::make_connection(Ref<TcpHub> client, cons
   return TcpConnection::create(std::move(client), from, hub, std::move(binding), to);
 }
 
-Result<void> TcpListener::offer(Ref<TcpConnection> connection) {
-  {
-    LockGuard guard(lock_);
-    if (closed_) return Errno::CONNREFUSED;
-    connection->ref();
-    if (full_locked()) {
-      waiting_.push(connection.get());
-      return {};
-    }
-    connection->establish();
-    ready_.push(connection.get());
-    ready_count_.store(ready_.count, std::memory_order_release);
+Result<bool> TcpListener::admit(TcpConnection& connection) {
+  LockGuard guard(lock_);
+  if (closed_) return Errno::CONNREFUSED;
+  connection.ref();
+  if (full_locked()) {
+    waiting_.push(&connection);
+    return false;
   }
-  connection->announce();
+  connection.establish();
+  ready_.push(&connection);
+  ready_count_.store(ready_.count, std::memory_order_release);
+  return true;
+}
+
+void TcpListener::announce(TcpConnection& connection) {
+  connection.announce();
   hub_->queue.wake(kReadEvents);
-  return {};
 }
 
 // Lets in those that wait, as far as there is room.
@@ -79,8 +80,7 @@ void TcpListener::fill() {
       }
     }
     if (!established) continue;
-    connection->announce();
-    hub_->queue.wake(kReadEvents);
+    announce(*connection);
   }
 }
 

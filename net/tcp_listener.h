@@ -15,7 +15,7 @@ class TcpListener final : public RefCounted<TcpListener>, public PortUser {
   void ref_user() override { ref(); }
   void unref_user() override { unref(); }
 
-  TcpHub& hub() { return *hub_; }
+  const Ref<TcpHub>& hub_ref() const { return hub_; }
   int family() const { return family_; }
   void set_backlog(u32 backlog);
   u32 backlog() const { return backlog_; }
@@ -23,9 +23,11 @@ class TcpListener final : public RefCounted<TcpListener>, public PortUser {
 
   // A connection from `from` to `to`, which offer() may be given. `client`: of its other side.
   Result<Ref<TcpConnection>> make_connection(Ref<TcpHub> client, const IpName& from, const IpName& to);
-  // A connection comes. It is established, or waits until there is room (it stays in SYN_SENT).
+  // A connection comes. It is established (true), or waits until there is room (it stays in SYN_SENT).
   // ECONNREFUSED: closed meanwhile.
-  Result<void> offer(Ref<TcpConnection> connection);
+  Result<bool> admit(TcpConnection& connection);
+  // Tells both sides of one that was established. Called without locks.
+  void announce(TcpConnection& connection);
   // EAGAIN: none; EINVAL: closed.
   Result<Ref<TcpConnection>> take();
   // All that wait are reset.

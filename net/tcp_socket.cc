@@ -51,6 +51,9 @@ class TcpSocket final : public Socket, public PortOwner {
   Result<size_t> receive(ReceiveRequest& request) override;
   Result<Address> local_address() override;
   Result<Address> peer_address() override;
+  Result<Address> accepted_from() override {
+    return address_from(this->connection()->remote(side_), family());
+  }
   bool is_listening() const override { return listener_.load(std::memory_order_acquire) != nullptr; }
 
  protected:
@@ -68,8 +71,9 @@ class TcpSocket final : public Socket, public PortOwner {
   u8 state() const;
   Claim claim() const;
   Result<size_t> send_bytes(IoSource& from, u32 flags);
-  Result<void> start_connecting_locked(const Address& address);
-  Result<void> reach_locked(const IpName& to);
+  // `accepting`: the listener's, if it is to be told of a connection.
+  Result<void> start_connecting_locked(const Address& address, Ref<TcpHub>& accepting);
+  Result<void> reach_locked(const IpName& to, Ref<TcpHub>& accepting);
   Result<void> finish_connecting_locked(bool wait);
   Result<void> listen_locked(u32 most);
   Result<void> stop_listening_locked();
@@ -166,7 +170,13 @@ Result<void> TcpSocket::bind(const Caller& caller, const Address& address) {
   if ((life_ != Life::kFresh && !refused) || binding_) return Errno::INVAL;
   Claim wanted = claim();
   wanted.name = name;
-  binding_ = TRY(tcp_ports().bind(wanted, options(), nullptr));
+  auto made = tcp_ports().bind(wanted, options(), nullptr);
+  if (!made.ok()) {
+    // An address that an earlier life has left goes with the attempt.
+    local_.address = IpAddress::any(family());
+    return made.error();
+  }
+  binding_ = std::move(made).value();
   tcp_ports().set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
@@ -251,6 +261,7 @@ Result<Ref<Socket>> TcpSocket::accept(u32 flags) {
 
 Result<void> TcpSocket::connect(const Caller&, const Address& address, bool wait) {
   if (address.length < sizeof(u16)) return Errno::INVAL;
+  Ref<TcpHub> accepting;
   Result<void> result = [&]() -> Result<void> {
     LockGuard guard(lock_);
     if (address.family() == abi::kAF_UNSPEC) {
@@ -267,15 +278,16 @@ Result<void> TcpSocket::connect(const Caller&, const Address& address, bool wait
       case Life::kFresh:
         break;
     }
-    TRY(start_connecting_locked(address));
+    TRY(start_connecting_locked(address, accepting));
     if (!wait) return Errno::INPROGRESS;
     return finish_connecting_locked(true);
   }();
+  if (accepting) accepting->queue.wake(kReadEvents);
   if (!result.is(Errno::AGAIN) && !result.is(Errno::ALREADY)) hub_->queue.wake_all();
   return result;
 }
 
-Result<void> TcpSocket::start_connecting_locked(const Address& address) {
+Result<void> TcpSocket::start_connecting_locked(const Address& address, Ref<TcpHub>& accepting) {
   IpName to = TRY(ip_name_from(address, family()));
   if (to.address.is_v4() && hub_->ip.v6_only()) return Errno::NETUNREACH;
   if (to.address.is_any()) {
@@ -293,7 +305,7 @@ Result<void> TcpSocket::start_connecting_locked(const Address& address) {
   } else if (local_.address.is_v4() != to.address.is_v4()) {
     return to.address.is_v4() ? Errno::NETUNREACH : Errno::AFNOSUPPORT;
   }
-  auto reached = reach_locked(to);
+  auto reached = reach_locked(to, accepting);
   if (reached.ok() || reached.is(Errno::CONNREFUSED)) {
     life_ = Life::kConnecting;
     refused_.store(!reached.ok(), std::memory_order_release);
@@ -307,7 +319,7 @@ Result<void> TcpSocket::start_connecting_locked(const Address& address) {
   return reached;
 }
 
-Result<void> TcpSocket::reach_locked(const IpName& to) {
+Result<void> TcpSocket::reach_locked(const IpName& to, Ref<TcpHub>& accepting) {
   if (!binding_) {
     Claim wanted = claim();
     wanted.remote = to;
@@ -332,7 +344,7 @@ Result<void> TcpSocket::reach_locked(const IpName& to) {
   auto connection = TRY(listener->make_connection(hub_, local_, to));
   side_ = TcpConnection::kClient;
   forget_connection_locked();
-  TRY(listener->offer(connection));
+  if (TRY(listener->admit(*connection))) accepting = listener->hub_ref();
   connection_.store(connection.leak(), std::memory_order_release);
   return {};
 }
@@ -422,7 +434,7 @@ Result<size_t> TcpSocket::send_bytes(IoSource& from, u32 flags) {
 Result<size_t> TcpSocket::receive(ReceiveRequest& request) {
   if ((request.flags & abi::kMSG_ERRQUEUE) != 0) return Errno::AGAIN;
   if (TcpConnection* connection = this->connection(); connection != nullptr)
-    return connection->receive(side_, *request.data, request.flags, &request.out_flags);
+    return connection->receive(side_, *request.data, request.flags, &request.out_flags, request.goes_on);
   if ((request.flags & abi::kMSG_OOB) != 0 && !is_listening()) return Errno::INVAL;
   if (Errno error = take_error(); error != Errno::OK) return error;
   if (refused_.load(std::memory_order_acquire)) return size_t{0};
@@ -467,7 +479,7 @@ Result<void> TcpSocket::set_own_option(const Caller&, int level, int name, std::
     LockGuard guard(lock_);
     bound = bool(binding_) || life_ == Life::kConnected;
   }
-  return set_ip_option(hub_->ip, family(), true, bound, level, name, value);
+  return set_ip_option(hub_->ip, options(), family(), true, bound, level, name, value);
 }
 
 }  // namespace

@@ -119,7 +119,13 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
   if (binding_) return Errno::INVAL;
   Claim wanted = claim();
   wanted.name = name;
-  binding_ = TRY(ports_.bind(wanted, options(), endpoint_.get()));
+  auto made = ports_.bind(wanted, options(), endpoint_.get());
+  if (!made.ok()) {
+    // An address that an earlier connection has left goes with the attempt.
+    local_.address = IpAddress::any(family());
+    return made.error();
+  }
+  binding_ = std::move(made).value();
   ports_.set_owner(*binding_, this);
   local_ = binding_->local();
   local_.scope = name.scope;
@@ -407,7 +413,7 @@ Result<void> UdpSocket::set_own_option(const Caller&, int level, int name, std::
     LockGuard guard(lock_);
     bound = bool(binding_);
   }
-  return set_ip_option(endpoint_->ip, family(), false, bound, level, name, value);
+  return set_ip_option(endpoint_->ip, options(), family(), false, bound, level, name, value);
 }
 
 // ip_mreq and ip_mreqn begin with the group, and so does ipv6_mreq; group_req has it after a word and its

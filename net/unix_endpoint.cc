@@ -204,7 +204,7 @@ Result<void> Endpoint::connect(Endpoint& listener, const abi::UCred& identity) {
   Ref<Endpoint> accepted = TRY(create(type));
   accepted->peer_ = Ref<Endpoint>::share(this);
   accepted->peer_identity = identity;
-  accepted->options = listener.options;
+  accepted->options.pass_credentials = listener.options.pass_credentials;
   accepted->state_.store(State::kConnected, std::memory_order_release);
   {
     LockGuard guard(lock_);

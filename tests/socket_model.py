@@ -82,16 +82,18 @@ def main():
     if options.operations:
         last = first + -(-options.operations // options.length)
     comparison = Comparison(options)
-    total = failed = unsure = 0
+    total = failed = 0
+    unsure = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for count, message, is_unsure in pool.map(comparison.seed, range(first, last)):
+        for seed, (count, message, is_unsure) in zip(range(first, last), pool.map(comparison.seed, range(first, last))):
             total += count
-            unsure += is_unsure
+            if is_unsure:
+                unsure.append(seed)
             if message:
                 failed += 1
                 print(message, flush=True)
     print(f"{total} operations compared, {failed} of {last - first} seeds differ"
-          + (f"; in {unsure} Linux differs from itself" if unsure else ""))
+          + (f"; in {len(unsure)} Linux differs from itself: {' '.join(map(str, unsure))}" if unsure else ""))
     return 1 if failed else 0
 
 

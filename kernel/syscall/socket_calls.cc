@@ -135,7 +135,7 @@ Result<Fd> sys_accept4(Task& task, Fd fd, SocketAddressOut address, SocketLength
           : TRY(block_on(*socket.file->wait_queue(), abi::kPOLLIN | abi::kPOLLHUP, "accept", attempt,
                          deadline_of(socket->options().receive_timeout)));
   if (address.value != 0) {
-    auto peer = accepted->peer_address();
+    auto peer = accepted->accepted_from();
     if (peer.ok()) TRY(write_address(peer.value(), address, length));
   }
   return install(task, std::move(accepted), (flags & abi::kSOCK_CLOEXEC) != 0);
@@ -350,6 +350,7 @@ Result<size_t> receive_all(OpenSocket& socket, net::ReceiveRequest& request, u64
     if (!got.ok() && done == 0) return got.error();
     if (!got.ok() || got.value() == 0) return done;
     done += got.value();
+    request.goes_on = true;
     if (!all || request.data->remaining() == 0 || request.ancillary) return done;
   }
 }

@@ -2,6 +2,7 @@
 #include "tests/guest/check.h"
 #include "tests/guest/ip_names.h"
 
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -235,6 +236,45 @@ TEST(connecting_moves_a_name) {
   CHECK_ERR(connect_to(mapped, v6(1, "::ffff:127.0.0.1")), ECONNREFUSED);
   CHECK_EQ(local_of(mapped), "::ffff:127.0.0.1");
   CHECK_OK(bind_to(other, v4(port, "127.0.0.2")));
+}
+
+TEST(accepting_who_has_gone) {
+  int listening = listener();
+  int client = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  NEED_OK(connect_to(client, v4(port_of(listening))));
+  uint16_t port = port_of(client);
+  linger reset{1, 0};
+  CHECK_OK(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset));
+  close(client);
+  sockaddr_in from{};
+  socklen_t length = sizeof from;
+  int fd = NEED_OK(accept(listening, reinterpret_cast<sockaddr*>(&from), &length));
+  CHECK_EQ(length, sizeof from);
+  CHECK_EQ(ntohs(from.sin_port), port);
+  CHECK_ERR(getpeername(fd, reinterpret_cast<sockaddr*>(&from), &length), ENOTCONN);
+}
+
+// A call that has got something leaves an error for the next.
+TEST(error_behind_data) {
+  Pair pair;
+  CHECK_EQ(write(pair.client, "abc", 3), 3);
+  linger reset{1, 0};
+  CHECK_OK(setsockopt(pair.client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset));
+  close(pair.client);
+  char buffer[8];
+  CHECK_EQ(recv(pair.server, buffer, sizeof buffer, MSG_WAITALL), 3);
+  CHECK_ERR(recv(pair.server, buffer, sizeof buffer, 0), ECONNRESET);
+}
+
+TEST(type_of_service_sets_priority) {
+  int fd = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_OK(set(fd, SOL_SOCKET, SO_PRIORITY, 1));
+  CHECK_OK(set(fd, IPPROTO_IP, IP_TOS, 0));  // nothing new
+  CHECK_EQ(number(fd, SOL_SOCKET, SO_PRIORITY), 1);
+  CHECK_OK(set(fd, IPPROTO_IP, IP_TOS, IPTOS_LOWDELAY));
+  CHECK_EQ(number(fd, SOL_SOCKET, SO_PRIORITY), 6);
+  CHECK_OK(set(fd, IPPROTO_IP, IP_TOS, IPTOS_THROUGHPUT));
+  CHECK_EQ(number(fd, SOL_SOCKET, SO_PRIORITY), 2);
 }
 
 TEST(reuse_port_shares_connections) {

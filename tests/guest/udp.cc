@@ -205,6 +205,24 @@ TEST(mapped_any_stays_connected_address) {
   CHECK_EQ(port_of(fd), 0);
 }
 
+// An address that an earlier connection has left is gone when a name is asked for in vain.
+TEST(failed_bind_clears_the_address) {
+  int taken = NEED_OK(socket(AF_INET, SOCK_DGRAM, 0)), fd = NEED_OK(socket(AF_INET, SOCK_DGRAM, 0));
+  CHECK_OK(bind_to(taken, v4(0)));
+  CHECK_OK(bind_to(fd, v4(0)));
+  CHECK_OK(connect_to(fd, v4(port_of(taken))));
+  sockaddr nobody{};
+  CHECK_OK(connect(fd, &nobody, sizeof nobody));
+  sockaddr_in name{};
+  socklen_t length = sizeof name;
+  CHECK_OK(getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length));
+  CHECK_EQ(ntohl(name.sin_addr.s_addr), INADDR_LOOPBACK);
+  CHECK_EQ(name.sin_port, 0);
+  CHECK_ERR(bind_to(fd, v4(port_of(taken))), EADDRINUSE);
+  CHECK_OK(getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length));
+  CHECK_EQ(ntohl(name.sin_addr.s_addr), INADDR_ANY);
+}
+
 TEST(full_buffer_drops) {
   int a = udp(), b = udp();
   CHECK_OK(set(b, SOL_SOCKET, SO_RCVBUF, 4000));

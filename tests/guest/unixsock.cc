@@ -470,6 +470,22 @@ TEST(stream_stops_after_descriptors) {
   CHECK_EQ(get(p.b), "after");
 }
 
+TEST(accepted_have_options_of_their_own) {
+  int listening = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0)), on = 1, value = -1;
+  CHECK_OK(bind_to(listening, "options", true));
+  CHECK_OK(setsockopt(listening, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on));
+  CHECK_OK(setsockopt(listening, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+  CHECK_OK(listen(listening, 1));
+  int client = NEED_OK(socket(AF_UNIX, SOCK_STREAM, 0));
+  CHECK_OK(connect_to(client, "options", true));
+  int fd = NEED_OK(accept(listening, nullptr, nullptr));
+  socklen_t length = sizeof value;
+  CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &length));
+  CHECK_EQ(value, 0);
+  CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_PASSCRED, &value, &length));
+  CHECK_EQ(value, 1);
+}
+
 // A peek that is full goes on to the descriptors of a later message.
 TEST(peek_finds_later_descriptors) {
   Pair p;

@@ -193,8 +193,8 @@ void drop_capabilities() {
   if (syscall(SYS_capset, &header, data) != 0) perror("capset");
 }
 
-// Turns what differs from run to run into numbers in order of appearance: "\1PORT" is a port that a socket
-// was given just now, "\2PORT" one that was given to one before.
+// Turns what differs from run to run into numbers in order of appearance: "\1sPORT" is a port that a stream
+// socket was given just now, "\2dPORT" one that a datagram socket was given before.
 class Names {
  public:
   std::string translate(const char* text) {
@@ -206,7 +206,7 @@ class Names {
       }
       bool fresh = *text == 1;
       char* end;
-      long port = strtol(text + 1, &end, 10);
+      long port = strtol(text + 2, &end, 10) * (text[1] == 's' ? 1 : -1);
       text = end - 1;
       if (fresh) ports_[port] = ++count_;
       auto known = ports_.find(port);

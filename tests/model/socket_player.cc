@@ -41,8 +41,10 @@ int tcp_state(int fd) {
   return info.tcpi_state == TCP_FIN_WAIT1 ? int{TCP_FIN_WAIT2} : info.tcpi_state;
 }
 
-// What poll(2) will say once all that is on its way has arrived.
+// What poll(2) will say once all that is on its way has arrived. Of a connection that is closed it is not
+// compared whether an urgent byte is still to be had: on Linux one is that came too late to be received.
 int settled(int fd, int events) {
+  if ((events & POLLHUP) != 0) events &= ~POLLPRI;
   int state = (events & POLLRDHUP) != 0 ? tcp_state(fd) : -1;
   return state == TCP_LAST_ACK || state == TCP_CLOSING || state == TCP_FIN_WAIT2 ? events | POLLHUP : events;
 }
@@ -98,7 +100,7 @@ void Player::outcome(long result) {
   say(" = %s", strerrorname_np(errno));
 }
 
-void Player::show_name(const SocketName& name, socklen_t length, bool fresh) {
+void Player::show_name(const SocketName& name, socklen_t length, int type, bool fresh) {
   if (length < sizeof(sa_family_t)) return say(" (%u)", length);
   if (name.plain.sa_family == AF_UNIX) {
     size_t size = length - offsetof(sockaddr_un, sun_path);
@@ -113,7 +115,7 @@ void Player::show_name(const SocketName& name, socklen_t length, bool fresh) {
   if (name.plain.sa_family == AF_INET6) inet_ntop(AF_INET6, &name.v6.sin6_addr, text, sizeof text);
   int port = port_of(name);
   if (port == 0 || port < 30000) return say(" %s:%d/%u", text, port, length);
-  say(" %s:%c%d/%u", text, fresh ? 1 : 2, port, length);
+  say(" %s:%c%c%d/%u", text, fresh ? 1 : 2, type == SOCK_STREAM ? 's' : 'd', port, length);
 }
 
 // After what may have given the socket a port.
@@ -127,7 +129,7 @@ void Player::note_name(Slot& slot) {
   slot.named = true;
   if (!is_unix) slot.port = port_of(name);
   say(" now");
-  show_name(name, length, true);
+  show_name(name, length, slot.type, true);
   world->known[world->known_count++ % kNames] = {name, length, slot.type};
 }
 
@@ -192,6 +194,7 @@ void Player::close_slot(Slot& slot) {
 
 void Player::read_out(Slot& slot) {
   char data[4096];
+  int empty = 0;
   for (int i = 0; i < 2000; i++) {
     ssize_t got = recv(slot.fd, data, sizeof data, MSG_DONTWAIT);
     if (got < 0 || (got == 0 && slot.type == SOCK_STREAM)) {
@@ -199,7 +202,9 @@ void Player::read_out(Slot& slot) {
       return;
     }
     say(" %zd", got);
-    if (got == 0 && slot.type == SOCK_SEQPACKET && !is_due(slot, POLLOUT)) return;
+    // The end, of sequenced packets, looks like an empty one.
+    empty = got == 0 ? empty + 1 : 0;
+    if (empty == 4 && slot.type == SOCK_SEQPACKET) return;
   }
 }
 
@@ -313,7 +318,7 @@ void Player::bind_one(Random& random) {
   if (slot == nullptr) return;
   socklen_t length;
   SocketName name = own_name(random, *slot, length);
-  show_name(name, length);
+  show_name(name, length, slot->type);
   if (has_failed(*slot)) return say(" failed before");
   if (is_freight(*slot)) return say(" freight");
   outcome(bind(slot->fd, &name.plain, length));
@@ -334,7 +339,8 @@ void Player::listen_one(Random& random) {
 }
 
 // A name that may be somebody's; false: none is known.
-bool Player::target(Random& random, const Slot& slot, SocketName& name, socklen_t& length) {
+bool Player::target(Random& random, const Slot& slot, SocketName& name, socklen_t& length, int& type) {
+  type = slot.type;
   unsigned count = std::min<unsigned>(world->known_count, kNames);
   if (random.one_in(8) || count == 0) {
     name = own_name(random, slot, length);
@@ -348,6 +354,7 @@ bool Player::target(Random& random, const Slot& slot, SocketName& name, socklen_
     if (!same && !mapped) continue;
     name = known.name;
     length = known.length;
+    type = known.type;
     if (mapped) {
       SocketName six{};
       six.v6.sin6_family = AF_INET6;
@@ -369,7 +376,8 @@ void Player::connect_one(Random& random) {
   if (slot == nullptr) return;
   SocketName name{};
   socklen_t length = 0;
-  if (!target(random, *slot, name, length)) return say(" nowhere");
+  int type = 0;
+  if (!target(random, *slot, name, length, type)) return say(" nowhere");
   // One of IPv6 that had a peer goes on to hear from nobody but that peer's address on Linux, which takes it
   // for connected and not in turns.
   if (slot->type == SOCK_DGRAM && slot->family != AF_INET6 && random.one_in(6)) {
@@ -377,7 +385,7 @@ void Player::connect_one(Random& random) {
     length = sizeof(sockaddr_in);
     say(" nobody");
   }
-  show_name(name, length);
+  show_name(name, length, type);
   if (is_own(*slot, name)) return say(" itself");
   if (is_freight(*slot)) return say(" freight");
   if (has_failed(*slot)) return say(" failed before");
@@ -412,7 +420,7 @@ void Player::accept_one(Random& random) {
   int fd = accept4(slot->fd, &name.plain, &length, SOCK_NONBLOCK);
   if (waits) fcntl(slot->fd, F_SETFL, O_NONBLOCK);
   if (fd < 0) return outcome(fd);
-  show_name(name, length);
+  show_name(name, length, slot->type);
   take(fd);
 }
 
@@ -429,10 +437,11 @@ void Player::send_one(Random& random) {
   SocketName name{};
   socklen_t length = 0;
   bool addressed = slot->type == SOCK_DGRAM ? !random.one_in(3) : random.one_in(20);
-  if (addressed && target(random, *slot, name, length)) {
+  int type = 0;
+  if (addressed && target(random, *slot, name, length, type)) {
     message.msg_name = &name;
     message.msg_namelen = length;
-    show_name(name, length);
+    show_name(name, length, type);
   }
   int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
   if (is_tcp(slot->family, slot->type) && random.one_in(10)) flags |= MSG_OOB;
@@ -496,7 +505,9 @@ void Player::receive_one(Random& random) {
   if (random.one_in(5)) flags |= MSG_PEEK;
   if (random.one_in(6)) flags |= MSG_TRUNC;
   if (random.one_in(6)) flags |= MSG_WAITALL;
-  if (is_tcp(slot->family, slot->type) && random.one_in(8)) flags |= MSG_OOB;
+  // Not of one that is closed: see settled().
+  bool may_be_urgent = is_tcp(slot->family, slot->type) && tcp_state(slot->fd) != TCP_CLOSE;
+  if (may_be_urgent && random.one_in(8)) flags |= MSG_OOB;
   if (random.one_in(6)) flags |= MSG_CMSG_CLOEXEC;
   say(" %zu %x room %zu", size, flags, static_cast<size_t>(message.msg_controllen));
   if (is_due(*slot, POLLIN) && (flags & (MSG_WAITALL | MSG_OOB)) == 0 && random.one_in(3)) {
@@ -509,7 +520,7 @@ void Player::receive_one(Random& random) {
   say(" '%.*s'", static_cast<int>(std::min(static_cast<size_t>(got), size)), data);
   say(" flags %x", message.msg_flags & ~MSG_CMSG_CLOEXEC);
   if (message.msg_namelen > sizeof name || message.msg_namelen == 0 || message.msg_namelen > 4)
-    show_name(name, message.msg_namelen);
+    show_name(name, message.msg_namelen, slot->type);
   for (cmsghdr* record = CMSG_FIRSTHDR(&message); record != nullptr; record = CMSG_NXTHDR(&message, record)) {
     size_t length = record->cmsg_len - CMSG_LEN(0);
     say(" [%d.%d %zu", record->cmsg_level, record->cmsg_type, length);
@@ -721,7 +732,7 @@ void Player::tell_names(Random& random) {
   socklen_t length = sizeof name;
   int result =
       own ? getsockname(slot->fd, &name.plain, &length) : getpeername(slot->fd, &name.plain, &length);
-  if (result == 0) show_name(name, length);
+  if (result == 0) show_name(name, length, slot->type);
   outcome(result);
 }
 

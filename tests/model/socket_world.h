@@ -85,7 +85,8 @@ class Player {
   void say(const char* format, ...) __attribute__((format(printf, 2, 3)));
   // "= 3" or "= EAGAIN".
   void outcome(long result);
-  void show_name(const SocketName& name, socklen_t length, bool fresh = false);
+  // `type`: whose ports are meant.
+  void show_name(const SocketName& name, socklen_t length, int type, bool fresh = false);
   void note_name(Slot& slot);
   int free_slot();
   Slot* any(Random& random);
@@ -101,7 +102,8 @@ class Player {
   void read_out(Slot& slot);
 
   SocketName own_name(Random& random, const Slot& slot, socklen_t& length);
-  bool target(Random& random, const Slot& slot, SocketName& name, socklen_t& length);
+  // With the type of socket that the name is of.
+  bool target(Random& random, const Slot& slot, SocketName& name, socklen_t& length, int& type);
 
   void make(Random& random);
   void make_pair(Random& random);

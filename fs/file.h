@@ -59,7 +59,9 @@ enum class FileKind : u8 {
 };
 
 class File;
+class FileOwner;
 void epoll_forget(File& file);  // fs/epoll.h
+void owner_forget(File& file);  // fs/file_owner.h
 
 class File : public RefCounted<File> {
  public:
@@ -70,6 +72,7 @@ class File : public RefCounted<File> {
   virtual ~File() = default;
   static void destroy(File* file) {
     if (file->epoll_items.next != nullptr) epoll_forget(*file);
+    if (file->owner.load(std::memory_order_relaxed) != nullptr) owner_forget(*file);
     delete file;
   }
   static void operator delete(void* block) { heap_free(block); }
@@ -140,10 +143,9 @@ class File : public RefCounted<File> {
   // pages: copy-up). Returns how many pieces were stored. ENODEV: cannot be mapped.
   virtual Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable, std::span<MapPiece> pieces);
 
-  // fcntl(F_SETOWN, F_SETSIG): kept and told, though no SIGIO is ever sent.
-  std::atomic<s32> owner{0};
-  std::atomic<s32> owner_type{0};
-  std::atomic<s32> owner_signal{0};
+  // Who is told by signal (fs/file_owner.h); counted. Null until fcntl(F_SETOWN) or O_ASYNC first asks for
+  // it.
+  std::atomic<FileOwner*> owner{nullptr};
 
   ListNode epoll_items;  // next: the first item of an epoll that watches it (fs/epoll.cc)
 

@@ -74,6 +74,10 @@ inline constexpr int kF_GETOWN = 9;
 inline constexpr int kF_SETSIG = 10;
 inline constexpr int kF_GETSIG = 11;
 inline constexpr int kF_SETOWN_EX = 15;
+struct FOwnerEx {
+  s32 type;
+  s32 pid;
+};
 inline constexpr int kEPOLLHUP = 0x10;
 inline constexpr int kFALLOC_FL_ZERO_RANGE = 16;
 inline constexpr int kF_GETOWN_EX = 16;

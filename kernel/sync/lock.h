@@ -42,7 +42,8 @@ enum class LockRank : u8 {
   kTty,
   kTtyPeer,
   kEpoll,
-  kSignal,  // a process's signal state
+  kFileOwner,  // who is told of a file's events by signal
+  kSignal,     // a process's signal state
   kTimers,
   kFutexBucket,
   kFutexBucket2,

@@ -8,9 +8,11 @@
 #include "fs/file_locks.h"
 #include "fs/vfs.h"
 #include "kernel/abi/mm.h"
+#include "kernel/abi/net.h"
 #include "kernel/abi/tty.h"
 #include "kernel/mm/address_space.h"
 #include "kernel/syscall/fd_calls.h"
+#include "kernel/task/io_signal.h"
 #include "kernel/task/process.h"
 #include "kernel/task/send_signal.h"
 
@@ -270,43 +272,57 @@ Result<void> set_lock(Task& task, fs::File& file, GuestIn<abi::Flock> argument, 
   return result;
 }
 
-// --- fcntl(F_SETOWN): nobody is ever signalled, but what was set can be asked for.
+// --- fcntl(F_SETOWN): who is told by SIGIO and SIGURG.
 
-struct OwnerEx {
-  s32 type;
-  s32 pid;
-};
+Result<void> set_owner(const Task& task, fs::File& file, s32 value) {
+  if (value == static_cast<s32>(0x80000000)) return Errno::INVAL;
+  IoOwner* owner = TRY(IoOwner::of(file));
+  return owner->set_target(task, value < 0 ? abi::kF_OWNER_PGRP : abi::kF_OWNER_PID,
+                           value < 0 ? -value : value);
+}
 
-Result<s64> owner_call(fs::File& file, int command, u64 argument) {
+s32 owner_of(fs::File& file) {
+  IoOwner* owner = IoOwner::find(file);
+  if (owner == nullptr) return 0;
+  abi::FOwnerEx target = owner->target();
+  return target.type == abi::kF_OWNER_PGRP ? -target.pid : target.pid;
+}
+
+Result<s64> owner_call(const Task& task, fs::File& file, int command, u64 argument) {
+  IoOwner* owner = IoOwner::find(file);
   switch (command) {
-    case abi::kF_GETOWN: {
-      s32 owner = file.owner.load();
-      return file.owner_type.load() == abi::kF_OWNER_PGRP ? -owner : owner;
-    }
-    case abi::kF_SETOWN: {
-      s32 value = static_cast<s32>(argument);
-      if (value == static_cast<s32>(0x80000000)) return Errno::INVAL;
-      file.owner_type.store(value < 0 ? abi::kF_OWNER_PGRP : abi::kF_OWNER_PID);
-      file.owner.store(value < 0 ? -value : value);
+    case abi::kF_GETOWN:
+      return owner_of(file);
+    case abi::kF_SETOWN:
+      TRY(set_owner(task, file, static_cast<s32>(argument)));
       return 0;
-    }
     case abi::kF_GETOWN_EX:
-      TRY(GuestOut<OwnerEx>(argument).write({file.owner_type.load(), file.owner.load()}));
+      TRY(GuestOut<abi::FOwnerEx>(argument).write(owner != nullptr ? owner->target() : abi::FOwnerEx{}));
       return 0;
     case abi::kF_SETOWN_EX: {
-      OwnerEx owner = TRY(GuestIn<OwnerEx>(argument).read());
-      if (owner.type < 0 || owner.type > abi::kF_OWNER_PGRP) return Errno::INVAL;
-      file.owner_type.store(owner.type);
-      file.owner.store(owner.pid);
+      auto wanted = TRY(GuestIn<abi::FOwnerEx>(argument).read());
+      if (wanted.type < 0 || wanted.type > abi::kF_OWNER_PGRP) return Errno::INVAL;
+      owner = TRY(IoOwner::of(file));
+      TRY(owner->set_target(task, wanted.type, wanted.pid));
       return 0;
     }
     case abi::kF_GETSIG:
-      return file.owner_signal.load();
+      return owner != nullptr ? owner->signal.load(std::memory_order_relaxed) : 0;
     default:
       if (argument > static_cast<u64>(abi::kNSIG)) return Errno::INVAL;
-      file.owner_signal.store(static_cast<s32>(argument));
+      owner = TRY(IoOwner::of(file));
+      owner->signal.store(static_cast<s32>(argument), std::memory_order_relaxed);
       return 0;
   }
+}
+
+// O_ASYNC.
+Result<void> set_async(fs::File& file, Fd fd, bool on) {
+  if (on == ((file.flags() & abi::kO_ASYNC) != 0)) return {};
+  IoOwner* owner = TRY(IoOwner::of(file));
+  owner->set_async(on, fd);
+  file.set_flags(on ? file.flags() | abi::kO_ASYNC : file.flags() & ~static_cast<u32>(abi::kO_ASYNC));
+  return {};
 }
 
 // Is the file mapped shared and writable in this address space?
@@ -350,9 +366,7 @@ Result<s64> sys_fcntl(Task& task, Fd fd, FcntlCommand command, FcntlArgument arg
   fs::FdFile file = TRY(files.use_io(fd));
   switch (command) {
     case abi::kF_SETFL: {
-      constexpr u32 kAsync = 020000;
-      constexpr u32 kChangeable =
-          abi::kO_APPEND | abi::kO_NONBLOCK | abi::kO_DIRECT | abi::kO_NOATIME | kAsync;
+      constexpr u32 kChangeable = abi::kO_APPEND | abi::kO_NONBLOCK | abi::kO_DIRECT | abi::kO_NOATIME;
       u32 flags = static_cast<u32>(argument);
       if (fs::Inode* inode = file->inode(); inode != nullptr && (flags & abi::kO_NOATIME) != 0 &&
                                             (file->flags() & abi::kO_NOATIME) == 0 &&
@@ -360,6 +374,7 @@ Result<s64> sys_fcntl(Task& task, Fd fd, FcntlCommand command, FcntlArgument arg
         return Errno::PERM;
       }
       file->set_flags((file->flags() & ~kChangeable) | (flags & kChangeable));
+      TRY(set_async(*file, fd, (flags & abi::kO_ASYNC) != 0));
       return 0;
     }
     case abi::kF_GETLK:
@@ -381,7 +396,7 @@ Result<s64> sys_fcntl(Task& task, Fd fd, FcntlCommand command, FcntlArgument arg
     case abi::kF_SETOWN_EX:
     case abi::kF_GETSIG:
     case abi::kF_SETSIG:
-      return owner_call(*file, command, argument);
+      return owner_call(task, *file, command, argument);
     case abi::kF_GETLEASE:
       return abi::kF_UNLCK;
     case abi::kF_NOTIFY: {
@@ -436,9 +451,20 @@ Result<s64> sys_ioctl(Task& task, Fd fd, IoctlCommand command, IoctlArgument arg
       return 0;
     }
     case abi::kFIOASYNC: {
-      TRY(GuestIn<s32>(argument.value).read());
+      s32 on = TRY(GuestIn<s32>(argument.value).read());
+      TRY(set_async(*file, fd, on != 0));
       return 0;
     }
+    case abi::kFIOSETOWN:
+    case abi::kSIOCSPGRP:
+      if (file->kind() != fs::FileKind::kSocket) return Errno::NOTTY;
+      TRY(set_owner(task, *file, TRY(GuestIn<s32>(argument.value).read())));
+      return 0;
+    case abi::kFIOGETOWN:
+    case abi::kSIOCGPGRP:
+      if (file->kind() != fs::FileKind::kSocket) return Errno::NOTTY;
+      TRY(GuestOut<s32>(argument.value).write(owner_of(*file)));
+      return 0;
     default: {
       WaitQueue* queue = file->wait_queue();
       if (queue == nullptr) return file->ioctl(command, argument);

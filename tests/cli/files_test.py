@@ -135,6 +135,7 @@ class LargeVolumeFiles(unittest.TestCase):
                 self.assertEqual(out, [self.digest()] * 5 + [hashlib.sha256(self.content[12345677:]).hexdigest()])
 
     def test_many_readers(self):
+        # They begin one after the other, so that they are in different places of the file: in the window and beside it.
         out = self.run_shell("for i in 1 2 3 4; do (sleep 0.0$i; sha256sum < /v/large) & done; wait; dd if=/v/large bs=64k skip=100 "
                              "count=1 status=none | sha256sum")
         middle = hashlib.sha256(self.content[100 << 16:101 << 16]).hexdigest()

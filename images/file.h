@@ -40,11 +40,13 @@ class File {
 void copy_range(const File& from, u64 from_offset, const File& to, u64 to_offset, u64 length,
                 const std::string& from_name, const std::string& to_name);
 
-// Writes that follow one another, put together to large aligned ones: the host then keeps the file in large
-// pieces of its page cache, which is what mapping it later costs by: 30 ns a page instead of 400.
+// Writes that follow one another, put together to large aligned ones: the host then keeps the file in pieces
+// of its page cache that are as large as a huge page, and maps each by one fault (kernel/entry/boot.cc): 16
+// MiB in reads of 4 KiB cost 0.60 ms then, 0.67 in pieces that are mapped page by page, 1.9 when the cache
+// has single pages.
 class GatheredWrites {
  public:
-  static constexpr u64 kPiece = 1 << 20;
+  static constexpr u64 kPiece = 2 << 20;
 
   GatheredWrites(const File& file, std::string name) : file_(file), name_(std::move(name)) {}
   GatheredWrites(const GatheredWrites&) = delete;

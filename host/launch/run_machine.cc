@@ -188,9 +188,10 @@ void write_config(Arena& arena, const MachineOptions& options, const Stack& stac
   put_mounts(arena, options, host_files, config);
 }
 
-// One behind the other, with a page between.
+// One behind the other, with a page between, each where a huge page of its file can be one of the mapping.
 void describe_images(const std::vector<Image>& files) {
   ArenaHeader& header = teacup::arena();
+  constexpr u64 kHuge = 2 * MiB;
   u64 address = kImageBase;
   for (const Image& image : files) {
     if (image.size > kImageEnd - kImageBase || page_up(image.size) > kImageEnd - address) {
@@ -199,7 +200,7 @@ void describe_images(const std::vector<Image>& files) {
     u32 slot = header.image_count++;
     header.images[slot] = {address, image.size, static_cast<u32>(kFirstImageFd) + slot,
                            static_cast<u32>(image.kind)};
-    address += page_up(image.size) + kPageSize;
+    address = align_up(address + page_up(image.size) + kPageSize, kHuge);
   }
 }
 

@@ -143,6 +143,10 @@ void map_images() {
     if (result < 0)
       machine_refuse(125,
                      "cannot map the image: the host's address-space limit (ulimit -v) may be too small");
+    // What the page cache does not hold is then read in pieces of 2 MiB, and mapped so by one fault: 16 MiB
+    // that the host had dropped and read again cost 0.9 ms in reads of 4 KiB, where pages that came singly
+    // cost 1.9.
+    call(abi::kNR_madvise, image.address, page_up(image.size), abi::kMADV_HUGEPAGE);
   }
   // It grows while it is mapped.
   if (arena().text_store_fd == 0) return;

@@ -71,6 +71,11 @@ struct IpOptions {
 // EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL; EACCES below port 1024.
 Result<IpName> name_to_bind(const Caller& caller, const Address& address, int family,
                             const IpOptions& options, bool of_many);
+// Whether a connection that ends, or fails, leaves the address it chose. Linux asks whether any bind(2) of
+// the socket's life named one, even if the last did not; "any of IPv4" is one to a socket of IPv6.
+inline bool is_asked_address(const IpAddress& address, int family) {
+  return !address.is_any() || (family == abi::kAF_INET6 && address.is_v4());
+}
 
 // For a socket of this family: IPPROTO_IPV6 is none of AF_INET's. `bound`: IPV6_V6ONLY can no longer change.
 Result<size_t> get_ip_option(const IpOptions& options, int family, bool stream, bool connected, int level,

@@ -87,7 +87,8 @@ class TcpSocket final : public Socket, public PortOwner {
   Life life_ = Life::kFresh;
   u8 side_ = TcpConnection::kClient;
   IpName local_;
-  IpName asked_;  // of bind(2)
+  IpName asked_;                // of bind(2)
+  bool keeps_address_ = false;  // is_asked_address(), once
   Ref<Binding> binding_;
   // Counted. Those of earlier lives are kept, for a call may be looking at them.
   std::atomic<TcpConnection*> connection_{nullptr};
@@ -181,6 +182,7 @@ Result<void> TcpSocket::bind(const Caller& caller, const Address& address) {
   local_ = binding_->local();
   local_.scope = name.scope;
   asked_ = name;
+  if (is_asked_address(name.address, family())) keeps_address_ = true;
   hub_->ip.note_bound(name.address);
   return {};
 }
@@ -315,7 +317,7 @@ Result<void> TcpSocket::start_connecting_locked(const Address& address, Ref<TcpH
     }
     return {};
   }
-  local_.address = asked_.address;
+  if (!keeps_address_) local_.address = asked_.address;
   return reached;
 }
 
@@ -386,10 +388,8 @@ void TcpSocket::disconnect_locked() {
   life_ = Life::kFresh;
   refused_.store(false, std::memory_order_release);
   release_automatic_locked();
-  // As on Linux, the port is shown on, though it may be free; and "any of IPv4", of a socket of IPv6, counts
-  // as an address that was asked for.
-  bool stays = family() == abi::kAF_INET6 && asked_.address.is_v4() && asked_.address.is_any();
-  IpAddress shown = stays ? local_.address : asked_.address;
+  // As on Linux, the port is shown on, though it may be free.
+  IpAddress shown = keeps_address_ ? local_.address : asked_.address;
   if (binding_) local_ = binding_->bound_name();
   local_.address = shown;
   if (binding_) tcp_ports().clear_remote(*binding_, local_);

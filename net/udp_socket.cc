@@ -95,8 +95,9 @@ class UdpSocket final : public Socket, public PortOwner {
   // UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV: how much a checksum would cover.
   Setting<s32> coverage_[2];
   Mutex lock_{LockRank::kSocket};
-  IpName local_;  // as bound, or as connecting chose it
-  IpName asked_;  // of bind(2)
+  IpName local_;                // as bound, or as connecting chose it
+  IpName asked_;                // of bind(2)
+  bool keeps_address_ = false;  // is_asked_address(), once
   IpName remote_;
   std::atomic<bool> connected_{false};
   Ref<Binding> binding_;
@@ -130,6 +131,7 @@ Result<void> UdpSocket::bind(const Caller& caller, const Address& address) {
   local_ = binding_->local();
   local_.scope = name.scope;
   asked_ = name;
+  if (is_asked_address(name.address, family())) keeps_address_ = true;
   endpoint_->ip.note_bound(name.address);
   return {};
 }
@@ -178,9 +180,7 @@ Result<void> UdpSocket::check_family_locked(const IpName& to) const {
 void UdpSocket::disconnect_locked() {
   connected_ = false;
   if (!binding_) return;
-  // "Any of IPv4", of a socket of IPv6, counts as an address that was asked for: what became of it stays.
-  bool stays = family() == abi::kAF_INET6 && asked_.address.is_v4() && asked_.address.is_any();
-  IpAddress shown = stays ? local_.address : asked_.address;
+  IpAddress shown = keeps_address_ ? local_.address : asked_.address;
   local_ = asked_;
   local_.address = shown;
   if (asked_.port == 0) {

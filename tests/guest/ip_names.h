@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <string>
+
 inline sockaddr_in v4(uint16_t port, const char* address = "127.0.0.1") {
   sockaddr_in name{};
   name.sin_family = AF_INET;
@@ -36,4 +38,13 @@ inline uint16_t port_of(int fd) {
   socklen_t length = sizeof name;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length) < 0) return 0;
   return ntohs(reinterpret_cast<sockaddr_in*>(&name)->sin_port);
+}
+// Of a socket of IPv4, its own.
+inline std::string address_of(int fd) {
+  sockaddr_in name{};
+  socklen_t length = sizeof name;
+  char text[INET_ADDRSTRLEN] = "";
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length) < 0) return "none";
+  inet_ntop(AF_INET, &name.sin_addr, text, sizeof text);
+  return text;
 }

@@ -238,6 +238,22 @@ TEST(connecting_moves_a_name) {
   CHECK_OK(bind_to(other, v4(port, "127.0.0.2")));
 }
 
+// An address that was asked for once is one that connections leave, though the next bind(2) asks for any.
+TEST(refused_after_an_earlier_address) {
+  int fd = NEED_OK(socket(AF_INET, SOCK_STREAM, 0)), nobody = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_OK(bind_to(nobody, v4(0)));
+  CHECK_OK(bind_to(fd, v4(0, "127.9.8.7")));
+  CHECK_OK(listen(fd, 1));
+  CHECK_OK(shutdown(fd, SHUT_RDWR));
+  CHECK_OK(bind_to(fd, v4(0, "0.0.0.0")));
+  CHECK_ERR(connect_to(fd, v4(port_of(nobody))), ECONNREFUSED);
+  CHECK_EQ(address_of(fd), "127.0.0.1");
+  int other = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_OK(bind_to(other, v4(0, "0.0.0.0")));
+  CHECK_ERR(connect_to(other, v4(port_of(nobody))), ECONNREFUSED);
+  CHECK_EQ(address_of(other), "0.0.0.0");
+}
+
 TEST(accepting_who_has_gone) {
   int listening = listener();
   int client = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));

@@ -223,6 +223,20 @@ TEST(failed_bind_clears_the_address) {
   CHECK_EQ(ntohl(name.sin_addr.s_addr), INADDR_ANY);
 }
 
+// An address that was asked for once is one that connections leave, though the next bind(2) asks for any.
+TEST(disconnected_after_an_earlier_address) {
+  int peer = NEED_OK(socket(AF_INET, SOCK_DGRAM, 0)), fd = NEED_OK(socket(AF_INET, SOCK_DGRAM, 0));
+  sockaddr nobody{};
+  CHECK_OK(bind_to(peer, v4(0)));
+  CHECK_OK(bind_to(fd, v4(0, "127.0.0.2")));
+  for (const char* left : {"127.0.0.2", "127.0.0.1"}) {
+    CHECK_OK(connect_to(fd, v4(port_of(peer))));
+    CHECK_OK(connect(fd, &nobody, sizeof nobody));
+    CHECK_EQ(address_of(fd), left);
+    CHECK_OK(bind_to(fd, v4(0, "0.0.0.0")));
+  }
+}
+
 TEST(full_buffer_drops) {
   int a = udp(), b = udp();
   CHECK_OK(set(b, SOL_SOCKET, SO_RCVBUF, 4000));

@@ -4,6 +4,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import tempfile
 import unittest
@@ -14,7 +15,7 @@ sys.dont_write_bytecode = True
 loader = importlib.machinery.SourceFileLoader("conformance", os.path.join(ROOT, "scripts/conformance"))
 conformance = importlib.util.module_from_spec(importlib.util.spec_from_loader("conformance", loader))
 loader.exec_module(conformance)
-languages = conformance.languages
+languages, report = conformance.languages, conformance.report
 
 
 def outcomes(cases):
@@ -56,26 +57,67 @@ class Parsing(unittest.TestCase):
 
 class Writing(unittest.TestCase):
     def test_net_table(self):
-        with tempfile.TemporaryDirectory() as logs:
-            for label, rewritten, trapped in [("test_a", 900, 0), ("test_b", 1100, 0), ("go-std", 990, 10), ("go-runtime", 1000, 0),
-                                              ("go-time", 0, 0), ("go-pprof", 0, 0), ("go-net", 0, 0),
-                                              ("node", 10, 10), ("node-http", 0, 0), ("node-net", 0, 0)]:
-                with open(os.path.join(logs, label + ".stats"), "w") as f:
-                    json.dump({"rewritten": rewritten, "trapped": trapped}, f)
-            lines = conformance.net_table(logs, ["test_a", "test_b"])
+        counted = {suite: {label: {"calls": calls} for label, calls in runs.items()} for suite, runs in {
+            "python": {"test_a": [900, 0], "test_b": [1100, 0]},
+            "go": {"go-std": [990, 10], "go-runtime": [1000, 0], "go-time": [0, 0], "go-pprof": [0, 0], "go-net": [0, 0]},
+            "node": {"node": [10, 10], "node-http": [0, 0], "node-net": [0, 0]}, "rust": {"rust": None},
+        }.items()}
+        lines = report.net_table(counted, ["| Rust: cargo build and test | 7 | 0 | 0.0000 % |"])
         find = lambda word: next(line for line in lines if word in line)
         self.assertTrue(find("python").endswith("| 2,000 | 0 | 0.0000 % |"))
         self.assertTrue(find("standard library's").endswith("| 2,000 | 10 | 0.5000 % (over 0.1 %) |"))
         self.assertTrue(find("| node").endswith("| 20 | 10 | 50.0000 % |"))
+        self.assertTrue(find("Rust").endswith("| 7 | 0 | 0.0000 % |"))  # as it was
         self.assertIn("not counted: git", find("git"))
         self.assertEqual(len(lines), 2 + len(languages.WORKLOADS))
+
+    def test_what_is_not_run_again_stays(self):
+        def one(native, guest, seen, differences=()):
+            return {"seen": seen, "kernel": "6.1", "native": native, "guest": guest, "bad": 0, "calls": None,
+                    "differences": list(differences)}
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "results.json")
+            results = report.load(path)
+            results["servers"] = {"b": one(1, 1, "2030-01-02"), "a": one(3, 2, "2030-01-01", [["servers:x", "ok", "failed", "why"]]),
+                                  "gone": one(1, 1, "")}
+            report.save(results, path)
+            results = report.load(path)
+            results["python"] = {"test_a": one(5, 5, "2030-01-03")}
+            results["stress"] = {"fork": one("ok", "ok", "2030-01-01"), "swap": one("skipped", "-", "2030-01-03")}
+            for name in ("compatibility.md", "rewriting.md"):
+                with open(os.path.join(folder, name), "w") as f:
+                    f.write("# Page\n\nText.\n")
+            report.write_documents(results, ["test_a"], {"servers": ["a", "b"], "go": ["c"]}, folder)
+            with open(os.path.join(folder, "compatibility.md")) as f:
+                text = f.read()
+        self.assertIn("| test_a | 5 | 5 | 0 | 2030-01-03, Linux 6.1 |\n", text)
+        self.assertIn("as an ordinary user (2030-01-01, Linux 6.1 to 2030-01-03, Linux 6.1): 1 give the same outcome", text)
+        self.assertIn("| a | 3 | 2 | 0 | 1 | 2030-01-01, Linux 6.1 |\n| b | 1 | 1 | 0 | 0 | 2030-01-02, Linux 6.1 |\n", text)
+        self.assertIn("| servers:x | ok | failed | why |\n", text)
+        self.assertNotIn("gone", text)
+
+    def test_results_are_of_known_runs(self):
+        suites = {suite: {run.label for run in runs} for suite, runs in conformance.SUITES.items()}
+        results = report.load()
+        for suite, runs in results.items():
+            if suite != "stress":
+                self.assertLessEqual(set(runs), suites.get(suite, set(conformance.MODULES)), suite)
+        # What is written is what the pages show.
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("compatibility.md", "rewriting.md"):
+                shutil.copy(os.path.join(ROOT, "docs", name), folder)
+            report.write_documents(results, conformance.MODULES, {s: [r.label for r in runs] for s, runs in conformance.SUITES.items()},
+                                   folder)
+            for name in ("compatibility.md", "rewriting.md"):
+                with open(os.path.join(ROOT, "docs", name)) as a, open(os.path.join(folder, name)) as b:
+                    self.assertEqual(a.read(), b.read(), name)
 
     def test_block_is_replaced_where_it_was(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "page.md")
-            conformance.write_block(path, "<!-- a: begin -->", ["<!-- a: begin -->", "old a"])
-            conformance.write_block(path, "<!-- b: begin -->", ["<!-- b: begin -->", "b"])
-            conformance.write_block(path, "<!-- a: begin -->", ["<!-- a: begin -->", "new a"])
+            report.write_block(path, "<!-- a: begin -->", ["<!-- a: begin -->", "old a"])
+            report.write_block(path, "<!-- b: begin -->", ["<!-- b: begin -->", "b"])
+            report.write_block(path, "<!-- a: begin -->", ["<!-- a: begin -->", "new a"])
             with open(path) as f:
                 self.assertEqual(f.read(), "# Page\n\n<!-- a: begin -->\nnew a\n\n<!-- end -->\n\n<!-- b: begin -->\nb\n\n<!-- end -->\n")
 

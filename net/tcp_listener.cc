@@ -30,6 +30,7 @@ Result<Ref<TcpConnection>> TcpListener::make_connection(Ref<TcpHub> client, cons
                                                         const IpName& to) {
   auto hub = TRY(make_ref<TcpHub>());
   hub->options = hub_->options;
+  hub->options.priority = 0;  // an accepted one begins with none
   hub->ip = hub_->ip;
   hub->tcp = hub_->tcp;
   Claim theirs;

@@ -729,12 +729,16 @@ TEST(options_are_inherited) {
   int listening = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
   CHECK_OK(set(listening, SOL_SOCKET, SO_KEEPALIVE, 1));
   CHECK_OK(set(listening, IPPROTO_TCP, TCP_NODELAY, 1));
+  CHECK_OK(set(listening, IPPROTO_IP, IP_TOS, IPTOS_LOWDELAY));
+  CHECK_OK(set(listening, SOL_SOCKET, SO_PRIORITY, 2));
   CHECK_OK(listen(listening, 1));
   int client = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
   CHECK_OK(connect_to(client, v4(port_of(listening))));
   int server = NEED_OK(accept(listening, nullptr, nullptr));
   CHECK_EQ(number(server, SOL_SOCKET, SO_KEEPALIVE), 1);
   CHECK_EQ(number(server, IPPROTO_TCP, TCP_NODELAY), 1);
+  CHECK_EQ(number(server, IPPROTO_IP, IP_TOS), IPTOS_LOWDELAY);
+  CHECK_EQ(number(server, SOL_SOCKET, SO_PRIORITY), 0);
   CHECK_EQ(fcntl(server, F_GETFL) & O_NONBLOCK, 0);
 }
 

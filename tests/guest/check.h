@@ -257,10 +257,14 @@ inline void sleep_ms(long ms) {
   }
 }
 
+// How long a test waits for what must come. Only what hangs takes so long: on a busy machine a task may well
+// not run for seconds.
+constexpr int kPatience = 60'000;  // ms
+
 // True once `f()` is, asked every millisecond for up to `ms`. For what the kernel promises to do soon, never
 // to paper over a race of the test's own.
 template <typename F>
-bool eventually(F f, long ms = 5000) {
+bool eventually(F f, long ms = kPatience) {
   int64_t end = now_ns() + ms * 1000000;
   while (!f()) {
     if (now_ns() > end) return false;
@@ -303,9 +307,14 @@ inline char task_state(pid_t pid, pid_t tid = 0) {
   return at == std::string::npos || at + 2 >= stat.size() ? 0 : stat[at + 2];
 }
 
-// Waits until `tid` sleeps in a call.
+// Waits until `tid` sleeps in a call; false if it ends instead.
 inline bool until_asleep(pid_t pid, pid_t tid = 0) {
-  return eventually([=] { return task_state(pid, tid) == 'S'; });
+  char state = 0;
+  bool known = eventually([&] {
+    state = task_state(pid, tid);
+    return state == 'S' || state == 'Z' || state == 0;
+  });
+  return known && state == 'S';
 }
 
 inline void remove_tree_at(int dir, const char* name) {

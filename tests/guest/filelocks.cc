@@ -249,7 +249,7 @@ TEST(open_file_description_locks_have_no_deadlock) {
   struct sigaction sa {};
   sa.sa_handler = [](int) {};
   sigaction(SIGALRM, &sa, nullptr);
-  ualarm(20000, 0);
+  ualarm(20000, 20000);
   CHECK_ERR(fcntl(one, F_OFD_SETLKW, &b), EINTR);
   kill(child, SIGKILL);
   CHECK_KILLED(status_of(child), SIGKILL);

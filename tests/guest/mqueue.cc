@@ -447,7 +447,7 @@ TEST(polled) {
   pid_t child = fork();
   if (child == 0) {
     p.events = POLLOUT;
-    _exit(poll(&p, 1, 10000) == 1 && p.revents == POLLOUT ? 0 : 1);
+    _exit(poll(&p, 1, check::kPatience) == 1 && p.revents == POLLOUT ? 0 : 1);
   }
   CHECK(check::until_asleep(child));
   CHECK_EQ(q.receive(), "0 1");
@@ -456,7 +456,7 @@ TEST(polled) {
   child = fork();
   if (child == 0) {
     p.events = POLLIN;
-    _exit(poll(&p, 1, 10000) == 1 && p.revents == POLLIN ? 0 : 1);
+    _exit(poll(&p, 1, check::kPatience) == 1 && p.revents == POLLIN ? 0 : 1);
   }
   CHECK(check::until_asleep(child));
   CHECK_OK(q.send("3"));

@@ -30,7 +30,7 @@ std::string request(uint8_t type, uint16_t identifier, uint16_t sequence, std::s
 }
 std::string receive(int fd) {
   pollfd p{fd, POLLIN, 0};
-  if (poll(&p, 1, 1000) != 1) return "nothing";
+  if (poll(&p, 1, check::kPatience) != 1) return "nothing";
   char buffer[4096];
   ssize_t n = recv(fd, buffer, sizeof buffer, 0);
   return n < 0 ? check::errno_text(errno) : std::string(buffer, size_t(n));

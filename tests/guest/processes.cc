@@ -481,7 +481,7 @@ TEST(pidfds) {
   pollfd p = {fd, POLLIN, 0};
   CHECK_EQ(poll(&p, 1, 0), 0);
   CHECK_OK(syscall(SYS_pidfd_send_signal, directory, SIGTERM, nullptr, 0));
-  CHECK_EQ(poll(&p, 1, 10000), 1);
+  CHECK_EQ(poll(&p, 1, check::kPatience), 1);
   siginfo_t info{};
   CHECK_OK(waitid(static_cast<idtype_t>(3 /* P_PIDFD */), id_t(fd), &info, WEXITED));
   CHECK_EQ(info.si_status, SIGTERM);

@@ -38,11 +38,12 @@ inline void raw(int fd) {
   NEED_OK(tcsetattr(fd, TCSANOW, &t));
 }
 
-// What can be read within a moment.
-inline std::string drain(int fd) {
+// So many bytes, in however many pieces they come (Linux has a thread of its own carry them), and what is
+// there behind them.
+inline std::string drain(int fd, size_t expected) {
   std::string out;
   pollfd p{fd, POLLIN, 0};
-  while (poll(&p, 1, out.empty() ? 1000 : 30) == 1 && (p.revents & POLLIN)) {
+  while (poll(&p, 1, out.size() < expected ? check::kPatience : 0) == 1 && (p.revents & POLLIN)) {
     char b[512];
     ssize_t n = read(fd, b, sizeof b);
     if (n <= 0) break;

@@ -398,7 +398,7 @@ void under_timer(void* site) {
   NEED_OK(setitimer(ITIMER_REAL, &every, nullptr));
   int64_t end = check::now_ns() + 400000000;
   int rounds = 0;
-  while (check::now_ns() < end && !check::failures) {
+  while ((check::now_ns() < end || rounds <= 100) && !check::failures) {
     make({"getpid under a timer", SYS_getpid}, site);
     rounds++;
   }
@@ -440,7 +440,7 @@ TEST(signal_in_user_code) {
   signal(SIGALRM, soil_and_count);
   itimerval every{{0, 900}, {0, 900}};
   NEED_OK(setitimer(ITIMER_REAL, &every, nullptr));
-  for (int i = 0; i < 10; i++) {
+  for (int i = 0; i < 10 || soiled <= 5; i++) {
     fill(in_state);
     in_state.flags &= ~uint64_t(0x400 | 0x800 | 0x80 | 0x10 | 0x4 | 0x40 | 1);
     call_with_state(&in_state, &out_state, level(), spin_page);
@@ -717,7 +717,7 @@ TEST(cpuid_under_timer) {
   NEED_OK(setitimer(ITIMER_REAL, &every, nullptr));
   int64_t end = check::now_ns() + 400000000;
   int rounds = 0;
-  while (check::now_ns() < end && !check::failures) {
+  while ((check::now_ns() < end || rounds <= 100 || soiled <= 5) && !check::failures) {
     CHECK(ask({7, 0}, rounds % 2 ? cpuid_window : cpuid_alone) == expected);
     rounds++;
   }

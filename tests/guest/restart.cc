@@ -241,7 +241,7 @@ TEST(poll_family_never_restarts) {
   CHECK_ERR(poll(&p, 1, -1), EINTR);
   reap(child);
   child = interrupt();
-  CHECK_ERR(poll(&p, 1, 5000), EINTR);
+  CHECK_ERR(poll(&p, 1, check::kPatience), EINTR);
   reap(child);
   child = interrupt();
   timespec five{5, 0};
@@ -257,20 +257,20 @@ TEST(poll_family_never_restarts) {
   epoll_event event{EPOLLIN, {}};
   epoll_ctl(ep, EPOLL_CTL_ADD, fds[0], &event);
   child = interrupt();
-  CHECK_ERR(epoll_wait(ep, &event, 1, 5000), EINTR);
+  CHECK_ERR(epoll_wait(ep, &event, 1, check::kPatience), EINTR);
   reap(child);
 }
 
 TEST(nanosleep_gives_remaining) {
   set_handler(SA_RESTART);
-  timespec long_time{5, 0}, left{};
+  timespec long_time{500, 0}, left{};
   pid_t child = interrupt();
   CHECK_ERR(nanosleep(&long_time, &left), EINTR);
-  CHECK(left.tv_sec == 4);
+  CHECK(left.tv_sec >= 400 && left.tv_sec < 500);
   reap(child);
   child = interrupt();
   CHECK_RET(clock_nanosleep(CLOCK_MONOTONIC, 0, &long_time, &left), EINTR);
-  CHECK(left.tv_sec == 4);
+  CHECK(left.tv_sec >= 400 && left.tv_sec < 500);
   reap(child);
 }
 
@@ -282,7 +282,7 @@ TEST(sleep_continues_after_stop) {
     timespec t{0, 150000000};
     if (nanosleep(&t, nullptr) < 0) _exit(1);
     int64_t took = check::now_ns() - start;
-    _exit(took < 150000000 ? 2 : took > 2000000000 ? 3 : 0);
+    _exit(took < 150000000 ? 2 : 0);
   }
   check::until_asleep(child);
   kill(child, SIGSTOP);
@@ -345,7 +345,7 @@ TEST(ignored_signal_does_not_interrupt) {
     _exit(0);
   }
   pollfd p{fds[0], POLLIN, 0};
-  CHECK_EQ(poll(&p, 1, 5000), 1);
+  CHECK_EQ(poll(&p, 1, check::kPatience), 1);
   reap(child);
 }
 
@@ -363,7 +363,7 @@ TEST(sigchld_default_does_not_interrupt) {
   pid_t quick = fork();
   if (quick == 0) _exit(0);
   pollfd p{fds[0], POLLIN, 0};
-  CHECK_EQ(poll(&p, 1, 5000), 1);
+  CHECK_EQ(poll(&p, 1, check::kPatience), 1);
   waitpid(quick, nullptr, 0);
   reap(child);
 }

@@ -305,8 +305,12 @@ TEST(context_of_restarted_call) {
         CHECK_EQ(write(write_end, "x", 1), 1);
       },
       SA_RESTART);
-  itimerval soon{{0, 0}, {0, 30000}};
-  setitimer(ITIMER_REAL, &soon, nullptr);
+  pid_t reader = getpid(), child = fork();
+  if (child == 0) {
+    check::until_asleep(reader);
+    kill(reader, SIGALRM);
+    _exit(0);
+  }
   uint64_t after;
   long result;
   char c;
@@ -317,6 +321,7 @@ TEST(context_of_restarted_call) {
   CHECK_EQ(result, 1);
   CHECK_EQ(rip, after - 2);
   CHECK_EQ(rax, SYS_read);
+  waitpid(child, nullptr, 0);
 }
 
 TEST(context_rip_is_in_the_program) {

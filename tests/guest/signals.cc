@@ -206,10 +206,11 @@ TEST(sigprocmask_errors_and_hows) {
 
 TEST(pause_returns_eintr) {
   set_handler(SIGALRM, counting, SA_RESTART);
-  itimerval soon{{0, 0}, {0, 20000}};
-  setitimer(ITIMER_REAL, &soon, nullptr);
+  // Again and again: the first may come before the call.
+  itimerval every{{0, 20000}, {0, 20000}};
+  setitimer(ITIMER_REAL, &every, nullptr);
   CHECK_ERR(pause(), EINTR);
-  CHECK_EQ(count, 1);
+  CHECK(count >= 1);
 }
 
 TEST(sigsuspend_swaps_mask) {
@@ -265,11 +266,11 @@ TEST(sigtimedwait_interrupted_by_other) {
   set_handler(SIGALRM, counting);
   block({SIGUSR1});
   sigset_t set = set_of({SIGUSR1});
-  itimerval soon{{0, 0}, {0, 20000}};
-  setitimer(ITIMER_REAL, &soon, nullptr);
-  timespec second{5, 0};
+  itimerval every{{0, 20000}, {0, 20000}};
+  setitimer(ITIMER_REAL, &every, nullptr);
+  timespec minute{60, 0};
   siginfo_t info;
-  CHECK_ERR(sigtimedwait(&set, &info, &second), EINTR);
+  CHECK_ERR(sigtimedwait(&set, &info, &minute), EINTR);
 }
 
 TEST(longjmp_out_of_handler) {

@@ -350,7 +350,7 @@ TEST(refused_nonblocking) {
   CHECK_EQ(epoll_wait(epoll, &event, 1, 0), 1);
   CHECK_EQ(event.events, EPOLLOUT | EPOLLHUP);
   CHECK_ERR(connect_to(fd, v4(port_of(other))), EINPROGRESS);
-  CHECK_EQ(epoll_wait(epoll, &event, 1, 1000), 1);
+  CHECK_EQ(epoll_wait(epoll, &event, 1, check::kPatience), 1);
   CHECK_EQ(event.events, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP);
   CHECK_EQ(number(fd, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
   CHECK_EQ(number(fd, SOL_SOCKET, SO_ERROR), 0);
@@ -396,7 +396,7 @@ TEST(backlog_makes_wait) {
   CHECK_ERR(connect_to(fds[2], v4(port_of(listening))), EALREADY);
   CHECK_OK(accept(listening, nullptr, nullptr));
   pollfd poller{fds[2], POLLOUT, 0};
-  CHECK_EQ(poll(&poller, 1, 5000), 1);
+  CHECK_EQ(poll(&poller, 1, check::kPatience), 1);
   CHECK_OK(connect_to(fds[2], v4(port_of(listening))));
 }
 
@@ -567,7 +567,7 @@ TEST(back_pressure) {
     received += size_t(n);
   }
   CHECK_EQ(received, sent);
-  CHECK_EQ(epoll_wait(epoll, &event, 1, 5000), 1);
+  CHECK_EQ(epoll_wait(epoll, &event, 1, check::kPatience), 1);
   CHECK_EQ(events_of(pair.client), POLLOUT);
 }
 
@@ -839,19 +839,19 @@ TEST(epoll_tells_of_the_end) {
   CHECK_EQ(event.events, EPOLLOUT);
   CHECK_EQ(epoll_wait(epoll, &event, 1, 0), 0);
   CHECK_EQ(write(pair.client, "x", 1), 1);
-  CHECK_EQ(epoll_wait(epoll, &event, 1, 1000), 1);
+  CHECK_EQ(epoll_wait(epoll, &event, 1, check::kPatience), 1);
   CHECK_EQ(event.events, EPOLLIN | EPOLLOUT);
   // Another byte is another event, though the first was not read.
   CHECK_EQ(write(pair.client, "y", 1), 1);
-  CHECK_EQ(epoll_wait(epoll, &event, 1, 1000), 1);
+  CHECK_EQ(epoll_wait(epoll, &event, 1, check::kPatience), 1);
   char buffer[8];
   CHECK_EQ(read(pair.server, buffer, sizeof buffer), 2);
   CHECK_EQ(epoll_wait(epoll, &event, 1, 0), 0);
   CHECK_OK(shutdown(pair.client, SHUT_WR));
-  CHECK_EQ(epoll_wait(epoll, &event, 1, 1000), 1);
+  CHECK_EQ(epoll_wait(epoll, &event, 1, check::kPatience), 1);
   CHECK_EQ(event.events, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
   CHECK_OK(shutdown(pair.server, SHUT_WR));
-  CHECK_EQ(epoll_wait(epoll, &event, 1, 1000), 1);
+  CHECK_EQ(epoll_wait(epoll, &event, 1, check::kPatience), 1);
   CHECK_EQ(event.events, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP);
 }
 
@@ -864,7 +864,7 @@ TEST(poll_wakes_on_data_and_close) {
   }
   close(pair.client);
   pollfd poller{pair.server, POLLIN, 0};
-  CHECK_EQ(poll(&poller, 1, 5000), 1);
+  CHECK_EQ(poll(&poller, 1, check::kPatience), 1);
   CHECK_EQ(poller.revents, POLLIN);
   CHECK_EQ(drain(pair.server), "x");
   int status;

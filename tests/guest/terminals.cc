@@ -91,7 +91,7 @@ TEST(canonical_line) {
   CHECK_EQ(read(p.slave, b, sizeof b), 6);
   CHECK_EQ(std::string_view(b, 6), "hello\n");
   CHECK(!readable(p.slave));
-  CHECK_EQ(drain(p.master), "hello\r\nnext");  // the echo
+  CHECK_EQ(drain(p.master, 11), "hello\r\nnext");  // the echo
 }
 
 TEST(canonical_short_reads) {
@@ -111,7 +111,7 @@ TEST(erase_kill_werase) {
   char b[64];
   CHECK_EQ(read(p.slave, b, sizeof b), 4);
   CHECK_EQ(std::string_view(b, 4), "abc\n");
-  CHECK_EQ(drain(p.master), "abx\b \bc\r\n");
+  CHECK_EQ(drain(p.master, 9), "abx\b \bc\r\n");
   type(p.master, "junk\x15ok\n");
   CHECK_EQ(read(p.slave, b, sizeof b), 3);
   type(p.master, "one two\x17three\n");
@@ -141,10 +141,10 @@ TEST(literal_next) {
 TEST(output_processing) {
   Pty p;
   CHECK_EQ(write(p.slave, "a\nb", 3), 3);
-  CHECK_EQ(drain(p.master), "a\r\nb");
+  CHECK_EQ(drain(p.master, 4), "a\r\nb");
   raw(p.slave);
   CHECK_EQ(write(p.slave, "a\nb", 3), 3);
-  CHECK_EQ(drain(p.master), "a\nb");
+  CHECK_EQ(drain(p.master, 3), "a\nb");
 }
 
 TEST(input_mapping) {
@@ -155,7 +155,7 @@ TEST(input_mapping) {
   NEED_OK(tcsetattr(p.slave, TCSANOW, &t));
   type(p.master, "a\rb\nc");
   char b[8];
-  CHECK(readable(p.slave, 1000));
+  CHECK(readable(p.slave, check::kPatience));
   CHECK_EQ(read(p.slave, b, sizeof b), 4);
   CHECK_EQ(std::string_view(b, 4), "ab\rc");
 }
@@ -171,7 +171,7 @@ TEST(raw_min_and_time) {
   int64_t start = check::now_ns();
   CHECK_EQ(read(p.slave, b, 8), 0);
   int64_t took = check::now_ns() - start;
-  CHECK(took >= 90000000 && took < 2000000000);
+  CHECK(took >= 90000000);
   t.c_cc[VTIME] = 0;
   NEED_OK(tcsetattr(p.slave, TCSANOW, &t));
   CHECK_EQ(read(p.slave, b, 8), 0);
@@ -193,11 +193,11 @@ TEST(bytes_waiting_and_nonblock) {
   Pty p;
   raw(p.slave);
   type(p.master, "12345");
-  CHECK(readable(p.slave, 1000));
+  CHECK(readable(p.slave, check::kPatience));
   int n = 0;
   CHECK_OK(ioctl(p.slave, FIONREAD, &n));
   CHECK_EQ(n, 5);
-  drain(p.slave);
+  drain(p.slave, 5);
   fcntl(p.slave, F_SETFL, O_NONBLOCK);
   char c;
   CHECK_ERR(read(p.slave, &c, 1), EAGAIN);
@@ -209,17 +209,17 @@ TEST(tcflush) {
   Pty p;
   raw(p.slave);
   type(p.master, "stale");
-  CHECK(readable(p.slave, 1000));
+  CHECK(readable(p.slave, check::kPatience));
   CHECK_OK(tcflush(p.slave, TCIFLUSH));
   CHECK(!readable(p.slave));
   CHECK_EQ(write(p.slave, "out", 3), 3);
   CHECK_OK(tcflush(p.slave, TCIOFLUSH));
   CHECK_ERR(tcflush(p.slave, 77), EINVAL);
   type(p.master, "new");
-  CHECK_EQ(drain(p.slave), "new");
+  CHECK_EQ(drain(p.slave, 3), "new");
   termios t = attributes(p.slave);
   type(p.master, "old");
-  CHECK(readable(p.slave, 1000));
+  CHECK(readable(p.slave, check::kPatience));
   CHECK_OK(tcsetattr(p.slave, TCSAFLUSH, &t));
   CHECK(!readable(p.slave));
 }
@@ -243,7 +243,7 @@ TEST(packet_mode) {
   int on = 1;
   CHECK_OK(ioctl(p.master, TIOCPKT, &on));
   CHECK_EQ(write(p.slave, "d", 1), 1);
-  CHECK_EQ(drain(p.master), std::string("\0d", 2));
+  CHECK_EQ(drain(p.master, 2), std::string("\0d", 2));
 }
 
 TEST(tiocsti_is_privileged_or_gone) {

@@ -22,8 +22,8 @@ extern "C" const char unwind_call_end[], unwind_call_end_of_function[];
 // long unwind_load_call(const int* p): loads *p between the call's number and the call, getpid.
 extern "C" long unwind_load_call(const int* p);
 extern "C" const char unwind_load[];
-// Counts until *stop is set.
-extern "C" long unwind_spin(const volatile int* stop);
+// Counts until words[0] is set; sets words[1] meanwhile.
+extern "C" long unwind_spin(volatile int* words);
 extern "C" const char unwind_spin_end[];
 asm(R"(
         .text
@@ -70,6 +70,7 @@ unwind_spin:
         .cfi_startproc
         xor %eax, %eax
 1:      inc %rax
+        movl $1, 4(%rdi)
         cmpl $0, (%rdi)
         je 1b
         ret
@@ -108,7 +109,7 @@ __attribute__((noinline)) void walk_stack(Walk& walk) {
 Walk in_handler;
 void* traced[kMost];
 int traced_count;
-volatile int stop_spinning;
+volatile int* spinning;  // unwind_spin's words, which a child sees too
 std::atomic<int> handled;
 
 #if defined(__GLIBC__)
@@ -126,7 +127,7 @@ bool linked_statically() {
 void walking_handler(int) {
   walk_stack(in_handler);
   if (!linked_statically()) traced_count = backtrace(traced, kMost);
-  stop_spinning = 1;
+  if (spinning) spinning[0] = 1;
   handled++;
 }
 
@@ -202,15 +203,27 @@ uint64_t at(const void* p) {
   return uint64_t(p);
 }
 
-// A timer whose signal comes while the caller waits or computes.
-void signal_soon(int signal) {
-  sigevent event{};
-  event.sigev_notify = SIGEV_SIGNAL;
-  event.sigev_signo = signal;
-  timer_t timer;
-  NEED_OK(timer_create(CLOCK_MONOTONIC, &event, &timer));
-  itimerspec soon{{0, 0}, {0, 10'000'000}};
-  NEED_OK(timer_settime(timer, 0, &soon, nullptr));
+// A child that sends a signal once the caller is where it says.
+template <typename F>
+void signal_when(F there, int signal) {
+  pid_t parent = getpid(), child = fork();
+  NEED_OK(child);
+  if (child != 0) return;
+  if (there(parent)) kill(parent, signal);
+  _exit(0);
+}
+void signal_when_asleep(int signal) {
+  signal_when([](pid_t parent) { return check::until_asleep(parent); }, signal);
+}
+
+void signal_when_spinning(int signal) {
+  for (int i : {0, 1}) spinning[i] = 0;
+  signal_when([](pid_t) { return check::eventually([] { return spinning[1] != 0; }); }, signal);
+}
+void prepare_to_spin() {
+  void* shared = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  NEED(shared != MAP_FAILED);
+  spinning = static_cast<volatile int*>(shared);
 }
 
 int fds[2];
@@ -232,7 +245,7 @@ TEST(walk_from_an_interrupted_call) {
   handle(SIGUSR1, walking_handler);
   expect_walk(
       [] {
-        signal_soon(SIGUSR1);
+        signal_when_asleep(SIGUSR1);
         char c;
         return unwind_call(SYS_read, fds[0], long(&c), 1, 0);
       },
@@ -252,7 +265,7 @@ TEST(walk_from_a_restarted_call) {
   // The walk has one frame more: the handler's own.
   expect_walk(
       [] {
-        signal_soon(SIGUSR1);
+        signal_when_asleep(SIGUSR1);
         char c;
         return unwind_call(SYS_read, fds[0], long(&c), 1, 0);
       },
@@ -261,12 +274,12 @@ TEST(walk_from_a_restarted_call) {
 
 TEST(walk_from_plain_code) {
   load_backtrace();
+  prepare_to_spin();
   handle(SIGUSR1, walking_handler);
   expect_walk(
       [] {
-        stop_spinning = 0;
-        signal_soon(SIGUSR1);
-        return unwind_spin(&stop_spinning);
+        signal_when_spinning(SIGUSR1);
+        return unwind_spin(spinning);
       },
       at(reinterpret_cast<const void*>(unwind_spin)), at(unwind_spin_end));
 }
@@ -278,7 +291,7 @@ TEST(walk_from_libcs_calls) {
   auto expect = [](auto call) {
     expect_walk(
         [&] {
-          signal_soon(SIGUSR1);
+          signal_when_asleep(SIGUSR1);
           return call();
         },
         0, 0);
@@ -334,6 +347,7 @@ TEST(walk_from_a_nested_handler) {
 
 // The walks as text, one line each: offsets from this program's start, other objects as such.
 HELPER(print) {
+  prepare_to_spin();
   handle(SIGUSR1, walking_handler);
   NEED_OK(pipe(fds));
   extern const char start_of_program[] asm("__executable_start"), end_of_program[] asm("etext");
@@ -356,24 +370,23 @@ HELPER(print) {
   print("libc's kill", [] { return long(kill(getpid(), SIGUSR1)); });
   print("libc's raise", [] { return long(raise(SIGUSR1)); });
   print("libc's read", [] {
-    signal_soon(SIGUSR1);
+    signal_when_asleep(SIGUSR1);
     char c;
     return long(read(fds[0], &c, 1));
   });
   print("libc's nanosleep", [] {
-    signal_soon(SIGUSR1);
+    signal_when_asleep(SIGUSR1);
     return long(sleep(100));
   });
   print("libc's sigsuspend", [] {
-    signal_soon(SIGUSR1);
+    signal_when_asleep(SIGUSR1);
     sigset_t none;
     sigemptyset(&none);
     return long(sigsuspend(&none));
   });
   print("plain code", [] {
-    stop_spinning = 0;
-    signal_soon(SIGUSR1);
-    return unwind_spin(&stop_spinning);
+    signal_when_spinning(SIGUSR1);
+    return unwind_spin(spinning);
   });
   return 0;
 }
@@ -438,7 +451,7 @@ TEST(thrown_out_of_an_interrupted_call) {
     handle(SIGUSR1, throwing_handler, flags);
     for (int i = 0; i < 5; i++) {
       CHECK_EQ(caught_from([] {
-                 signal_soon(SIGUSR1);
+                 signal_when_asleep(SIGUSR1);
                  char c;
                  call_read(fds[0], &c, 1);
                }),
@@ -593,7 +606,7 @@ TEST(longjmp_out_of_a_waiting_call) {
       SIGUSR1, [](int) { longjmp(out, 1); }, SA_NODEFER);
   for (round = 0; round < 10; round++) {
     if (setjmp(out) == 0) {
-      signal_soon(SIGUSR1);
+      signal_when_asleep(SIGUSR1);
       char c;
       if (read(fds[0], &c, 1)) check::fail(__FILE__, __LINE__, "read returned");
     }

@@ -39,6 +39,7 @@ enum class Root : u32 {
   kRawSockets,
   kUnixRights,
   kOutsideNews,
+  kHugePages,
   kCount
 };
 

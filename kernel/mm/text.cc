@@ -12,6 +12,7 @@
 #include "kernel/frame/heap.h"
 #include "kernel/mm/address_space.h"
 #include "kernel/mm/elf_layout.h"
+#include "kernel/mm/huge_page_price.h"
 #include "kernel/sync/doorbell.h"
 #include "kernel/sync/wait.h"
 
@@ -357,7 +358,7 @@ Result<void> mm_start() {
   const abi::BootConfig& config = abi::boot_config();
   TRY(text_cache_start(config.mode == abi::InterceptMode::kRewrite, config.prepare_flags));
   root<Memory>(Root::kMemory)->anonymous = (config.debug & abi::kDebugAnonymousText) != 0;
-  return {};
+  return huge_pages_start();
 }
 
 }  // namespace teacup::mm

@@ -180,7 +180,7 @@ def run_cases(start, names, limit, env, in_teacup, total_limit):
 
 
 def list_cases(path):
-    out = subprocess.run([path, "--list"], stdout=subprocess.PIPE, text=True, check=True, timeout=30)
+    out = subprocess.run([path, "--list"], stdout=subprocess.PIPE, text=True, check=True, timeout=120)
     return out.stdout.split()
 
 
@@ -210,8 +210,8 @@ def parse():
     p.add_argument("--loop", type=int, default=1, metavar="N", help="run the guest part N times")
     p.add_argument("--taskset", metavar="CPUS", help="pin the machines to these CPUs (as taskset -c)")
     p.add_argument("--stress", action="store_true", help="keep every CPU busy meanwhile, so that tasks are preempted everywhere")
-    p.add_argument("--limit", type=float, default=30, help="seconds of silence that make a case hung")
-    p.add_argument("--total", type=float, default=300, help="seconds for one program")
+    p.add_argument("--limit", type=float, default=150, help="seconds of silence that make a case hung")
+    p.add_argument("--total", type=float, default=800, help="seconds for one program")
     p.add_argument("-j", type=int, default=2, help="programs at a time")
     p.add_argument("--inside", action="store_true", help="the image holds the programs itself, in /t (else they are shown by -v)")
     p.add_argument("--option", action="append", default=[], help="a further option for teacup run")

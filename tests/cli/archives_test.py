@@ -10,10 +10,9 @@ import signal
 import subprocess
 import tarfile
 import tempfile
-import time
 import unittest
 
-from harness import IMAGE, TEACUP, decode
+from harness import IMAGE, TEACUP, TIMEOUT, children, decode, until
 
 BUSYBOX = IMAGE.with_name("busybox.erofs")
 
@@ -74,7 +73,7 @@ class Archives(unittest.TestCase):
 
     def run_image(self, *words, status=0, err="", **environment):
         settings = dict(os.environ, XDG_CACHE_HOME=str(self.cache), **environment)
-        result = subprocess.run([TEACUP, "run", *map(str, words)], capture_output=True, timeout=60, env=settings,
+        result = subprocess.run([TEACUP, "run", *map(str, words)], capture_output=True, timeout=TIMEOUT, env=settings,
                                 stdin=subprocess.DEVNULL)
         self.assertEqual(result.returncode, status, result.stderr)
         if err:
@@ -96,13 +95,13 @@ class Archives(unittest.TestCase):
 
     def reader_of(self, process):
         """The process that reads the archive for `process`, once it is filtered; its /proc folder."""
-        for _ in range(2000):
-            for path in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                folder = pathlib.Path("/proc") / path
+        def filtered():
+            for child in children(process.pid):
+                folder = pathlib.Path(f"/proc/{child}")
                 if "Seccomp:\t2" in (folder / "status").read_text():
                     return folder
-            time.sleep(0.01)
-        self.fail("no filtered process reads the archive")
+            return None
+        return until(filtered, "a filtered process that reads the archive")
 
     def test_archives_are_read_by_a_process_that_can_do_nothing(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -242,7 +241,7 @@ class Archives(unittest.TestCase):
         settings = dict(os.environ, XDG_CACHE_HOME=str(self.cache))
         machines = [subprocess.Popen([TEACUP, "run", image, "cat", "/note"], stdout=subprocess.PIPE, env=settings)
                     for _ in range(6)]
-        self.assertEqual([machine.communicate(timeout=60)[0] for machine in machines], [b"same\n"] * 6)
+        self.assertEqual([machine.communicate(timeout=TIMEOUT)[0] for machine in machines], [b"same\n"] * 6)
         self.assertEqual(len(self.converted()), 1)
 
     def test_cache_of_others_is_refused(self):

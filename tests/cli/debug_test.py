@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import decode, finish, run, start
+from harness import TIMEOUT, children, decode, finish, run, start, until, until_tasks
 
 HERE = pathlib.Path(__file__).resolve().parent
 folder = None
@@ -24,6 +24,13 @@ def setUpModule():
 
 def tearDownModule():
     folder.cleanup()
+
+
+def text_of(path):
+    try:
+        return pathlib.Path(path).read_text()
+    except OSError:
+        return ""
 
 
 def options(*more):
@@ -87,19 +94,20 @@ class CrashReports(unittest.TestCase):
 
 
 class Gdb(unittest.TestCase):
-    def attach(self, words, *commands, more=(), input=b"x", wait_for="libc|static"):
+    def attach(self, words, *commands, more=(), input=b"x", waiting=("waits for read",), wait_for="libc|static"):
         """Runs gdb's commands on a waiting guest process; gives what gdb said and how the guest ended."""
         process = start(*words, options=options("--gdb", *more))
         line = decode(process.stderr.readline())
         said = re.match(r"teacup: process 1 \((.*)\): gdb -p (\d+) -x (\S+)$", line)
         self.assertTrue(said, line)
         pid, script = said[2], pathlib.Path(said[3])
-        subprocess.run(["sh", "-c", f"while ! grep -Eq 'add-symbol-file.*({wait_for})' {script} ||"
-                        f" ! grep -q '^State:.S' /proc/{pid}/status; do sleep 0.01; done"], timeout=20, check=True)
+        until(lambda: re.search(f"add-symbol-file.*({wait_for})", text_of(script)), f"{wait_for} in {script}")
+        until_tasks(process, *waiting)
+        until(lambda: "\nState:\tS" in text_of(f"/proc/{pid}/status"), "it sleeps")
         arguments = ["gdb", "-batch", "-nx", "-p", pid, "-x", str(script)]
         for command in commands:
             arguments += ["-ex", command]
-        gdb = subprocess.run([*arguments, "-ex", "detach"], capture_output=True, text=True, timeout=60)
+        gdb = subprocess.run([*arguments, "-ex", "detach"], capture_output=True, text=True, timeout=TIMEOUT)
         result = finish(process, input)
         self.assertFalse(script.parent.exists())
         return gdb.stdout + gdb.stderr, result
@@ -122,20 +130,20 @@ class Gdb(unittest.TestCase):
         self.assertEqual(result.status, 0)
 
     def test_all_threads(self):
-        text, result = self.attach(["/d/program", "thread"], "thread apply all bt")
+        text, result = self.attach(["/d/program", "thread"], "thread apply all bt", waiting=("waits for read", "waits for a signal"))
         self.assertIn("wait_for_input", text)
         self.assertIn("wait_for_signal", text)
         self.assertEqual(result.status, 0)
 
     def test_breakpoint_and_steps(self):
-        # `finish` goes over a rewritten call and stops behind it.
-        process = start("/d/program", "count", "300000000", options=options("--gdb"))
+        # `finish` goes over a rewritten call and stops behind it. It counts until gdb kills it.
+        process = start("/d/program", "count", str(1 << 62), options=options("--gdb"))
+        self.addCleanup(process.kill)
         said = re.search(r"gdb -p (\d+) -x (\S+)", decode(process.stderr.readline()))
-        subprocess.run(["sh", "-c", f"while ! grep -q 'add-symbol-file.*libc' {said[2]}; do sleep 0.01; done"],
-                       timeout=20, check=True)
+        until(lambda: re.search("add-symbol-file.*libc", text_of(said[2])), f"libc in {said[2]}")
         gdb = subprocess.run(["gdb", "-batch", "-nx", "-p", said[1], "-x", said[2], "-ex", "break getppid",
                               "-ex", "continue", "-ex", "bt", "-ex", "finish", "-ex", "bt", "-ex", "kill"],
-                             capture_output=True, text=True, timeout=60)
+                             capture_output=True, text=True, timeout=TIMEOUT)
         finish(process, b"")
         text = gdb.stdout + gdb.stderr
         self.assertRegex(text, r"Breakpoint 1, .*getppid")
@@ -154,13 +162,19 @@ class Gdb(unittest.TestCase):
 class PerfMap(unittest.TestCase):
     def test_functions_and_trampolines(self):
         process = start("/d/program", "wait", options=options("--perf-map"))
-        pattern = "libc_start_main"
-        out = subprocess.run(["sh", "-c", f"for i in $(seq 1000); do for c in $(pgrep -P {process.pid}); do"
-                              f" grep -q {pattern} /tmp/perf-$c.map 2>/dev/null && echo $c && exit; done; sleep 0.01; done"],
-                             stdout=subprocess.PIPE, text=True, timeout=20, check=True).stdout
-        pid = int(out)
+        self.addCleanup(process.kill)
+
+        def mapped():
+            for child in children(process.pid):
+                text = text_of(f"/tmp/perf-{child}.map")
+                if "libc_start_main" in text and text.endswith("\n"):
+                    return child
+            return None
+
+        pid = until(mapped, "a map with libc in it")
         path = pathlib.Path(f"/tmp/perf-{pid}.map")
         try:
+            until_tasks(process, "waits for read")  # all of it is in the map
             entries = [line.split(" ", 2) for line in path.read_text().splitlines()]
             names = {name: (int(start, 16), int(size, 16)) for start, size, name in entries}
             self.assertIn("main", names)

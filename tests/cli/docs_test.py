@@ -4,11 +4,11 @@ import re
 import subprocess
 import unittest
 
-from harness import ROOT, TEACUP
+from harness import ROOT, TEACUP, TIMEOUT
 
 
 def teacup(*arguments):
-    return subprocess.run([TEACUP, *arguments], capture_output=True, text=True, timeout=30)
+    return subprocess.run([TEACUP, *arguments], capture_output=True, text=True, timeout=TIMEOUT)
 
 
 def help_options(command="run"):

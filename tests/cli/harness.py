@@ -22,7 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TEACUP = pathlib.Path(os.environ.get("TEACUP", ROOT / "build" / "teacup"))
 IMAGE = pathlib.Path(os.environ.get("TEACUP_IMAGE", ROOT / "build" / "images" / "base.erofs"))
-TIMEOUT = int(os.environ.get("TEACUP_TIMEOUT", 30))  # seconds, for a run
+TIMEOUT = int(os.environ.get("TEACUP_TIMEOUT", 120))  # seconds for a run or a wait, however busy or slow the host is
 
 
 @dataclasses.dataclass
@@ -79,19 +79,65 @@ def decode(data):
     return (data or b"").decode(errors="replace")
 
 
+def until(condition, what, timeout=TIMEOUT):
+    """Waits for a state: gives what condition() does once that is true; `what` is for the failure's text."""
+    end = time.monotonic() + timeout
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {what}")
+        time.sleep(0.01)
+    return found
+
+
+def until_tasks(process, *patterns):
+    """Waits until what teacup says of its tasks (on standard error, which it takes) has all of these."""
+    def said():
+        process.send_signal(signal.SIGUSR1)
+        text, ready = b"", [process.stderr]
+        while ready and (more := os.read(process.stderr.fileno(), 65536)):
+            text += more
+            ready = select.select([process.stderr], [], [], 0.1)[0]
+        return all(re.search(pattern, decode(text)) for pattern in patterns)
+    until(said, f"tasks with {patterns}")
+
+
+def children(pid):
+    """Those of a process, by /proc/PID/stat: not every kernel has a list of them."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and int(pathlib.Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry))
+        except OSError:
+            pass  # it has ended meanwhile
+    return found
+
+
+def descendants(pid):
+    for child in children(pid):
+        yield child
+        yield from descendants(child)
+
+
 class Terminal:
     """A program on a terminal of its own, whose other side the test holds."""
 
     def __init__(self, argv, rows=24, columns=80, env=None):
         self.text = ""  # printed and not yet expected
+        wait, go = os.pipe()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:
                 environment = dict(env or os.environ, TERM="xterm")
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+                os.close(go)
+                os.read(wait, 1)
                 os.execvpe(argv[0], argv, environment)
             finally:
                 os._exit(127)
+        self.modes_before = self.modes()
+        os.close(wait)
+        os.close(go)
         self.status = None
 
     def __enter__(self):

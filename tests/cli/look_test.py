@@ -8,11 +8,11 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import TEACUP, Terminal
+from harness import TEACUP, TIMEOUT, Terminal
 
 
 def teacup(*arguments, status=0, text=True):
-    result = subprocess.run([TEACUP, *map(str, arguments)], capture_output=True, text=text, timeout=60)
+    result = subprocess.run([TEACUP, *map(str, arguments)], capture_output=True, text=text, timeout=TIMEOUT)
     if result.returncode != status:
         raise AssertionError(f"{arguments}: exit status {result.returncode}: {result.stderr}")
     return result

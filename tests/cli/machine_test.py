@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from harness import IMAGE, command, run, shell
+from harness import IMAGE, TIMEOUT, command, run, shell
 
 
 class Environment(unittest.TestCase):
@@ -81,7 +81,6 @@ class Hermetic(unittest.TestCase):
 class Killed(unittest.TestCase):
     """teacup killed by SIGKILL, at any moment: nothing of its machine stays."""
     TIMES = int(os.environ.get("TEACUP_KILLS", 40))
-    PATIENCE = 10  # seconds
 
     @staticmethod
     def processes_with(path):
@@ -105,7 +104,7 @@ class Killed(unittest.TestCase):
                 time.sleep(random.uniform(0, 0.05))
                 machine.kill()
                 machine.wait()
-            until = time.monotonic() + self.PATIENCE
+            until = time.monotonic() + TIMEOUT
             while (left := self.processes_with(str(image))) and time.monotonic() < until:
                 time.sleep(0.05)
             for process in left:

@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from harness import TEACUP
+from harness import TEACUP, TIMEOUT
 
 
 class Pack(unittest.TestCase):
@@ -25,7 +25,7 @@ class Pack(unittest.TestCase):
         self.scratch.cleanup()
 
     def pack(self, *arguments, status=0, **settings):
-        result = subprocess.run([TEACUP, "pack", *arguments], capture_output=True, text=True, timeout=60, cwd=self.top,
+        result = subprocess.run([TEACUP, "pack", *arguments], capture_output=True, text=True, timeout=TIMEOUT, cwd=self.top,
                                 **settings)
         self.assertEqual(result.returncode, status, result.stderr)
         self.assertEqual(result.stdout, "")

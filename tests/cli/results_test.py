@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 import unittest
 
-from harness import IMAGE, TEACUP, command, run
+from harness import IMAGE, TEACUP, TIMEOUT, command, run
 
 CHANGE = """echo hi > /root/x; mkdir /d; mv /etc/passwd /d/pw; rm /etc/group; ln /root/x /root/y; echo more >> /etc/issue; mv /usr/share/awk /usr/share/AWK
     rm -r /home; mkdir /home; echo s > /home/s; ln -s x /root/l; mkfifo /root/p; chown 12:34 /root/x; chmod 4755 /root/x; touch -d @1000000000.5 /root/x
@@ -19,7 +19,7 @@ SHOW = """cd /; cat root/y home/s root/l; tail -n1 etc/issue; ls etc/passwd etc/
 
 
 def teacup(*words, **settings):
-    return subprocess.run([str(TEACUP), *map(str, words)], capture_output=True, timeout=120, **settings)
+    return subprocess.run([str(TEACUP), *map(str, words)], capture_output=True, timeout=TIMEOUT, **settings)
 
 
 class Results(unittest.TestCase):

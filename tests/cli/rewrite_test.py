@@ -10,11 +10,11 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import TEACUP, finish, run, start
+from harness import TEACUP, TIMEOUT, descendants, finish, run, start
 
 
 def rewrite(*arguments):
-    done = subprocess.run([TEACUP, "rewrite", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([TEACUP, "rewrite", *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -90,12 +90,6 @@ class Rewrite(unittest.TestCase):
             self.assertTrue(err.startswith("teacup"), err)
 
 
-def descendants(pid):
-    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield int(child)
-        yield from descendants(child)
-
-
 def copied_text(pid):
     """Mappings of patched text in a host process, and how many KiB of them are copies of its own."""
     mappings = copied = 0
@@ -113,12 +107,16 @@ def copied_text(pid):
 class Sharing(unittest.TestCase):
     """A file is patched once for all processes of the machine."""
 
-    SCRIPT = "for i in 1 2 3; do sleep 60 & done; echo ready; wait"
+    # Each says when its exec is behind it.
+    SCRIPT = "for i in 1 2 3; do perl -e '$| = 1; print qq(ready\\n); sleep 1000' & done; wait"
+
+    def until_ready(self, machine):
+        self.assertEqual([machine.stdout.readline() for _ in range(3)], [b"ready\n"] * 3)
 
     def test_processes_have_no_copies_of_patched_text(self):
         with start("sh", "-c", self.SCRIPT) as machine:
             self.addCleanup(machine.kill)
-            self.assertEqual(machine.stdout.readline(), b"ready\n")
+            self.until_ready(machine)
             found = [copied_text(pid) for pid in descendants(machine.pid)]
             machine.send_signal(signal.SIGTERM)
         users = [copied for mappings, copied in found if mappings]
@@ -129,7 +127,7 @@ class Sharing(unittest.TestCase):
         """The stores of patched text that a machine's programs run from."""
         with start("sh", "-c", self.SCRIPT, env=dict(os.environ, XDG_CACHE_HOME=str(caches))) as machine:
             self.addCleanup(machine.kill)
-            self.assertEqual(machine.stdout.readline(), b"ready\n")
+            self.until_ready(machine)
             lines = [line.split() for pid in descendants(machine.pid)
                      for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()]
             machine.send_signal(signal.SIGTERM)

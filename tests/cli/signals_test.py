@@ -3,11 +3,10 @@
 import os
 import select
 import signal
-import subprocess
 import time
 import unittest
 
-from harness import TIMEOUT, finish, start
+from harness import TIMEOUT, children, finish, start
 
 TRAPS = "trap 'echo got TERM; exit 5' TERM; trap 'echo got INT; exit 6' INT; trap 'echo got HUP; exit 7' HUP; " \
         "trap 'echo got QUIT; exit 8' QUIT; echo ready; while :; do sleep 0.05; done"
@@ -82,7 +81,7 @@ class Signals(unittest.TestCase):
         self.assertEqual(finish(process).status, 143)
 
     def check_nothing_is_left(self, process):
-        end = time.monotonic() + 10
+        end = time.monotonic() + TIMEOUT
         while processes_of(process.pid) and time.monotonic() < end:
             time.sleep(0.02)
         self.assertEqual(processes_of(process.pid), [])
@@ -94,12 +93,11 @@ class Signals(unittest.TestCase):
 
     def test_no_host_process_outlives_a_killed_teacup(self):
         process = self.started("sleep 1000 & while :; do :; done & echo ready; wait")
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
-        guests = [int(pid) for pid in children.stdout.split()]
+        guests = children(process.pid)
         self.assertTrue(guests)
         process.kill()
-        process.wait(30)
-        end = time.monotonic() + 10
+        process.wait(TIMEOUT)
+        end = time.monotonic() + TIMEOUT
         while any(self.is_alive(pid) for pid in guests) and time.monotonic() < end:
             time.sleep(0.02)
         self.assertFalse([pid for pid in guests if self.is_alive(pid)])

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import IMAGE, TEACUP, run
+from harness import IMAGE, TEACUP, TIMEOUT, run
 
 
 class Slim(unittest.TestCase):
@@ -15,7 +15,7 @@ class Slim(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def pack(self, *arguments, status=0):
-        result = subprocess.run([TEACUP, "pack", "-q", *arguments], capture_output=True, text=True, timeout=60, cwd=self.folder)
+        result = subprocess.run([TEACUP, "pack", "-q", *arguments], capture_output=True, text=True, timeout=TIMEOUT, cwd=self.folder)
         self.assertEqual(result.returncode, status, result.stderr)
         return result.stderr
 

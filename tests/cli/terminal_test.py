@@ -3,12 +3,16 @@ it was afterwards, however the machine ends."""
 
 import os
 import signal
-import time
 import unittest
 
 from harness import teacup_terminal
 
 PROMPT = r"ready\$ "
+
+# A job that says whether the terminal is its own: what is typed before that goes to the shell.
+JOB = (r"perl -MPOSIX -e '$| = 1; $was = -1; for (;;) { $now = tcgetpgrp(0) == getpgrp; print $now ? qq(in front\n) : qq(behind\n) "
+       r"if $now != $was; $was = $now; select undef, undef, undef, 0.01 }'")
+IN_FRONT = r"\nin front\r\n"
 
 
 class Interactive(unittest.TestCase):
@@ -45,9 +49,8 @@ class Interactive(unittest.TestCase):
 
     def test_interrupt_ends_the_foreground_job_only(self):
         terminal = self.bash()
-        terminal.send("sleep 1000\n")
-        terminal.expect("sleep 1000\r\n")
-        time.sleep(0.3)
+        terminal.send(JOB + "\n")
+        terminal.expect(IN_FRONT)
         terminal.send("\x03")
         terminal.expect(PROMPT)
         self.line(terminal, "echo s=$?", "s=130\r\n")
@@ -55,26 +58,26 @@ class Interactive(unittest.TestCase):
 
     def test_interrupt_stops_a_busy_loop(self):
         terminal = self.bash()
-        terminal.send("while :; do :; done\n")
-        time.sleep(0.3)
+        terminal.send("echo busy; while :; do :; done\n")
+        terminal.expect(r"\nbusy\r\n")
         terminal.send("\x03")
         terminal.expect(PROMPT)
         self.leave(terminal)
 
     def test_stop_and_continue(self):
         terminal = self.bash()
-        terminal.send("sleep 1000\n")
-        terminal.expect("sleep 1000\r\n")
-        time.sleep(0.3)
+        terminal.send(JOB + "\n")
+        terminal.expect(IN_FRONT)
         terminal.send("\x1a")
         terminal.expect("Stopped")
         terminal.expect(PROMPT)
-        self.line(terminal, "jobs", r"\[1\]\+\s+Stopped\s+sleep 1000")
-        self.line(terminal, "bg", r"\[1\]\+ sleep 1000 &")
-        self.line(terminal, "jobs", r"\[1\]\+\s+Running\s+sleep 1000")
+        self.line(terminal, "jobs", r"\[1\]\+\s+Stopped\s+perl")
+        terminal.send("bg\n")
+        terminal.expect(r"\[1\]\+ perl [^\n]* &\r\n")
+        terminal.expect(r"behind\r\n")  # the prompt may be before that
+        self.line(terminal, "jobs", r"\[1\]\+\s+Running\s+perl")
         terminal.send("fg\n")
-        terminal.expect("\nsleep 1000\r\n")
-        time.sleep(0.3)
+        terminal.expect(IN_FRONT)
         terminal.send("\x03")
         terminal.expect(PROMPT)
         self.leave(terminal)
@@ -90,7 +93,8 @@ class Interactive(unittest.TestCase):
         self.line(terminal, "stty size", "30 100\r\n")
         self.line(terminal, "trap 'echo resized' WINCH; set +m", "\n")
         terminal.resize(40, 132)
-        self.line(terminal, "stty size", "40 132\r\n")
+        # The new size comes by a signal, which what is typed may overtake.
+        self.line(terminal, "until stty size | grep '40 132'; do :; done", "\n40 132\r\n")
         terminal.send("sh -c 'trap \"stty size; exit\" WINCH; echo waiting; while :; do sleep 0.05; done'\n")
         terminal.expect("waiting\r\n")
         terminal.resize(50, 90)
@@ -120,12 +124,11 @@ class Restored(unittest.TestCase):
         script = "stty raw -echo; echo ready; " + ("exit 3" if end is None else "sleep 1000")
         terminal = teacup_terminal("sh", "-c", script, options=["-it"])
         self.addCleanup(terminal.__exit__)
-        before = terminal.modes()
         terminal.expect("ready")
         if end is not None:
             end(terminal)
         self.assertEqual(terminal.wait(), status)
-        self.assertEqual(terminal.modes(), before)
+        self.assertEqual(terminal.modes(), terminal.modes_before)
 
     def test_after_an_exit(self):
         self.check(None, 3)
@@ -140,7 +143,6 @@ class Restored(unittest.TestCase):
         terminal = teacup_terminal("sh", "-c", "echo ready; exec sleep 1000")
         self.addCleanup(terminal.__exit__)
         terminal.expect("ready")
-        time.sleep(0.2)
         terminal.send("\x03")
         self.assertEqual(terminal.wait(), 130)
 

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import run, shell
+from harness import TIMEOUT, run, shell
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAM = HERE / "trace_calls.c"
@@ -63,7 +63,7 @@ def native(folder):
     shutil.copy(folder / "trace_calls", where)
     trace = folder / "native.txt"
     result = subprocess.run(["strace", "-f", "-a1", "-o", trace, "./trace_calls"], cwd=where, umask=0o22,
-                            stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+                            stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
     return compared(trace.read_text(), r"(\d+) +(.*)") if result.returncode == 5 else None
 
 

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import IMAGE, TEACUP
+from harness import IMAGE, TEACUP, TIMEOUT
 
 CONFINE = pathlib.Path(os.environ.get("UNPRIVILEGED", TEACUP.parent / "bin" / "unprivileged"))
 
@@ -23,7 +23,7 @@ class Unprivileged(unittest.TestCase):
             script = "id -u; seq 5 | sort -r | (read x; echo $x); ls /root > /dev/null && echo x > /etc/new && cat /etc/new"
             result = subprocess.run([f"{folder}/{CONFINE.name}", f"{folder}/{TEACUP.name}", "run",
                                      f"{folder}/{IMAGE.name}", "--", "bash", "-c", script],
-                                    capture_output=True, text=True, timeout=60, cwd=folder)
+                                    capture_output=True, text=True, timeout=TIMEOUT, cwd=folder)
         self.assertEqual((result.returncode, result.stdout), (0, "0\n5\nx\n"), result.stderr)
 
 

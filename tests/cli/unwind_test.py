@@ -3,14 +3,14 @@
 import subprocess
 import unittest
 
-from harness import TEACUP, run
+from harness import TEACUP, TIMEOUT, run
 
 PROGRAMS = TEACUP.parent / "tests" / "guest"
 
 
 class Walks(unittest.TestCase):
     def test_same_as_native(self):
-        native = subprocess.run([PROGRAMS / "static" / "unwind", "@print"], stdout=subprocess.PIPE, text=True, timeout=30, check=True)
+        native = subprocess.run([PROGRAMS / "static" / "unwind", "@print"], stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, check=True)
         self.assertGreater(len(native.stdout.splitlines()), 5)
         for mode in "rewrite", "trap":
             with self.subTest(mode=mode):

@@ -123,6 +123,18 @@ Result<void> show_meminfo(TextBuffer& out, const Subject&) {
   return {};
 }
 
+// Events that the machine does not count are none.
+Result<void> show_vmstat(TextBuffer& out, const Subject&) {
+  const u64 total = limit_pages(), used = std::min(total, committed_pages());
+  out.add("nr_free_pages ").udec(total - used);
+  out.add("\nnr_zone_inactive_file 0\nnr_zone_active_file 0\nnr_mlock 0\nnr_file_pages ").udec(used);
+  out.add("\nnr_dirty 0\nnr_writeback 0\nnr_shmem ").udec(used);
+  for (const char* name : {"pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"})
+    out.add('\n').add(name).add(" 0");
+  out.add('\n');
+  return {};
+}
+
 Result<void> show_filesystems(TextBuffer& out, const Subject&) {
   for (size_t i = 0;; i++) {
     const fs::FileSystemType* type = fs::file_system_at(i);
@@ -140,6 +152,7 @@ constexpr char kDevices[] =
     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
 constexpr char kNothing[] = "";
 constexpr char kCommandLine[] = "teacup\n";
+constexpr char kCgroups[] = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
 constexpr char kSwaps[] = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
 
 Result<void> show_self(TextBuffer& out, const Subject&) {
@@ -159,9 +172,11 @@ constexpr u32 kFile = abi::kS_IFREG | 0444;
 constexpr u32 kLink = abi::kS_IFLNK | 0777;
 constexpr u32 kDirectory = abi::kS_IFDIR | 0555;
 
-constexpr Node kRootNodes[] = {{"cmdline", kFile, &show_constant<kCommandLine>},
+constexpr Node kRootNodes[] = {{"cgroups", kFile, &show_constant<kCgroups>},
+                               {"cmdline", kFile, &show_constant<kCommandLine>},
                                {"cpuinfo", kFile, &show_cpuinfo},
                                {"devices", kFile, &show_constant<kDevices>},
+                               {"diskstats", kFile, &show_constant<kNothing>},
                                {"filesystems", kFile, &show_filesystems},
                                {"loadavg", kFile, &show_loadavg},
                                {"meminfo", kFile, &show_meminfo},
@@ -176,6 +191,7 @@ constexpr Node kRootNodes[] = {{"cmdline", kFile, &show_constant<kCommandLine>},
                                {"thread-self", kLink, &show_thread_self},
                                {"uptime", kFile, &show_uptime},
                                {"version", kFile, &show_version},
+                               {"vmstat", kFile, &show_vmstat},
                                {nullptr, 0}};
 constexpr Node kRootNode = {"", kDirectory, nullptr, kRootNodes};
 

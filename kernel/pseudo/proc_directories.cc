@@ -162,6 +162,8 @@ Result<void> show_constant(TextBuffer& out, const Subject&) {
 }
 constexpr char kCgroup[] = "0::/\n";
 constexpr char kZeroLine[] = "0\n";
+constexpr char kCpuset[] = "/\n";
+constexpr char kCoredumpFilter[] = "00000033\n";  // Linux's default; there are no core files
 constexpr char kZero[] = "0";
 constexpr char kNothing[] = "";
 constexpr char kLoginUid[] = "4294967295";
@@ -280,6 +282,8 @@ Result<Ref<fs::Inode>> make_memory(fs::FileSystem& file_system, const Node& node
 #define TASK_NODES                                                                                       \
   {"auxv", kSecretFile, &show_auxv}, {"cgroup", kFile, &show_constant<kCgroup>},                         \
       {"cmdline", kFile, &show_cmdline}, {"comm", kWritable, &show_comm, nullptr, nullptr, &store_comm}, \
+      {"coredump_filter", kFile, &show_constant<kCoredumpFilter>},                                       \
+      {"cpuset", kFile, &show_constant<kCpuset>},                                                        \
       {"cwd", kLink, &show_cwd, nullptr, nullptr, nullptr, &follow_cwd},                                 \
       {"environ", kSecretFile, &show_environ},                                                           \
       {"exe", kLink, &show_exe, nullptr, nullptr, nullptr, &follow_exe},                                 \
@@ -298,7 +302,8 @@ Result<Ref<fs::Inode>> make_memory(fs::FileSystem& file_system, const Node& node
       {"root", kLink, &show_root, nullptr, nullptr, nullptr, &follow_root},                              \
       {"schedstat", kFile, &show_schedstat}, {"sessionid", kFile, &show_constant<kLoginUid>},            \
       {"setgroups", kFile, &show_constant<kSetgroups>}, {"smaps", kFile, &show_smaps},                   \
-      {"stat", kFile, &show_stat}, {"statm", kFile, &show_statm}, {"status", kFile, &show_status},       \
+      {"smaps_rollup", kFile, &show_smaps_rollup}, {"stat", kFile, &show_stat},                          \
+      {"statm", kFile, &show_statm}, {"status", kFile, &show_status},                                    \
       {"uid_map", kFile, &show_constant<kIdMap>}, {                                                      \
     "wchan", kFile, &show_constant<kZero>                                                                \
   }

@@ -84,32 +84,73 @@ Result<void> show_maps(TextBuffer& out, const Subject& subject) {
   return for_each_mapping(subject, out, [&](const mm::MappingInfo& mapping) { show_mapping(out, mapping); });
 }
 
-// Which pages are resident is the host's secret: all are shown as if.
+namespace {
+
+// What smaps says of a mapping, or of all together. Which pages are resident is the host's secret: all are
+// shown as if.
+struct Amounts {
+  u64 size = 0, private_bytes = 0, anonymous = 0, locked = 0;
+
+  explicit Amounts(const mm::MappingInfo& mapping) : size(mapping.end - mapping.start) {
+    if (!mapping.shared) private_bytes = size;
+    if (!mapping.file) anonymous = size;
+    if (mapping.locked) locked = size;
+  }
+  Amounts() = default;
+  void operator+=(const Amounts& other) {
+    size += other.size;
+    private_bytes += other.private_bytes;
+    anonymous += other.anonymous;
+    locked += other.locked;
+  }
+};
+
+void show_kib(TextBuffer& out, std::string_view name, u64 bytes) {
+  size_t start = out.length();
+  out.add(name).add(':');
+  while (out.length() < start + 16 && !out.full()) out.add(' ');
+  out.udec(bytes / KiB, 8).add(" kB\n");
+}
+
+void show_amounts(TextBuffer& out, const Amounts& amounts) {
+  show_kib(out, "Rss", amounts.size);
+  show_kib(out, "Pss", amounts.size);
+  show_kib(out, "Shared_Clean", 0);
+  show_kib(out, "Shared_Dirty", amounts.size - amounts.private_bytes);
+  show_kib(out, "Private_Clean", 0);
+  show_kib(out, "Private_Dirty", amounts.private_bytes);
+  show_kib(out, "Referenced", amounts.size);
+  show_kib(out, "Anonymous", amounts.anonymous);
+  show_kib(out, "Swap", 0);
+  show_kib(out, "Locked", amounts.locked);
+}
+
+}  // namespace
+
 Result<void> show_smaps(TextBuffer& out, const Subject& subject) {
   return for_each_mapping(subject, out, [&](const mm::MappingInfo& mapping) {
     show_mapping(out, mapping);
-    auto kib = [&](std::string_view name, u64 bytes) {
-      size_t start = out.length();
-      out.add(name).add(':');
-      while (out.length() < start + 16 && !out.full()) out.add(' ');
-      out.udec(bytes / KiB, 8).add(" kB\n");
-    };
-    u64 size = mapping.end - mapping.start;
-    bool is_private = !mapping.shared;
-    kib("Size", size);
-    kib("KernelPageSize", kPageSize);
-    kib("MMUPageSize", kPageSize);
-    kib("Rss", size);
-    kib("Pss", size);
-    kib("Shared_Clean", 0);
-    kib("Shared_Dirty", is_private ? 0 : size);
-    kib("Private_Clean", 0);
-    kib("Private_Dirty", is_private ? size : 0);
-    kib("Referenced", size);
-    kib("Anonymous", mapping.file ? 0 : size);
-    kib("Swap", 0);
-    kib("Locked", mapping.locked ? size : 0);
+    show_kib(out, "Size", mapping.end - mapping.start);
+    show_kib(out, "KernelPageSize", kPageSize);
+    show_kib(out, "MMUPageSize", kPageSize);
+    show_amounts(out, Amounts(mapping));
   });
+}
+
+Result<void> show_smaps_rollup(TextBuffer& out, const Subject& subject) {
+  Amounts all;
+  u64 start = ~u64{0}, end = 0;
+  TRY(for_each_mapping(subject, out, [&](const mm::MappingInfo& mapping) {
+    all += Amounts(mapping);
+    start = std::min(start, mapping.start);
+    end = mapping.end;
+  }));
+  if (end == 0) return {};
+  out.hex(start, 8).add('-').hex(end, 8).add(" ---p 00000000 00:00 0 ");
+  while (out.length() < kNameColumn && !out.full()) out.add(' ');
+  out.add("[rollup]\n");
+  show_amounts(out, all);
+  return {};
 }
 
 namespace {

@@ -15,6 +15,7 @@ Result<void> show_auxv(TextBuffer& out, const Subject& subject);
 Result<void> show_environ(TextBuffer& out, const Subject& subject);
 Result<void> show_maps(TextBuffer& out, const Subject& subject);
 Result<void> show_smaps(TextBuffer& out, const Subject& subject);
+Result<void> show_smaps_rollup(TextBuffer& out, const Subject& subject);
 Result<void> show_limits(TextBuffer& out, const Subject& subject);
 Result<void> show_mounts(TextBuffer& out, const Subject& subject);
 Result<void> show_mountinfo(TextBuffer& out, const Subject& subject);

@@ -13,7 +13,8 @@ namespace teacup::pseudo {
 // Whom a node speaks of. 0: the machine.
 struct Subject {
   s32 pid = 0;
-  s32 tid = 0;  // under /proc/PID/task; else the leader's
+  s32 tid = 0;        // under /proc/PID/task; else the leader's
+  u32 processor = 0;  // under /sys/devices/system/cpu/cpuN
 };
 
 struct Node {

@@ -1,6 +1,10 @@
-// /sys: what programs ask it for, which is how many processors there are.
+// /sys: what programs ask it for, which is how many processors there are and how memory is near them: one
+// node of memory, one package, each processor a core of its own.
+#include <algorithm>
+
 #include "fs/filesystem.h"
 #include "kernel/base/arena_header.h"
+#include "kernel/frame/pages.h"
 #include "kernel/pseudo/pseudo_inode.h"
 
 namespace teacup::pseudo {
@@ -17,6 +21,48 @@ Result<void> show_processors(TextBuffer& out, const Subject&) {
   out.add('\n');
   return {};
 }
+
+// Processors [first, end) as the host writes a set: words of 32 bits, the highest first, for all that there
+// are.
+void add_set(TextBuffer& out, u32 first, u32 end) {
+  const u32 count = arena().cpu_count;
+  for (u32 word = (count + 31) / 32; word-- > 0;) {
+    u32 bits = 0;
+    for (u32 bit = 0; bit < 32; bit++) {
+      const u32 processor = word * 32 + bit;
+      if (processor >= first && processor < end) bits |= 1U << bit;
+    }
+    const u32 in_word = std::min(count - word * 32, 32U);
+    out.hex(bits, (in_word + 3) / 4).add(word > 0 ? ',' : '\n');
+  }
+}
+Result<void> show_all_set(TextBuffer& out, const Subject&) {
+  add_set(out, 0, arena().cpu_count);
+  return {};
+}
+Result<void> show_own_set(TextBuffer& out, const Subject& subject) {
+  add_set(out, subject.processor, subject.processor + 1);
+  return {};
+}
+Result<void> show_own_number(TextBuffer& out, const Subject& subject) {
+  out.udec(subject.processor).add('\n');
+  return {};
+}
+
+Result<void> show_node_memory(TextBuffer& out, const Subject&) {
+  const u64 total = limit_pages(), used = std::min(total, committed_pages());
+  auto line = [&](std::string_view name, u64 pages) {
+    const size_t start = out.length();
+    out.add("Node 0 ").add(name).add(':');
+    while (out.length() < start + 22 && !out.full()) out.add(' ');
+    out.udec(pages * kPageSize / KiB, 9).add(" kB\n");
+  };
+  line("MemTotal", total);
+  line("MemFree", total - used);
+  line("MemUsed", used);
+  return {};
+}
+
 Result<void> show_none(TextBuffer& out, const Subject&) {
   out.add('\n');
   return {};
@@ -30,11 +76,23 @@ constexpr char kThp[] = "always [madvise] never";
 constexpr char kOne[] = "1";
 constexpr char kZero[] = "0";
 constexpr char kPmdSize[] = "2097152";
+constexpr char kKernelMax[] = "8191";  // Debian's
+constexpr char kDistance[] = "10";     // a node's from itself
+constexpr char kNodeCounts[] =
+    "numa_hit 0\nnuma_miss 0\nnuma_foreign 0\ninterleave_hit 0\nlocal_node 0\nother_node 0";
 
 constexpr Node kNoNodes[] = {{nullptr, 0}};
-constexpr Node kTopologyNodes[] = {{"core_id", kFile, &show_line<kZero>},
+constexpr Node kTopologyNodes[] = {{"core_cpus", kFile, &show_own_set},
+                                   {"core_cpus_list", kFile, &show_own_number},
+                                   {"core_id", kFile, &show_own_number},
+                                   {"core_siblings", kFile, &show_all_set},
+                                   {"core_siblings_list", kFile, &show_processors},
+                                   {"die_id", kFile, &show_line<kZero>},
+                                   {"package_cpus", kFile, &show_all_set},
+                                   {"package_cpus_list", kFile, &show_processors},
                                    {"physical_package_id", kFile, &show_line<kZero>},
-                                   {"thread_siblings", kFile, &show_line<kOne>},
+                                   {"thread_siblings", kFile, &show_own_set},
+                                   {"thread_siblings_list", kFile, &show_own_number},
                                    {nullptr, 0}};
 constexpr Node kOneCpuNodes[] = {
     {"online", kFile, &show_line<kOne>}, {"topology", kDirectory, nullptr, kTopologyNodes}, {nullptr, 0}};
@@ -49,7 +107,7 @@ class CpuDirectory final : public PseudoDirectory {
     u64 number;
     if (name.starts_with("cpu") && parse_number(name.substr(3), &number)) {
       if (number >= arena().cpu_count) return Errno::NOENT;
-      return make_node_inode(file_system(), kOneCpu, Subject{});
+      return make_node_inode(file_system(), kOneCpu, Subject{.processor = static_cast<u32>(number)});
     }
     return PseudoDirectory::lookup(name);
   }
@@ -70,10 +128,14 @@ Result<Ref<fs::Inode>> make_cpus(fs::FileSystem& file_system, const Node& node, 
   return Ref<fs::Inode>(TRY(make_ref<CpuDirectory>(file_system, node, subject)));
 }
 
-constexpr Node kCpuNodes[] = {{"kernel_max", kFile, &show_line<kZero>}, {"offline", kFile, &show_none},
-                              {"online", kFile, &show_processors},      {"possible", kFile, &show_processors},
-                              {"present", kFile, &show_processors},     {nullptr, 0}};
-constexpr Node kNodeZeroNodes[] = {{"cpulist", kFile, &show_processors}, {nullptr, 0}};
+constexpr Node kCpuNodes[] = {
+    {"kernel_max", kFile, &show_line<kKernelMax>}, {"offline", kFile, &show_none},
+    {"online", kFile, &show_processors},           {"possible", kFile, &show_processors},
+    {"present", kFile, &show_processors},          {nullptr, 0}};
+constexpr Node kNodeZeroNodes[] = {
+    {"cpulist", kFile, &show_processors},         {"cpumap", kFile, &show_all_set},
+    {"distance", kFile, &show_line<kDistance>},   {"meminfo", kFile, &show_node_memory},
+    {"numastat", kFile, &show_line<kNodeCounts>}, {nullptr, 0}};
 constexpr Node kNodeNodes[] = {{"has_cpu", kFile, &show_line<kZero>},
                                {"node0", kDirectory, nullptr, kNodeZeroNodes},
                                {"online", kFile, &show_line<kZero>},

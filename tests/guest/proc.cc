@@ -387,6 +387,59 @@ TEST(dev_stdio_opens) {
   CHECK_EQ(read(fds[0], b, 8), 3);
 }
 
+TEST(smaps_rollup) {
+  std::string all = check::read_file("/proc/self/smaps_rollup");
+  unsigned long start, end, rss, sum = 0, one;
+  NEED(sscanf(all.c_str(), "%lx-%lx ---p 00000000 00:00 0", &start, &end) == 2);
+  CHECK(start <= uint64_t(&all) && uint64_t(&all) < end);
+  CHECK(all.find("[rollup]\n") != std::string::npos);
+  NEED(sscanf(all.c_str() + all.find("\nRss:"), "\nRss: %lu kB", &rss) == 1);
+  std::string each = check::read_file("/proc/self/smaps");
+  for (size_t at = 0; (at = each.find("\nRss:", at)) != std::string::npos; at++) {
+    NEED(sscanf(each.c_str() + at, "\nRss: %lu kB", &one) == 1);
+    sum += one;
+  }
+  CHECK(rss > 0);
+  CHECK(sum > 0);
+}
+
+// As vmstat, lscpu and libnuma read them.
+TEST(machine_counts) {
+  std::string counts = check::read_file("/proc/vmstat");
+  for (const char* name : {"nr_free_pages ", "\npgpgin ", "\npswpin ", "\npgfault "})
+    CHECK(counts.find(name) != std::string::npos);
+  CHECK(!check::read_file("/proc/diskstats").starts_with("<"));
+  CHECK(check::read_file("/proc/cgroups").starts_with("#subsys_name\t"));
+  CHECK_EQ(check::read_file("/proc/self/cpuset").substr(0, 1), "/");
+}
+
+// A set of processors as /sys has it, "3" or "ffffffff,ffffffff"; how many are in it.
+int processors_in(const std::string& path) {
+  int count = 0;
+  for (char c : check::read_file(path.c_str())) {
+    if (isxdigit(c)) count += __builtin_popcount(unsigned(strtol(std::string(1, c).c_str(), nullptr, 16)));
+  }
+  return count;
+}
+
+TEST(processors_and_their_memory) {
+  const std::string cpu = "/sys/devices/system/cpu/cpu", node = "/sys/devices/system/node/node0/";
+  int online = int(sysconf(_SC_NPROCESSORS_ONLN));
+  CHECK(atoi(check::read_file("/sys/devices/system/cpu/kernel_max").c_str()) >= online - 1);
+  for (int i = 0; i < online; i++) {
+    std::string topology = cpu + std::to_string(i) + "/topology/";
+    int siblings = processors_in(topology + "thread_siblings");
+    CHECK(siblings >= 1 && siblings <= online);
+    CHECK(processors_in(topology + "core_siblings") >= siblings);
+    CHECK(!check::read_file((topology + "thread_siblings_list").c_str()).starts_with("<"));
+    CHECK(isdigit(check::read_file((topology + "core_id").c_str())[0]));
+  }
+  if (access(node.c_str(), F_OK) != 0) check::skip("no nodes of memory here");
+  CHECK(processors_in(node + "cpumap") >= 1);
+  CHECK(check::read_file((node + "distance").c_str()).starts_with("10"));
+  CHECK(check::read_file((node + "meminfo").c_str()).starts_with("Node 0 MemTotal:"));
+}
+
 TEST(sys_minimal) {
   CHECK(!check::read_file("/sys/devices/system/cpu/online").starts_with("<"));
   CHECK(!check::read_file("/sys/devices/system/cpu/possible").starts_with("<"));

@@ -288,7 +288,8 @@ Result<void> LayerRegular::allocate(int mode, u64 offset, u64 length) {
   }
   if (!punch) make_room(pages_for(length));
   LockGuard guard(lock);
-  await_fetches_locked(page_of(offset), pages_for(end));
+  await_fetches_locked(align_down(page_of(offset), PageStore::kBlock),
+                       align_up(pages_for(end), PageStore::kBlock));
   u64 old_size = size.load();
   if (punch || zero) {
     TRY(zero_locked(offset, punch ? std::min(end, page_up(old_size)) : std::min(end, old_size), false));

@@ -46,6 +46,7 @@ class LayerRegular final : public LayerInode {
   Result<void> prefetch(u64 offset, u64 length, bool reading = false);
   Result<void> fetch_window(const Window& window);
   Result<void> fetch_ahead(u64 page, u64 end);
+  void make_blocks(u64 page, u64 pages, bool reads_on);
   Window window_at(u64 page, u64 together, u64 end);
   bool await_page(u64 page, u64& behind);
   void await_fetch_locked(Fetch& fetch);
@@ -71,6 +72,7 @@ class LayerRegular final : public LayerInode {
     PageStore pages;
     u64 mapped_end = 0;                    // page: shared mappings may write below it; under lock
     std::atomic<Fetch*> fetches{nullptr};  // changed under lock
+    bool no_blocks = false;                // the host makes none; under lock
   };
   Content* content() const { return content_.load(std::memory_order_acquire); }
   Result<PageStore*> make_pages_locked();

@@ -45,7 +45,8 @@ class PageStore {
   Result<Stretch> make_piece(u64 page, u64 max, u64 end_hint, bool needed);
   void publish_piece(u64 page, u64 pages);
   void discard_piece(u64 page, u64 pages);
-  // Pages [first, end) are absent afterwards, their memory zeros.
+  // Pages [first, end) are absent afterwards, their memory zeros. Of blocks that are charged for whole none
+  // of these may be made and neither published nor discarded.
   void remove(u64 first, u64 end);
   // Arena offset of `page` and how many pages (at most `max`) follow in one piece, there or not. ENOSPC.
   struct Place {
@@ -56,6 +57,14 @@ class PageStore {
   // The first page in [page, end) that is there (or is not); `end` if none.
   u64 next(u64 page, u64 end, bool there) const;
   u64 count() const { return count_.load(std::memory_order_relaxed); }
+
+  // --- Blocks of kBlock pages that the host may have as one huge page each.
+  static constexpr u64 kBlock = 2 * MiB / kPageSize;
+  // Charges for all pages of the block that starts with `page`: from here on they are paid for, there or not,
+  // until all have been removed. None of them may be made and neither published nor discarded. Null: they are
+  // paid for already, or there is not that much memory, or they do not lie in one piece.
+  std::byte* charge_block(u64 page);
+  u64 count_in_block(u64 page) const;  // how many are there
 
   // --- What has changed, for --upper. A page is "own" for good once it was marked, and "dirty" until taken.
   // From here on remove() marks what it removes.
@@ -75,7 +84,11 @@ class PageStore {
     std::atomic<u64> inline_bits{0};
     u64* marks = nullptr;     // of 64 pages each: dirty, own
     bool all_marked = false;  // no memory for marks
+    u64* blocks = nullptr;    // a bit for each: charged for whole
 
+    bool is_whole(u64 block) const {
+      return blocks != nullptr && (blocks[block / 64] >> (block % 64) & 1) != 0;
+    }
     std::atomic<u64>& word(u64 page) { return bits != nullptr ? bits[page / 64] : inline_bits; }
     bool has(u64 page) { return (word(page).load(std::memory_order_acquire) >> (page % 64) & 1) != 0; }
   };
@@ -108,10 +121,15 @@ class PageStore {
   Result<Run*> make_run(const Spot& spot);
   Result<void> fill_run(Run& run, u64 pages);
   void drop_run(Run& run);
+  static u64 in_blocks(const Run& run, u64 first, u64 pages);
+  bool charge(const Run& run, u64 first, u64 pages, bool needed);
+  void give_back(const Run& run, u64 first, u64 pages);
+  void give_back_blocks(Run& run, const Spot& spot, u64 first, u64 end);
   static void destroy_nodes(Node* node);
 
   PageBudget& budget_;
   std::atomic<u64> count_{0};
+  u64 prepaid_ = 0;  // absent pages of blocks that are charged for whole
   u64 base_order_ = 0;
   std::atomic<bool> started_{false};
   bool tracked_ = false;

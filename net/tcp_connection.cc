@@ -237,6 +237,7 @@ Result<size_t> TcpConnection::receive(int me, IoDest& to, u32 flags, u32* out_fl
   // Before the queue is looked at: what was sent before the end is in it then.
   u32 known = side.flags.load(std::memory_order_acquire);
   u8 state = side.state.load(std::memory_order_acquire);
+  if (goes_on && side.incoming.at_mark()) return size_t{0};  // MSG_WAITALL does not pass it over
   ByteQueue::ReadMode mode{(flags & abi::kMSG_PEEK) != 0, (flags & abi::kMSG_TRUNC) != 0, inline_urgent};
   size_t got = TRY(side.incoming.read(to, mode));
   if (got > 0) {

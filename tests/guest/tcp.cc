@@ -548,6 +548,22 @@ TEST(out_of_band) {
   CHECK_EQ(buffer[0], 'Y');
 }
 
+// MSG_WAITALL ends at the urgent byte, which can be had then; the next call passes it over.
+TEST(waiting_for_all_before_an_urgent_byte) {
+  for (int wait : {0, int{MSG_DONTWAIT}}) {
+    Pair pair;
+    CHECK_EQ(send(pair.client, "abcX", 4, MSG_OOB), 4);
+    CHECK_EQ(send(pair.client, "de", 2, 0), 2);
+    char buffer[8];
+    CHECK_EQ(recv(pair.server, buffer, sizeof buffer, MSG_WAITALL | wait), 3);
+    CHECK_EQ(events_of(pair.server) & (POLLPRI | POLLIN), POLLPRI | POLLIN);
+    CHECK_EQ(recv(pair.server, buffer, sizeof buffer, MSG_OOB), 1);
+    CHECK_EQ(buffer[0], 'X');
+    CHECK_EQ(recv(pair.server, buffer, 2, MSG_WAITALL | wait), 2);
+    CHECK_EQ(buffer[0], 'd');
+  }
+}
+
 TEST(back_pressure) {
   Pair pair;
   nonblocking(pair.client);

@@ -120,7 +120,7 @@ Result<size_t> ByteQueue::write(IoSource& from, size_t most, u64 limit) {
   return result;
 }
 
-Result<void> ByteQueue::write_urgent(IoSource& from, u64 limit) {
+Result<void> ByteQueue::write_urgent(IoSource& from, u64 limit, bool urgent_inline) {
   PageRun old;
   u64 old_dirty = 0;
   Result<void> result = [&]() -> Result<void> {
@@ -130,6 +130,9 @@ Result<void> ByteQueue::write_urgent(IoSource& from, u64 limit) {
     TRY(make_room(1, limit, old, old_dirty));
     TRY(copy_in(from, 1));
     LockGuard read_guard(read_lock_);
+    u64 tail = at_->tail.load(std::memory_order_relaxed);
+    if (!urgent_inline && is_marked(tail) && used() != 0)
+      at_->tail.store(tail + 1, std::memory_order_seq_cst);
     urgent_at_ = at_->head.load(std::memory_order_relaxed);
     urgent_.store(Urgent::kValid, std::memory_order_release);
     at_->head.store(urgent_at_ + 1, std::memory_order_seq_cst);

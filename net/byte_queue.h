@@ -30,8 +30,8 @@ class ByteQueue {
   // sealed. EFAULT, ENOMEM. `most` > 0.
   Result<size_t> write(IoSource& from, size_t most, u64 limit);
   // The same with one byte that is marked urgent (TCP's out-of-band byte): it takes the mark from an earlier
-  // one. EAGAIN: no room.
-  Result<void> write_urgent(IoSource& from, u64 limit);
+  // one, which is lost if it is what would be read next and is not one like others. EAGAIN: no room.
+  Result<void> write_urgent(IoSource& from, u64 limit, bool urgent_inline);
 
   struct ReadMode {
     bool peek = false;

@@ -106,12 +106,17 @@ bool PortTable::conflicts_locked(const Claim& claim, const Binding& self, bool a
   return any_conflicts(at.bound) || any_conflicts(at.accepted);
 }
 
+// Without a binding the port is an automatic one, which is none that connections were accepted on.
 bool PortTable::tuple_taken_locked(const Claim& claim, const Binding* self) {
-  for (Binding& other : bucket(claim.name.port).bound) {
-    if (&other == self || !other.claim_.has_remote) continue;
-    if (other.claim_.name == claim.name && other.claim_.remote == claim.remote) return true;
-  }
-  return false;
+  auto has = [&](Bindings& bindings) {
+    for (Binding& other : bindings) {
+      if (&other == self || !other.claim_.has_remote) continue;
+      if (other.claim_.name == claim.name && other.claim_.remote == claim.remote) return true;
+    }
+    return false;
+  };
+  Bucket& at = bucket(claim.name.port);
+  return has(at.bound) || (self != nullptr && has(at.accepted));
 }
 
 template <typename Free>

@@ -206,7 +206,8 @@ Result<size_t> TcpConnection::send(int me, IoSource& from, u32 flags) {
 }
 
 Result<size_t> TcpConnection::send_urgent(int me, IoSource& from) {
-  auto sent = sides_[1 - me].incoming.write_urgent(from, limit(me));
+  Side& other = sides_[1 - me];
+  auto sent = other.incoming.write_urgent(from, limit(me), other.hub->options.out_of_band_inline);
   if (sent.is(Errno::PIPE)) {
     swallow(from, 1);
     peer_gone(me);

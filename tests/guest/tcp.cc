@@ -238,6 +238,20 @@ TEST(connecting_moves_a_name) {
   CHECK_OK(bind_to(other, v4(port, "127.0.0.2")));
 }
 
+// What was a listener does not connect as one of those that it accepted.
+TEST(accepted_connections_have_their_names) {
+  int listening = NEED_OK(socket(AF_INET, SOCK_STREAM, 0)), client = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK_OK(set(listening, SOL_SOCKET, SO_REUSEADDR, 1));
+  NEED_OK(bind_to(listening, v4(0)));
+  NEED_OK(listen(listening, 1));
+  uint16_t port = port_of(listening);
+  NEED_OK(connect_to(client, v4(port)));
+  NEED_OK(accept(listening, nullptr, nullptr));
+  CHECK_OK(shutdown(listening, SHUT_RDWR));
+  CHECK_OK(bind_to(listening, v4(port)));
+  CHECK_ERR(connect_to(listening, v4(port_of(client))), EADDRNOTAVAIL);
+}
+
 // An address that was asked for once is one that connections leave, though the next bind(2) asks for any.
 TEST(refused_after_an_earlier_address) {
   int fd = NEED_OK(socket(AF_INET, SOCK_STREAM, 0)), nobody = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
@@ -562,6 +576,23 @@ TEST(waiting_for_all_before_an_urgent_byte) {
     CHECK_EQ(recv(pair.server, buffer, 2, MSG_WAITALL | wait), 2);
     CHECK_EQ(buffer[0], 'd');
   }
+}
+
+// The earlier of two urgent bytes is one like others, but not if reading has come as far as to it.
+TEST(two_urgent_bytes) {
+  Pair pair;
+  char buffer[8];
+  CHECK_EQ(send(pair.client, "aX", 2, MSG_OOB), 2);
+  CHECK_EQ(send(pair.client, "bY", 2, MSG_OOB), 2);
+  CHECK_EQ(recv(pair.server, buffer, sizeof buffer, 0), 3);
+  CHECK(memcmp(buffer, "aXb", 3) == 0);
+  CHECK_EQ(send(pair.client, "cZ", 2, MSG_OOB), 2);
+  CHECK_EQ(recv(pair.server, buffer, sizeof buffer, 0), 1);
+  CHECK_EQ(buffer[0], 'c');
+  NEED_OK(set(pair.server, SOL_SOCKET, SO_OOBINLINE, 1));
+  CHECK_EQ(send(pair.client, "dV", 2, MSG_OOB), 2);
+  CHECK_EQ(recv(pair.server, buffer, sizeof buffer, 0), 2);
+  CHECK(memcmp(buffer, "Zd", 2) == 0);
 }
 
 TEST(back_pressure) {

@@ -2,7 +2,7 @@
 
 results.json, beside this file, holds what each run gave when it was last written: {suite: {run: result}}, a result being
 {"seen": its day, "kernel": Linux's version natively, if somebody noted it, "native", "guest": cases that were ok, or the outcome of a stressor,
-"bad": cases that are not ok natively either, "calls": [those rewritten, those served by the net], if they were counted,
+"bad": the cases that are not ok natively either (or how many), "calls": [those rewritten, those served by the net], if they were counted,
 "differences": [[case, native, teacup, reason]]}. A run that is not repeated keeps what it has, so the tables are made from
 the whole file each time. The suites `python` and `stress` share one block of docs/compatibility.md; others have their own.
 """
@@ -97,8 +97,11 @@ def stress_lines(stressors):
 def suite_lines(suite, runs, known):
     lines = [f"{suite}:", "", "| run | ok natively | ok in teacup | not ok natively either | differences | seen |",
              "| --- | ---: | ---: | ---: | ---: | --- |"]
-    lines += [f"| {label} | {r['native']} | {r['guest']} | {r['bad']} | {len(r['differences'])} | {when(r)} |"
-              for label, r in runs.items()]
+    lines += [f"| {label} | {r['native']} | {r['guest']} | {r['bad'] if isinstance(r['bad'], int) else len(r['bad'])} | "
+              f"{len(r['differences'])} | {when(r)} |" for label, r in runs.items()]
+    bad = [case or f"{label} as a whole" for label, r in runs.items() if not isinstance(r["bad"], int) for case in r["bad"]]
+    if bad:
+        lines += ["", "Not ok natively either: " + ", ".join(bad) + "."]
     table = differences_table(runs.values(), known)
     return lines + ([""] + table if table else [])
 

@@ -72,13 +72,13 @@ class Writing(unittest.TestCase):
         self.assertEqual(len(lines), 2 + len(languages.WORKLOADS))
 
     def test_what_is_not_run_again_stays(self):
-        def one(native, guest, seen, differences=()):
-            return {"seen": seen, "kernel": "6.1", "native": native, "guest": guest, "bad": 0, "calls": None,
+        def one(native, guest, seen, differences=(), bad=0):
+            return {"seen": seen, "kernel": "6.1", "native": native, "guest": guest, "bad": bad, "calls": None,
                     "differences": list(differences)}
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "results.json")
             results = report.load(path)
-            results["servers"] = {"b": one(1, 1, "2030-01-02"), "a": one(3, 2, "2030-01-01", [["servers:x", "ok", "failed", "why"]]),
+            results["servers"] = {"b": one(1, 1, "2030-01-02", bad=["y", ""]), "a": one(3, 2, "2030-01-01", [["servers:x", "ok", "failed", "why"]]),
                                   "gone": one(1, 1, "")}
             report.save(results, path)
             results = report.load(path)
@@ -92,8 +92,9 @@ class Writing(unittest.TestCase):
                 text = f.read()
         self.assertIn("| test_a | 5 | 5 | 0 | 2030-01-03, Linux 6.1 |\n", text)
         self.assertIn("as an ordinary user (2030-01-01, Linux 6.1 to 2030-01-03, Linux 6.1): 1 give the same outcome", text)
-        self.assertIn("| a | 3 | 2 | 0 | 1 | 2030-01-01, Linux 6.1 |\n| b | 1 | 1 | 0 | 0 | 2030-01-02, Linux 6.1 |\n", text)
+        self.assertIn("| a | 3 | 2 | 0 | 1 | 2030-01-01, Linux 6.1 |\n| b | 1 | 1 | 2 | 0 | 2030-01-02, Linux 6.1 |\n", text)
         self.assertIn("| servers:x | ok | failed | why |\n", text)
+        self.assertIn("Not ok natively either: y, b as a whole.\n", text)
         self.assertNotIn("gone", text)
 
     def test_results_are_of_known_runs(self):

@@ -360,11 +360,14 @@ sigjmp_buf out;
 
 TEST(signal_in_a_generated_call) {
   uint8_t* page = pages(1, PROT_READ | PROT_WRITE | PROT_EXEC);
+  static uint64_t generated;
+  generated = uint64_t(page);
   write_call(page, SYS_pause);
   struct sigaction sa {};
   sa.sa_flags = SA_SIGINFO;
   sa.sa_sigaction = [](int, siginfo_t*, void* context) {
-    seen_pc = uint64_t(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+    auto pc = uint64_t(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+    if (pc / 4096 == generated / 4096) seen_pc = pc;
   };
   NEED_OK(sigaction(SIGALRM, &sa, nullptr));
   // The first may come before the call.

@@ -426,8 +426,21 @@ int Broker::drain_output() {
   return 0;
 }
 
+// A program that wrote and ended could not be told that the host's disk is full; its user is. False: there is
+// something to tell.
+bool Broker::report_lost_output() {
+  const auto losses = streams_.losses();
+  for (const Streams::Loss& loss : losses) {
+    fprintf(stderr,
+            "teacup run: cannot write %s: %s: the last %llu bytes that the program wrote there are lost\n",
+            loss.stream, strerror(loss.error), static_cast<unsigned long long>(loss.bytes));
+  }
+  return losses.empty();
+}
+
 void Broker::finish() {
   int gave_up = drain_output();
+  bool complete = gave_up != 0 || report_lost_output();
   // Every guest-side process is in the template's session and process group.
   ::kill(-machine_, SIGKILL);
   gateway_.finish();
@@ -437,7 +450,8 @@ void Broker::finish() {
   write_stats();
   if (debugger_) debugger_->finish();
   int status = gave_up != 0 ? 128 + gave_up : exit_status();
-  if (!export_results() && status == 0) status = 125;
+  complete &= export_results();
+  if (!complete && status == 0) status = 125;
   fflush(nullptr);
   _exit(status);
 }

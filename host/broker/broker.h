@@ -71,6 +71,7 @@ class Broker {
   void on_signal(int signal);
   void stand_still();
   int drain_output();
+  bool report_lost_output();
   [[noreturn]] void finish();
   int exit_status() const;
   bool export_results();

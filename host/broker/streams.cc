@@ -147,8 +147,10 @@ void Streams::carry_out(u32 index) {
       continue;
     }
     if (put < 0) {
-      // Reported on the guest's next write; what was accepted is lost, as with any pipe whose reader went.
-      stream.out_error.store(static_cast<u32>(errno), std::memory_order_seq_cst);
+      // Reported on the guest's next write, or at the end; what was accepted is lost, as with any pipe whose
+      // reader went.
+      bool untold = stream.out_error.exchange(static_cast<u32>(errno), std::memory_order_seq_cst) != 0;
+      carrier.lost = (untold ? carrier.lost : 0) + (head - tail);
       tail = head;
     } else {
       tail += static_cast<u64>(put);
@@ -194,6 +196,17 @@ void Streams::begin_drain() {
       ring(out_[i]);
     }
   }
+}
+
+std::vector<Streams::Loss> Streams::losses() {
+  static constexpr const char* kNames[abi::kStreams] = {"standard input", "standard output",
+                                                        "standard error"};
+  std::vector<Loss> losses;
+  for (u32 i = 0; i < abi::kStreams; i++) {
+    const int error = static_cast<int>(stream_of(i).out_error.load(std::memory_order_seq_cst));
+    if (error != 0 && error != EPIPE) losses.push_back({kNames[i], error, out_[i].lost});
+  }
+  return losses;
 }
 
 bool Streams::is_drained() {

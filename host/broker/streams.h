@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "kernel/abi/boot.h"
 #include "kernel/abi/stream.h"
@@ -22,8 +23,17 @@ class Streams {
   // The guest side has ended: output that it left is written still, and each carrier that is through with its
   // own sends this process SIGCHLD.
   void begin_drain();
-  // All accepted output is written, or its reader is gone.
+  // All accepted output is written, or could not be.
   bool is_drained();
+
+  // Output that the guest thinks is written, and a later write was not told of the host's error.
+  struct Loss {
+    const char* stream;
+    int error;  // errno
+    u64 bytes;
+  };
+  // When all is drained. A reader that is gone is not missed.
+  std::vector<Loss> losses();
 
  private:
   struct Carrier {
@@ -31,6 +41,7 @@ class Streams {
     int doorbell = -1;  // eventfd: news, or the end
     std::thread thread;
     std::atomic<bool> done{false};
+    u64 lost = 0;  // bytes since the last error that the guest was told of; the carrier's until it is done
   };
 
   void carry_in(u32 index);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -220,6 +221,7 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
 }
 
 [[noreturn]] void run(const MachineOptions& options) {
+  signal(SIGXFSZ, SIG_IGN);  // past a limit on files there is an error to tell of
   check_host();
   check_cpu(options.cpu);
   HostFiles host_files;

@@ -123,6 +123,23 @@ class Stdio(unittest.TestCase):
             result = shell("while echo text; do sleep 0.01; done; echo failed >&2", stdout=full)
         self.assertIn("failed", result.err)
 
+    def test_what_could_not_be_written_is_told_at_the_end(self):
+        with open("/dev/full", "w") as full:
+            result = run("echo", "text", stdout=full)
+        self.assertEqual(result.status, 125)
+        self.assertIn("cannot write standard output: No space left on device: the last 5 bytes", result.err)
+
+    def test_a_program_that_fails_has_its_own_status(self):
+        with open("/dev/full", "w") as full:
+            result = shell("echo text; exit 7", stdout=full)
+        self.assertEqual(result.status, 7)
+        self.assertIn("the last 5 bytes", result.err)
+
+    def test_output_file_at_its_limit(self):
+        result = self.host('ulimit -f 1; "$@" sh -c "head -c 100000 /dev/zero" > data; echo $?; wc -c < data')
+        self.assertIn("ulimit -f", result.stderr)
+        self.assertEqual(result.stdout, "125\n0\n")
+
     def test_streams_by_their_names(self):
         result = shell("echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin; cat /proc/self/fd/0",
                        input=b"text")

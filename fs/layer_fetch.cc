@@ -29,6 +29,7 @@
 #include "fs/vfs_internal.h"
 #include "host/gate/gate.h"
 #include "kernel/abi/mm.h"
+#include "kernel/frame/huge_page_price.h"
 
 namespace teacup::fs {
 
@@ -93,7 +94,7 @@ void LayerRegular::make_blocks(u64 page, u64 pages, bool reads_on) {
   u64 file_end = align_down(page_of(below_end()), kBlock);
   u64 made[kMostBlocks];
   u64 count = 0;
-  if (page >= file_end || content() == nullptr) return;
+  if (page >= file_end || content() == nullptr || !huge_pages_are_fair(pages * kPageSize)) return;
   {
     LockGuard guard(lock);
     Content& there = *content();
@@ -116,7 +117,7 @@ void LayerRegular::make_blocks(u64 page, u64 pages, bool reads_on) {
     do {
       static_cast<void>(*reinterpret_cast<volatile std::byte*>(made[next++]));
     } while (next < count && made[next] == made[next - 1] + kBlock * kPageSize);
-    auto done = gate::advise(made[i], (next - i) * kBlock * kPageSize, abi::kMADV_COLLAPSE);
+    auto done = bring_huge_pages(made[i], (next - i) * kBlock * kPageSize, abi::kMADV_COLLAPSE, next - i);
     refused |= !done.ok() && (done.error() == Errno::INVAL || done.error() == Errno::NOMEM);
   }
   if (!refused) return;

@@ -27,11 +27,8 @@
 
 #include "host/gate/gate.h"
 #include "kernel/abi/mm.h"
-#include "kernel/abi/time.h"
-#include "kernel/base/arena_header.h"
-#include "kernel/frame/heap.h"
+#include "kernel/frame/huge_page_price.h"
 #include "kernel/mm/address_space.h"
-#include "kernel/mm/huge_page_price.h"
 
 namespace teacup::mm {
 
@@ -41,27 +38,7 @@ constexpr u64 kHuge = 2 * MiB;
 constexpr u64 kAppetite = 256 * KiB;
 constexpr int kReadWrite = abi::kPROT_READ | abi::kPROT_WRITE;
 
-bool is_fair(u64 length) {
-  auto* price = root<HugePagePrice>(Root::kHugePages);
-  return price == nullptr || price->is_fair(length);
-}
-
-// Has the huge page at `block` come.
-void bring(u64 block) {
-  auto* price = root<HugePagePrice>(Root::kHugePages);
-  Result<u64> before = price != nullptr ? gate::clock_now(abi::kCLOCK_THREAD_CPUTIME_ID) : Result<u64>(0);
-  static_cast<void>(gate::advise(block, kPageSize, abi::kMADV_POPULATE_WRITE));
-  if (price == nullptr || !before.ok()) return;
-  Result<u64> after = gate::clock_now(abi::kCLOCK_THREAD_CPUTIME_ID);
-  if (after.ok()) price->paid(after.value() - before.value());
-}
-
 }  // namespace
-
-Result<void> huge_pages_start() {
-  set_root(Root::kHugePages, TRY(make<HugePagePrice>()));
-  return {};
-}
 
 // Whether memory of this kind may come in huge pages: what a program will fill, as far as one can tell.
 bool AddressSpace::may_be_huge_locked(const Mapping& mapping) const {
@@ -72,7 +49,7 @@ bool AddressSpace::may_be_huge_locked(const Mapping& mapping) const {
 
 bool AddressSpace::deserves_block_locked(u64 length) const {
   u64 data = data_bytes_ + length;
-  return data >= kAppetite && block_bytes_ <= data && is_fair(length);
+  return data >= kAppetite && block_bytes_ <= data && huge_pages_are_fair(length);
 }
 
 // Where a request without an address of its own goes if it is to have huge pages; 0: where all others go.
@@ -80,7 +57,7 @@ u64 AddressSpace::place_huge_locked(Request& request) {
   if (request.low_2g || request.is_stack || !may_be_huge_locked(request.mapping)) return 0;
   const ReadyRange& ready = ready_[kBelowMappings];
   u64 length = request.length;
-  if (length >= kHuge && !is_fair(length)) return 0;
+  if (length >= kHuge && !huge_pages_are_fair(length)) return 0;
   request.growth = length < kHuge ? Growth::kDown : Growth::kWhole;
   if (length < kHuge) {
     if (ready.length() >= length) return ready.end - length;
@@ -137,7 +114,7 @@ Result<void> AddressSpace::map_block_locked(u64 block, u64 rest, u64 rest_end, R
   block_bytes_ += kHuge;
   static_cast<void>(gate::advise(block, kHuge, abi::kMADV_HUGEPAGE));
   if (rest >= rest_end) return {};
-  bring(block);
+  static_cast<void>(bring_huge_pages(block, kPageSize, abi::kMADV_POPULATE_WRITE, 1));
   if (gate::protect(rest, rest_end - rest, abi::kPROT_NONE).ok()) {
     ready = {rest, rest_end};
     return {};

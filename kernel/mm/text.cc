@@ -10,9 +10,9 @@
 #include "kernel/abi/stats.h"
 #include "kernel/base/memory.h"
 #include "kernel/frame/heap.h"
+#include "kernel/frame/huge_page_price.h"
 #include "kernel/mm/address_space.h"
 #include "kernel/mm/elf_layout.h"
-#include "kernel/mm/huge_page_price.h"
 #include "kernel/sync/doorbell.h"
 #include "kernel/sync/wait.h"
 

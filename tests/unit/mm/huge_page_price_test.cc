@@ -1,8 +1,8 @@
-#include "kernel/mm/huge_page_price.h"
+#include "kernel/frame/huge_page_price.h"
 
 #include <gtest/gtest.h>
 
-namespace teacup::mm {
+namespace teacup {
 
 namespace {
 constexpr u64 kCheap = HugePagePrice::kDear / 10;
@@ -52,4 +52,4 @@ TEST(HugePagePrice, ALargeRequestEndsTheRest) {
   EXPECT_TRUE(price.is_fair(kPageSize));
 }
 
-}  // namespace teacup::mm
+}  // namespace teacup

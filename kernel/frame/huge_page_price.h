@@ -21,7 +21,7 @@
 #include "kernel/base/result.h"
 #include "kernel/base/types.h"
 
-namespace teacup::mm {
+namespace teacup {
 
 // One for all processes of a machine; may be called holding any lock.
 class HugePagePrice {
@@ -57,4 +57,10 @@ class HugePagePrice {
 // At the machine's start. Without it (in tests) every price is fair.
 Result<void> huge_pages_start();
 
-}  // namespace teacup::mm
+// HugePagePrice::is_fair of this machine's.
+bool huge_pages_are_fair(u64 bytes);
+// Has the host bring `count` huge pages by giving it this advice, and notes what they cost. Errors are
+// madvise(2)'s.
+Result<void> bring_huge_pages(u64 address, u64 length, int advice, u64 count);
+
+}  // namespace teacup

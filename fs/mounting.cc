@@ -200,8 +200,11 @@ Result<void> write_host_files(const Caller& caller, const abi::BootConfig& confi
   TRY(ensure_directory(caller, "/etc", 0755));
   char storage[512];
   TextBuffer text(storage);
-  text.add("127.0.0.1\tlocalhost\n127.0.1.1\t").add(hostname);
-  text.add("\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+  text.add("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+  constexpr u8 kOfLoopback[4] = {127, 0, 1, 1};
+  const auto& own = config.network == abi::NetworkMode::kNone ? kOfLoopback : abi::kOwnAddress;
+  for (size_t i = 0; i < std::size(own); i++) text.udec(own[i]).add(i + 1 < std::size(own) ? '.' : '\t');
+  text.add(hostname).add('\n');
   TRY(write_file(caller, "/etc/hosts", text.text(), boot_string(config.hosts)));
   constexpr std::string_view kResolver = "/etc/resolv.conf", kServer = "nameserver 127.0.0.53\n";
   if (!write_file(caller, kResolver, kServer).ok()) {

@@ -5,6 +5,7 @@
 #include "kernel/sync/doorbell.h"
 #include "kernel/sync/wait.h"
 #include "net/gateway_wire.h"
+#include "net/interfaces.h"
 #include "net/tcp_listener.h"
 
 namespace teacup::net {
@@ -29,13 +30,16 @@ GatewayTable* table() {
   return root<GatewayTable>(Root::kGateway);
 }
 
-// Who in the machine serves a published port: a listener of the peer's family, or of the other.
+// Who in the machine serves a published port: a listener of the peer's family, or of the other, on lo or on
+// eth0.
 Ref<TcpListener> find_listener(const IpName& from, IpName& to) {
   int first = from.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6;
-  for (int family : {first, abi::kAF_INET + abi::kAF_INET6 - first}) {
-    to.address = IpAddress::loopback(family);
-    if (PortUser* user = tcp_ports().find(to, from, true); user != nullptr)
-      return Ref<TcpListener>::adopt(static_cast<TcpListener*>(user));
+  for (const Interface& interface : interfaces()) {
+    for (int family : {first, abi::kAF_INET + abi::kAF_INET6 - first}) {
+      to.address = interface.address(family);
+      if (PortUser* user = tcp_ports().find(to, from, interface.index, true); user != nullptr)
+        return Ref<TcpListener>::adopt(static_cast<TcpListener*>(user));
+    }
   }
   return nullptr;
 }
@@ -146,13 +150,17 @@ void gateway_news() {
   abi::gateway().to_guest.take(&take_news);
 }
 
+bool gateway_leads_out() {
+  return (abi::boot_config().gateway & abi::kGatewayOut) != 0;
+}
+
 bool gateway_leads_to(const IpAddress& to) {
-  bool leads_out = (abi::boot_config().gateway & abi::kGatewayOut) != 0;
-  return leads_out && !to.is_loopback() && !to.is_any() && !to.is_multicast() && !to.is_broadcast();
+  if (!gateway_leads_out() || to.is_any() || to.is_loopback()) return false;
+  return !to.is_multicast() && !to.is_broadcast() && !is_own_address(to);
 }
 
 bool gateway_is_resolver(const IpName& to) {
-  return (abi::boot_config().gateway & abi::kGatewayOut) != 0 && to.port == abi::kResolverPort &&
+  return gateway_leads_out() && to.port == abi::kResolverPort &&
          to.address == IpAddress::v4(abi::kResolverAddress);
 }
 

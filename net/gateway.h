@@ -18,6 +18,8 @@ struct Datagram;
 
 // Creates the table of connections, if the machine has a gateway. Once.
 void gateway_start();
+// Whether anything at all goes to the broker.
+bool gateway_leads_out();
 // Whether packets to an address go to the broker, which lets them out or not.
 bool gateway_leads_to(const IpAddress& to);
 // The nameserver that the broker is, while nobody in the machine serves there.

@@ -9,6 +9,7 @@
 #include "kernel/base/memory.h"
 #include "net/gateway.h"
 #include "net/gateway_wire.h"
+#include "net/interfaces.h"
 #include "net/udp_endpoint.h"
 
 namespace teacup::net {
@@ -27,6 +28,18 @@ void copy_out(u64 position, void* to, u64 size) {
   u64 first = std::min(size, abi::kGatewayRingSize - (position & kMask));
   memcpy(to, abi::datagram_in_ring() + (position & kMask), first);
   memcpy(static_cast<u8*>(to) + first, abi::datagram_in_ring(), size - first);
+}
+
+// Whose a datagram is. One of a published port comes for lo's address, and is eth0's if nobody is there.
+PortUser* find_receiver(const IpName& from, IpName& to) {
+  PortUser* user = udp_ports().find(to, from, interface_of(to.address), false);
+  if (user != nullptr || !to.address.is_loopback()) return user;
+  const Interface& last = interfaces().back();
+  IpName other = to;
+  other.address = last.address(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  user = udp_ports().find(other, from, last.index, false);
+  if (user != nullptr) to = other;
+  return user;
 }
 
 struct Received {
@@ -58,7 +71,7 @@ void gateway_take_datagrams() {
   Received received;
   while (take_one(received)) {
     IpName from = name_from_gateway(received.head.from), to = name_from_gateway(received.head.to);
-    PortUser* user = udp_ports().find(to, from, false);
+    PortUser* user = find_receiver(from, to);
     if (user == nullptr) {
       if (received.datagram != nullptr) Datagram::destroy(received.datagram);
       continue;
@@ -70,6 +83,7 @@ void gateway_take_datagrams() {
     received.datagram->to = to;
     received.datagram->time = gate::realtime_now();
     received.datagram->hops = 64;
+    received.datagram->interface = interface_of(to.address);
     endpoint->deliver(received.datagram);
   }
 }

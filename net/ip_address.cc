@@ -64,7 +64,14 @@ bool IpAddress::is_multicast() const {
 }
 
 bool IpAddress::is_broadcast() const {
-  return *this == v4(255, 255, 255, 255) || *this == v4(127, 255, 255, 255);
+  if (!is_v4() || bytes[15] != 255) return false;
+  if (*this == v4(255, 255, 255, 255)) return true;
+  for (const Interface& interface : interfaces()) {
+    u8 all[4];
+    interface.v4_broadcast(all);
+    if (*this == v4(all)) return true;
+  }
+  return false;
 }
 
 bool IpAddress::operator==(const IpAddress& other) const {
@@ -113,22 +120,49 @@ Address address_from(const IpName& name, int family) {
   return address;
 }
 
-// --- The machine's addresses: those of lo.
+// --- The machine's addresses.
 
 bool is_own_address(const IpAddress& address) {
-  return is_loopback_up() && address.is_loopback() && !address.is_broadcast();
+  if (!is_network_up()) return false;
+  if (address.is_loopback()) return !address.is_broadcast();
+  int family = address.is_v4() ? abi::kAF_INET : abi::kAF_INET6;
+  return find_interface(kEthernetIndex)->address(family) == address;
 }
 
-Result<IpAddress> source_for(const IpAddress& to) {
+s32 interface_of(const IpAddress& to) {
+  return to.is_loopback() || to.is_any() ? kLoopbackIndex : usual_interface();
+}
+
+s32 usual_interface() {
+  return is_network_up() ? kEthernetIndex : kLoopbackIndex;
+}
+
+Result<IpAddress> source_for(const IpAddress& to, s32 device) {
   int family = to.is_v4() ? abi::kAF_INET : abi::kAF_INET6;
-  if (!is_loopback_up()) return Errno::NETUNREACH;
-  if (!to.is_loopback() && !to.is_any()) return Errno::NETUNREACH;
-  return IpAddress::loopback(family);
+  if (!is_network_up()) return Errno::NETUNREACH;
+  const Interface& ethernet = *find_interface(kEthernetIndex);
+  if (to.is_loopback() || to.is_any()) {
+    // By eth0 it would be looked for among the neighbours.
+    return device == kEthernetIndex ? Result<IpAddress>(Errno::HOSTUNREACH)
+                                    : Result<IpAddress>(IpAddress::loopback(family));
+  }
+  if (is_own_address(to)) return to;
+  // The address of all leads nowhere in particular, unless the socket or a default route says where.
+  bool everywhere = to == IpAddress::v4(255, 255, 255, 255);
+  if (everywhere && (device != 0 || gateway_leads_out())) return ethernet.address(family);
+  if (everywhere || !ethernet.is_near(to) || device == kLoopbackIndex) return Errno::NETUNREACH;
+  if (to.is_broadcast()) return ethernet.address(family);
+  return Errno::HOSTUNREACH;
 }
 
-Result<IpAddress> source_for_outside(const IpAddress& to) {
-  if (!gateway_leads_to(to)) return source_for(to);
-  return IpAddress::loopback(to.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+bool leads_astray(const IpAddress& from, const IpAddress& to) {
+  return from.is_v4() && from.is_loopback() && gateway_leads_to(to);
+}
+
+Result<IpAddress> source_for_outside(const IpAddress& to, s32 device) {
+  if (!gateway_leads_to(to)) return source_for(to, device);
+  if (device == kLoopbackIndex) return Errno::NETUNREACH;
+  return find_interface(kEthernetIndex)->address(to.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
 }
 
 }  // namespace teacup::net

@@ -10,6 +10,8 @@
 
 namespace teacup::net {
 
+inline constexpr s32 kLoopbackIndex = 1, kEthernetIndex = 2;  // the interfaces' (net/interfaces.h)
+
 struct IpAddress {
   u8 bytes[16] = {};
 
@@ -43,9 +45,16 @@ Address address_from(const IpName& name, int family);
 
 // Can sockets be bound to it?
 bool is_own_address(const IpAddress& address);
-// Where packets to `to` come from. ENETUNREACH: there is no way.
-Result<IpAddress> source_for(const IpAddress& to);
-// The same for TCP and UDP, which may lead out of the machine (net/gateway.h).
-Result<IpAddress> source_for_outside(const IpAddress& to);
+// The interface that packets to an address are thought to come by.
+s32 interface_of(const IpAddress& to);
+// The one of groups and of 255.255.255.255, if nothing says which.
+s32 usual_interface();
+// Where packets to `to` come from, of a socket that SO_BINDTODEVICE binds to `device` (0: none). ENETUNREACH:
+// there is no way; EHOSTUNREACH: there is, and nobody at its end.
+Result<IpAddress> source_for(const IpAddress& to, s32 device);
+// From lo's address of IPv4 nothing leaves the machine: EINVAL.
+bool leads_astray(const IpAddress& from, const IpAddress& to);
+// source_for() for TCP and UDP, which may lead out of the machine (net/gateway.h).
+Result<IpAddress> source_for_outside(const IpAddress& to, s32 device);
 
 }  // namespace teacup::net

@@ -1,6 +1,8 @@
 #include "net/ip_options.h"
 
 #include "kernel/abi/process.h"
+#include "kernel/base/memory.h"
+#include "net/interfaces.h"
 
 namespace teacup::net {
 
@@ -20,6 +22,16 @@ Result<IpName> name_to_bind(const Caller& caller, const Address& address, int fa
   if (name.port != 0 && name.port < kFirstFreePort && !caller.has(abi::kCAP_NET_BIND_SERVICE))
     return Errno::ACCES;
   return name;
+}
+
+Result<s32> interface_named(std::span<const std::byte> value) {
+  if (value.size() < 4) return Errno::INVAL;
+  s32 index = 0;
+  if (value.size() >= 8) memcpy(&index, value.data() + 4, sizeof index);
+  if (index != 0) return find_interface(index) != nullptr ? Result<s32>(index) : Result<s32>(Errno::NODEV);
+  IpAddress address = IpAddress::v4(reinterpret_cast<const u8*>(value.data()));
+  if (address.is_any()) return 0;
+  return is_own_address(address) ? Result<s32>(interface_of(address)) : Result<s32>(Errno::NODEV);
 }
 
 Result<s32> option_number(std::span<const std::byte> value, bool short_too) {
@@ -92,11 +104,11 @@ Result<void> set_ip_option(IpOptions& options, SocketOptions& socket, int family
     if (multicast && stream) return Errno::INVAL;
     if (name == abi::kIP_MULTICAST_IF) {
       // An address, an ip_mreq or an ip_mreqn: the address is the first or the second word.
-      if (value.size() < 4) return Errno::INVAL;
-      const u8* bytes = reinterpret_cast<const u8*>(value.data()) + (value.size() >= 8 ? 4 : 0);
-      IpAddress from = IpAddress::v4(bytes);
-      if (!from.is_any() && !is_own_address(from)) return Errno::ADDRNOTAVAIL;
-      options.multicast_from = from;
+      std::span<const std::byte> named = value.subspan(value.size() >= 8 ? 4 : 0);
+      auto interface = interface_named(named);
+      if (interface.is(Errno::NODEV)) return Errno::ADDRNOTAVAIL;
+      options.multicast_interface = TRY(std::move(interface));
+      options.multicast_from = IpAddress::v4(reinterpret_cast<const u8*>(named.data()));
       return {};
     }
   } else {

@@ -29,7 +29,7 @@ struct IpOptionTable {
       {abi::kIPPROTO_IP, abi::kIP_MULTICAST_ALL, 1, 0, 1},
       {abi::kIPPROTO_IP, abi::kIP_UNICAST_IF, 0, -kAnyNumber, kAnyNumber},
       {abi::kIPPROTO_IPV6, abi::kIPV6_UNICAST_HOPS, 64, -1, 255},
-      {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_IF, 0, 0, 1},
+      {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_IF, 0, 0, kEthernetIndex},
       {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_HOPS, 1, -1, 255},
       {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_LOOP, 1, 0, 1},
       {abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_ALL, 1, 0, 1},
@@ -51,8 +51,9 @@ using IpStoredOptions = StoredOptions<IpOptionTable>;
 
 struct IpOptions {
   IpStoredOptions stored;
-  // IP_MULTICAST_IF: the address it was set to.
+  // IP_MULTICAST_IF: the address it was set to, and the interface; 0: none.
   IpAddress multicast_from = IpAddress::any(abi::kAF_INET);
+  Setting<s32> multicast_interface;
 
   // An address of IPv6, if it is one, leaves no way to IPv4.
   void note_bound(const IpAddress& address) {
@@ -66,6 +67,10 @@ struct IpOptions {
            stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_FREEBIND) != 0;
   }
 };
+
+// What the end of an ip_mreq or ip_mreqn, or IP_MULTICAST_IF's in_addr, says: the index of the interface, or
+// the interface of the address; 0: neither. EINVAL: too short; ENODEV.
+Result<s32> interface_named(std::span<const std::byte> value);
 
 // bind(2): the name, if the caller may have it. `of_many`: a multicast or broadcast address will do too.
 // EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL; EACCES below port 1024.

@@ -1,13 +1,11 @@
 // A request is answered while it is sent: the answer lies in the socket's queue when send returns. There is
-// one interface, lo, which nobody can change, so there is nothing to announce to groups.
+// nothing that anybody can change, so there is nothing to announce to groups.
 //
 // Locks: the socket's own (kSocket).
 #include "net/netlink.h"
 
 #include <algorithm>
 
-#include "net/interfaces.h"
-#include "net/netlink_message.h"
 #include "net/rtnetlink.h"
 #include "net/sock_diag.h"
 
@@ -143,17 +141,18 @@ Result<void> NetlinkSocket::handle(const abi::NlMsgHdr& header, std::span<const 
   } else if (!is_get) {
     error = -static_cast<s32>(Errno::PERM);
   } else if (header.type == abi::kRTM_GETLINK) {
-    s32 index = 0;
-    if (body.size() >= sizeof(abi::IfInfoMsg)) memcpy(&index, body.data() + 4, sizeof index);
-    if (!dump && index != 0 && index != loopback_interface().index) {
-      error = -static_cast<s32>(Errno::NODEV);
-    } else {
-      write_link(out, flags);
+    if (dump) {
+      for (const Interface& link : interfaces()) write_link(out, link, flags);
       answered = true;
+    } else if (auto link = find_link(body); link.ok()) {
+      write_link(out, *link.value(), flags);
+      answered = true;
+    } else {
+      error = -static_cast<s32>(link.error());
     }
   } else if (dump) {
-    if (header.type == abi::kRTM_GETADDR && is_loopback_up()) write_addresses(out, family, flags);
-    if (header.type == abi::kRTM_GETROUTE && is_loopback_up()) write_routes(out, family, flags);
+    if (header.type == abi::kRTM_GETADDR && is_network_up()) write_addresses(out, family, flags);
+    if (header.type == abi::kRTM_GETROUTE && is_network_up()) write_routes(out, family, flags);
     if (header.type == abi::kRTM_GETRULE) write_rules(out, family, flags);
     answered = true;
   } else if (header.type == abi::kRTM_GETROUTE) {

@@ -5,6 +5,7 @@
 #include "host/gate/gate.h"
 #include "kernel/base/arena_header.h"
 #include "net/gateway.h"
+#include "net/interfaces.h"
 
 namespace teacup::net {
 
@@ -95,6 +96,8 @@ bool PortTable::conflicts_locked(const Claim& claim, const Binding& self, bool a
   auto any_conflicts = [&](Bindings& bindings) {
     for (Binding& other : bindings) {
       if (&other == &self || other.port() != claim.name.port || !claim.overlaps(other.claim_)) continue;
+      s32 device = self.options_.bound_interface, others = other.options_.bound_interface;
+      if (device != 0 && others != 0 && device != others) continue;
       if (any_port) return true;
       if (both(&SocketOptions::reuse_address, other) && !other.listening_) continue;
       if (both(&SocketOptions::reuse_port, other) && claim.uid == other.claim_.uid) continue;
@@ -199,13 +202,15 @@ void PortTable::stop_listening(Binding& binding) {
   tell_listening_locked(binding.port());
 }
 
-// Those who come in by a published port are for lo's own address.
+// Those who come in by a published port are for lo's own address, or eth0's.
 void PortTable::tell_listening_locked(u16 port) {
   bool listening = false;
   for (Binding& binding : bucket(port).bound) {
     if (binding.port() != port || !binding.listening_) continue;
-    listening |= binding.claim_.covers(IpAddress::loopback(abi::kAF_INET)) ||
-                 binding.claim_.covers(IpAddress::loopback(abi::kAF_INET6));
+    for (const Interface& interface : interfaces()) {
+      listening |= binding.claim_.covers(interface.address(abi::kAF_INET)) ||
+                   binding.claim_.covers(interface.address(abi::kAF_INET6));
+    }
   }
   gateway_set_listening(port, listening);
 }
@@ -235,10 +240,12 @@ void PortTable::set_owner(Binding& binding, PortOwner* owner) {
 // --- Finding.
 
 // The more of its name and its peer's a socket has fixed, the better it fits; negative: not at all.
-int PortTable::score(const Binding& binding, const IpName& to, const IpName& from) const {
+int PortTable::score(const Binding& binding, const IpName& to, const IpName& from, s32 interface) const {
   const Claim& claim = binding.claim_;
   if (claim.name.port != to.port || !claim.covers(to.address)) return -1;
-  int score = claim.name.address.is_any() ? 0 : 2;
+  s32 device = binding.options_.bound_interface;
+  if (device != 0 && device != interface) return -1;
+  int score = (claim.name.address.is_any() ? 0 : 2) + (device != 0 ? 2 : 0);
   if (claim.has_remote) {
     if (claim.remote.port != from.port || !(claim.remote.address == from.address)) return -1;
     score += 4;
@@ -247,14 +254,14 @@ int PortTable::score(const Binding& binding, const IpName& to, const IpName& fro
   return 2 * score + (same_family ? 1 : 0);
 }
 
-PortUser* PortTable::find(const IpName& to, const IpName& from, bool listeners) {
+PortUser* PortTable::find(const IpName& to, const IpName& from, s32 interface, bool listeners) {
   LockGuard guard(lock_);
   Binding* best = nullptr;
   int best_score = -1;
   u32 equals = 0;
   for (Binding& binding : bucket(to.port).bound) {
     if (binding.user_ == nullptr || (listeners && !binding.listening_)) continue;
-    int fits = score(binding, to, from);
+    int fits = score(binding, to, from, interface);
     if (fits < 0 || fits < best_score) continue;
     bool shares = best != nullptr && fits == best_score && binding.options_.reuse_port;
     if (fits == best_score && !shares) continue;
@@ -267,7 +274,7 @@ PortUser* PortTable::find(const IpName& to, const IpName& from, bool listeners) 
     u32 wanted = mix(to, from) % equals;
     for (Binding& binding : bucket(to.port).bound) {
       if (binding.user_ == nullptr || (listeners && !binding.listening_)) continue;
-      if (score(binding, to, from) != best_score || !binding.options_.reuse_port) continue;
+      if (score(binding, to, from, interface) != best_score || !binding.options_.reuse_port) continue;
       if (wanted-- > 0) continue;
       best = &binding;
       break;

@@ -31,12 +31,18 @@ struct PortInfo {
   u32 uid = 0;
   u64 inode = 0;
 };
+// A multicast group, as it is joined: on one interface.
+struct Group {
+  IpAddress address;
+  s32 interface = 0;
+  bool operator==(const Group& other) const = default;
+};
 // The socket that a binding belongs to. Asked with the table's lock held.
 class PortOwner {
  public:
   virtual PortInfo port_info() = 0;
   // The multicast groups that it is in, as many as there is room for.
-  virtual size_t groups(std::span<IpAddress>) { return 0; }
+  virtual size_t groups(std::span<Group>) { return 0; }
 
  protected:
   ~PortOwner() = default;
@@ -121,9 +127,9 @@ class PortTable {
   void clear_remote(Binding& binding, const IpName& local);
   void set_owner(Binding& binding, PortOwner* owner);
 
-  // Who gets what comes from `from` to `to`: the closest match; among equals that share the port with
-  // SO_REUSEPORT one is picked by both names. With a reference; null: nobody.
-  PortUser* find(const IpName& to, const IpName& from, bool listeners);
+  // Who gets what comes from `from` to `to` by an interface: the closest match; among equals that share the
+  // port with SO_REUSEPORT one is picked by both names. With a reference; null: nobody.
+  PortUser* find(const IpName& to, const IpName& from, s32 interface, bool listeners);
   // Calls visit(user) for all that get a datagram to many; with the lock held.
   template <typename Visit>
   void visit_port(u16 port, Visit visit) {
@@ -148,7 +154,7 @@ class PortTable {
   template <typename Visit>
   void visit_groups(Visit visit) {
     LockGuard guard(lock_);
-    IpAddress groups[kMostGroups];
+    Group groups[kMostGroups];
     for (Bucket& bucket : buckets_) {
       for (Binding& binding : bucket.bound) {
         size_t count = binding.owner_ != nullptr ? binding.owner_->groups(groups) : 0;
@@ -171,7 +177,7 @@ class PortTable {
   bool conflicts_locked(const Claim& claim, const Binding& self, bool any_port);
   bool tuple_taken_locked(const Claim& claim, const Binding* self);
   void tell_listening_locked(u16 port);
-  int score(const Binding& binding, const IpName& to, const IpName& from) const;
+  int score(const Binding& binding, const IpName& to, const IpName& from, s32 interface) const;
   Result<Ref<Binding>> make_binding(const Claim& claim, const SocketOptions& options, PortUser* user,
                                     bool is_explicit);
   template <typename Free>

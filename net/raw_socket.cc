@@ -109,7 +109,7 @@ Result<void> RawSocket::connect(const Caller&, const Address& address, bool) {
   }
   IpAddress to = TRY(ip_name_from(address, family())).address;
   if (to.is_any()) to = IpAddress::loopback(family());
-  IpAddress source = TRY(source_for(to));
+  IpAddress source = TRY(source_for(to, options().bound_interface));
   if (user_.echoes && user_.identifier == 0) TRY(raw_table().claim_identifier(user_, 0));
   if (user_.local.is_any()) raw_table().set_local(user_, source);
   raw_table().set_remote(user_, to);
@@ -191,7 +191,7 @@ Result<size_t> RawSocket::transmit(SendRequest& request) {
   if (size > (user_.echoes || (v4() && !has_header) ? kLargestEcho : kLargest)) return Errno::MSGSIZE;
   IpPacket packet;
   packet.to = TRY(target(request));
-  packet.from = TRY(source_for(packet.to));
+  packet.from = TRY(source_for(packet.to, options().bound_interface));
   if (!user_.local.is_any()) packet.from = user_.local;
   packet.protocol = static_cast<u8>(protocol());
   const auto& stored = endpoint_->ip.stored;

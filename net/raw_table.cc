@@ -66,6 +66,7 @@ Datagram* datagram_of(const IpPacket& packet, bool with_header) {
   datagram->time = gate::realtime_now();
   datagram->hops = packet.hops;
   datagram->traffic_class = packet.traffic_class;
+  datagram->interface = interface_of(packet.to);
   return datagram;
 }
 
@@ -124,6 +125,8 @@ bool RawTable::wants(const RawUser& user, const IpPacket& packet) const {
   bool v4 = packet.to.is_v4();
   if ((user.family == abi::kAF_INET) != v4 || user.protocol != packet.protocol) return false;
   if (!user.local.is_any() && !(user.local == packet.to)) return false;
+  s32 device = user.endpoint->options.bound_interface;
+  if (device != 0 && device != interface_of(packet.to)) return false;
   EchoHeader echo = echo_of(packet);
   if (user.echoes) {
     u16 identifier = static_cast<u16>(echo.identifier[0] << 8 | echo.identifier[1]);

@@ -1,138 +1,228 @@
 #include "net/rtnetlink.h"
 
+#include "kernel/base/memory.h"
+#include "net/gateway.h"
 #include "net/interfaces.h"
-#include "net/ip_address.h"
 
 namespace teacup::net {
 
-void write_link(Writer& out, u16 flags) {
-  const Interface& lo = loopback_interface();
-  constexpr u8 kNoAddress[6] = {};
+namespace {
+
+constexpr u8 kUnknown = 0, kOperational = 6;                            // IF_OPER_UP
+constexpr u8 kByKernel = 2, kByBoot = 3;                                // RTPROT_KERNEL, RTPROT_BOOT
+constexpr u8 kUnicast = 1, kLocal = 2, kBroadcast = 3, kMulticast = 5;  // RTN_UNICAST and so on
+constexpr u8 kEverywhere = 0, kLinkScope = 253, kHostScope = 254;
+constexpr u32 kCloned = 0x200, kLocalCache = 0x80000000;  // RTM_F_CLONED, RTCF_LOCAL
+constexpr u32 kOfAddress = 256, kUserRoute = 1024;        // IP6_RT_PRIO_ADDRCONF, IP6_RT_PRIO_USER
+
+// The data of the last attribute of a type; empty: there is none.
+Result<std::span<const std::byte>> find_attribute(std::span<const std::byte> attributes, u16 type) {
+  std::span<const std::byte> found;
+  while (attributes.size() >= sizeof(abi::RtAttr)) {
+    abi::RtAttr attribute;
+    memcpy(&attribute, attributes.data(), sizeof attribute);
+    if (attribute.length < sizeof attribute || attribute.length > attributes.size()) return Errno::INVAL;
+    if (attribute.type == type)
+      found = attributes.subspan(sizeof attribute, attribute.length - sizeof attribute);
+    attributes =
+        attributes.subspan(std::min<size_t>(align_up(u64{attribute.length}, u64{4}), attributes.size()));
+  }
+  return found;
+}
+
+size_t size_of(int family) {
+  return family == abi::kAF_INET ? 4 : 16;
+}
+const u8* bytes_of(const IpAddress& address) {
+  return address.is_v4() ? address.v4_bytes() : address.bytes;
+}
+
+}  // namespace
+
+void write_link(Writer& out, const Interface& link, u16 flags) {
   constexpr u64 kNoStatistics[24] = {};
-  out.begin(
-      abi::kRTM_NEWLINK, flags,
-      abi::IfInfoMsg{0, 0, lo.type, lo.index, lo.flags | (is_loopback_up() ? abi::kIFF_LOWER_UP : 0), 0});
-  out.text(abi::kIFLA_IFNAME, lo.name);
-  out.number(abi::kIFLA_TXQLEN, lo.queue_length);
-  u8 unknown = 0;
-  out.attribute(abi::kIFLA_OPERSTATE, &unknown, 1);
-  out.attribute(abi::kIFLA_LINKMODE, &unknown, 1);
-  out.number(abi::kIFLA_MTU, lo.mtu);
+  constexpr size_t kHardware = sizeof link.hardware;
+  u32 carrier = link.is_up() ? abi::kIFF_LOWER_UP : 0;
+  out.begin(abi::kRTM_NEWLINK, flags, abi::IfInfoMsg{0, 0, link.type, link.index, link.flags | carrier, 0});
+  out.text(abi::kIFLA_IFNAME, link.name);
+  out.number(abi::kIFLA_TXQLEN, link.queue_length);
+  out.attribute(abi::kIFLA_OPERSTATE, link.is_loopback() ? &kUnknown : &kOperational, 1);
+  out.attribute(abi::kIFLA_LINKMODE, &kUnknown, 1);
+  out.number(abi::kIFLA_MTU, link.mtu);
   out.number(abi::kIFLA_GROUP, 0);
   out.number(abi::kIFLA_PROMISCUITY, 0);
   out.number(abi::kIFLA_NUM_TX_QUEUES, 1);
   out.number(abi::kIFLA_NUM_RX_QUEUES, 1);
-  out.attribute(abi::kIFLA_ADDRESS, kNoAddress, sizeof kNoAddress);
-  out.attribute(abi::kIFLA_BROADCAST, kNoAddress, sizeof kNoAddress);
+  out.attribute(abi::kIFLA_ADDRESS, link.hardware, kHardware);
+  out.attribute(abi::kIFLA_BROADCAST, link.hardware_broadcast, kHardware);
   out.text(abi::kIFLA_QDISC, "noqueue");
   out.attribute(abi::kIFLA_STATS64, kNoStatistics, sizeof kNoStatistics);
   out.end();
 }
 
-void write_addresses(Writer& out, u8 family, u16 flags) {
-  const Interface& lo = loopback_interface();
-  constexpr u8 kPermanent = 0x80, kHostScope = 254;
-  constexpr u32 kForever[4] = {~u32{0}, ~u32{0}, 0, 0};
-  auto index = static_cast<u32>(lo.index);
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET) {
-    out.begin(abi::kRTM_NEWADDR, flags,
-              abi::IfAddrMsg{abi::kAF_INET, lo.v4_bits, kPermanent, kHostScope, index});
-    out.attribute(abi::kIFA_ADDRESS, lo.v4, sizeof lo.v4);
-    out.attribute(abi::kIFA_LOCAL, lo.v4, sizeof lo.v4);
-    out.text(abi::kIFA_LABEL, lo.name);
-    out.number(abi::kIFA_FLAGS, kPermanent);
-    out.attribute(abi::kIFA_CACHEINFO, kForever, sizeof kForever);
-    out.end();
+Result<const Interface*> find_link(std::span<const std::byte> body) {
+  abi::IfInfoMsg request;
+  if (body.size() < sizeof request) return Errno::INVAL;
+  memcpy(&request, body.data(), sizeof request);
+  const Interface* found = nullptr;
+  if (request.index != 0) {
+    found = find_interface(request.index);
+  } else {
+    auto named = TRY(find_attribute(body.subspan(sizeof request), abi::kIFLA_IFNAME));
+    if (named.empty()) named = TRY(find_attribute(body.subspan(sizeof request), abi::kIFLA_ALT_IFNAME));
+    if (named.empty()) return Errno::INVAL;
+    std::string_view name(reinterpret_cast<const char*>(named.data()), named.size());
+    found = find_interface(name.substr(0, name.find('\0')));
   }
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET6) {
-    IpAddress own = IpAddress::loopback(abi::kAF_INET6);
-    out.begin(abi::kRTM_NEWADDR, flags, abi::IfAddrMsg{abi::kAF_INET6, 128, kPermanent, kHostScope, index});
-    out.attribute(abi::kIFA_ADDRESS, own.bytes, sizeof own.bytes);
-    out.attribute(abi::kIFA_CACHEINFO, kForever, sizeof kForever);
-    out.number(abi::kIFA_FLAGS, kPermanent);
-    out.end();
-  }
+  return found != nullptr ? Result<const Interface*>(found) : Result<const Interface*>(Errno::NODEV);
 }
 
 namespace {
 
-constexpr u8 kByKernel = 2, kLocal = 2, kBroadcast = 3;  // RTPROT_KERNEL, RTN_LOCAL, RTN_BROADCAST
-constexpr u8 kLinkScope = 253, kHostScope = 254;
-constexpr u32 kCloned = 0x200, kLocalCache = 0x80000000;  // RTM_F_CLONED, RTCF_LOCAL
-
-struct Route {
-  u8 family, bits, type, scope;
-  const u8* to;
-};
-
-void write_preference(Writer& out) {
-  constexpr u8 kMedium = 0;  // ICMPV6_ROUTER_PREF_MEDIUM
-  out.number(abi::kRTA_PRIORITY, 0);
-  out.attribute(abi::kRTA_PREF, &kMedium, sizeof kMedium);
-}
-
-void write_route(Writer& out, const Route& route, u16 flags) {
-  const Interface& lo = loopback_interface();
-  out.begin(abi::kRTM_NEWROUTE, flags,
-            abi::RtMsg{route.family, route.bits, 0, 0, abi::kRT_TABLE_LOCAL, kByKernel, route.scope,
-                       route.type, 0});
-  out.number(abi::kRTA_TABLE, abi::kRT_TABLE_LOCAL);
-  out.attribute(abi::kRTA_DST, route.to, route.family == abi::kAF_INET ? 4 : 16);
-  if (route.family == abi::kAF_INET) out.attribute(abi::kRTA_PREFSRC, lo.v4, sizeof lo.v4);
-  out.number(abi::kRTA_OIF, static_cast<u32>(lo.index));
-  if (route.family == abi::kAF_INET6) write_preference(out);
+void write_address(Writer& out, const Interface& of, u8 family, u16 flags) {
+  constexpr u8 kPermanent = 0x80;
+  constexpr u32 kForever[4] = {~u32{0}, ~u32{0}, 0, 0};
+  bool v4 = family == abi::kAF_INET;
+  const u8* own = v4 ? of.v4 : of.v6;
+  out.begin(
+      abi::kRTM_NEWADDR, flags,
+      abi::IfAddrMsg{family, v4 ? of.v4_bits : of.v6_bits, kPermanent, of.scope, static_cast<u32>(of.index)});
+  out.attribute(abi::kIFA_ADDRESS, own, size_of(family));
+  if (v4) {
+    out.attribute(abi::kIFA_LOCAL, own, size_of(family));
+    u8 all[4];
+    of.v4_broadcast(all);
+    if (!of.is_loopback()) out.attribute(abi::kIFA_BROADCAST, all, sizeof all);
+    out.text(abi::kIFA_LABEL, of.name);
+  }
+  out.number(abi::kIFA_FLAGS, kPermanent);
+  out.attribute(abi::kIFA_CACHEINFO, kForever, sizeof kForever);
   out.end();
 }
 
 }  // namespace
 
-// All in the table "local": there is no way out of the machine.
-void write_routes(Writer& out, u8 family, u16 flags) {
-  const Interface& lo = loopback_interface();
-  constexpr u8 kNet[4] = {127, 0, 0, 0}, kAll[4] = {127, 255, 255, 255};
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET) {
-    write_route(out, {abi::kAF_INET, 8, kLocal, kHostScope, kNet}, flags);
-    write_route(out, {abi::kAF_INET, 32, kLocal, kHostScope, lo.v4}, flags);
-    write_route(out, {abi::kAF_INET, 32, kBroadcast, kLinkScope, kAll}, flags);
+void write_addresses(Writer& out, u8 family, u16 flags) {
+  for (u8 of : {abi::kAF_INET, abi::kAF_INET6}) {
+    if (family != abi::kAF_UNSPEC && family != of) continue;
+    for (const Interface& interface : interfaces()) {
+      if (interface.is_up()) write_address(out, interface, of, flags);
+    }
   }
-  IpAddress own = IpAddress::loopback(abi::kAF_INET6);
-  if (family == abi::kAF_UNSPEC || family == abi::kAF_INET6)
-    write_route(out, {abi::kAF_INET6, 128, kLocal, 0, own.bytes}, flags);
 }
+
+namespace {
+
+void write_preference(Writer& out, u32 metric) {
+  constexpr u8 kMedium = 0;  // ICMPV6_ROUTER_PREF_MEDIUM
+  out.number(abi::kRTA_PRIORITY, metric);
+  out.attribute(abi::kRTA_PREF, &kMedium, sizeof kMedium);
+}
+
+void write_route(Writer& out, const Route& route, u16 flags) {
+  bool v4 = route.family == abi::kAF_INET;
+  size_t size = size_of(route.family);
+  out.begin(
+      abi::kRTM_NEWROUTE, flags,
+      abi::RtMsg{route.family, route.bits, 0, 0, route.table, route.protocol, route.scope, route.type, 0});
+  out.number(abi::kRTA_TABLE, route.table);
+  if (route.bits > 0) out.attribute(abi::kRTA_DST, bytes_of(route.to), size);
+  if (v4 && route.protocol == kByKernel) {
+    IpAddress source = find_interface(route.interface)->address(route.family);
+    out.attribute(abi::kRTA_PREFSRC, source.v4_bytes(), size);
+  }
+  if (route.by_neighbour) out.attribute(abi::kRTA_GATEWAY, bytes_of(neighbour(route.family)), size);
+  out.number(abi::kRTA_OIF, static_cast<u32>(route.interface));
+  if (!v4) write_preference(out, route.metric);
+  out.end();
+}
+
+}  // namespace
+
+// What is let out goes by the default route; and as nothing else says where groups are, they are on eth0.
+std::span<const Route> routes(RouteTable& into) {
+  size_t count = 0;
+  if (!is_network_up()) return {};
+  auto add = [&](const Route& route) { into[count++] = route; };
+  constexpr u8 kMain = abi::kRT_TABLE_MAIN, kOwn = abi::kRT_TABLE_LOCAL;
+  constexpr u8 kV4 = abi::kAF_INET, kV6 = abi::kAF_INET6;
+  constexpr s32 kLo = kLoopbackIndex, kEth = kEthernetIndex;
+  const Interface& eth = *find_interface(kEth);
+  IpAddress eth4 = eth.address(kV4), eth6 = eth.address(kV6);
+  IpAddress net4 = eth4, net6 = IpAddress{}, all4 = eth4;
+  memcpy(net6.bytes, eth6.bytes, eth.v6_bits / 8);
+  u8 mask[4];
+  eth.v4_mask(mask);
+  for (u32 i = 0; i < 4; i++) net4.bytes[12 + i] &= mask[i];
+  eth.v4_broadcast(all4.bytes + 12);
+  if (gateway_leads_out())
+    add({kV4, 0, kUnicast, kEverywhere, kMain, kByBoot, kEth, IpAddress::any(kV4), true, 0});
+  add({kV4, eth.v4_bits, kUnicast, kLinkScope, kMain, kByKernel, kEth, net4, false, 0});
+  if (!gateway_leads_out())
+    add({kV4, 4, kUnicast, kLinkScope, kMain, kByBoot, kEth, IpAddress::v4(224, 0, 0, 0), false, 0});
+  add({kV4, 32, kLocal, kHostScope, kOwn, kByKernel, kEth, eth4, false, 0});
+  add({kV4, 32, kBroadcast, kLinkScope, kOwn, kByKernel, kEth, all4, false, 0});
+  add({kV4, 8, kLocal, kHostScope, kOwn, kByKernel, kLo, IpAddress::v4(127, 0, 0, 0), false, 0});
+  add({kV4, 32, kLocal, kHostScope, kOwn, kByKernel, kLo, IpAddress::loopback(kV4), false, 0});
+  add({kV4, 32, kBroadcast, kLinkScope, kOwn, kByKernel, kLo, IpAddress::v4(127, 255, 255, 255), false, 0});
+  add({kV6, eth.v6_bits, kUnicast, kEverywhere, kMain, kByKernel, kEth, net6, false, kOfAddress});
+  if (gateway_leads_out())
+    add({kV6, 0, kUnicast, kEverywhere, kMain, kByBoot, kEth, IpAddress{}, true, kUserRoute});
+  add({kV6, 128, kLocal, kEverywhere, kOwn, kByKernel, kLo, IpAddress::loopback(kV6), false, 0});
+  add({kV6, 128, kLocal, kEverywhere, kOwn, kByKernel, kEth, eth6, false, 0});
+  IpAddress groups{};
+  groups.bytes[0] = 0xff;
+  add({kV6, 8, kMulticast, kEverywhere, kOwn, kByKernel, kEth, groups, false, kOfAddress});
+  return {into.data(), count};
+}
+
+void write_routes(Writer& out, u8 family, u16 flags) {
+  RouteTable table;
+  for (const Route& route : routes(table)) {
+    if (family == abi::kAF_UNSPEC || family == route.family) write_route(out, route, flags);
+  }
+}
+
+namespace {
+
+// A neighbour's, on eth0, if there was one.
+bool is_near(const IpAddress& to) {
+  return is_network_up() && !is_own_address(to) && find_interface(kEthernetIndex)->is_near(to);
+}
+
+}  // namespace
 
 Result<void> write_route_to(Writer& out, std::span<const std::byte> body) {
   abi::RtMsg request;
   if (body.size() < sizeof request) return Errno::INVAL;
   memcpy(&request, body.data(), sizeof request);
   bool v4 = request.destination_length == 32;
-  size_t size = v4 ? 4 : 16, at = sizeof request;
-  const u8* destination = nullptr;
-  while (at + sizeof(abi::RtAttr) <= body.size()) {
-    abi::RtAttr attribute;
-    memcpy(&attribute, body.data() + at, sizeof attribute);
-    if (attribute.length < sizeof attribute || at + attribute.length > body.size()) return Errno::INVAL;
-    if (attribute.type == abi::kRTA_DST && attribute.length == sizeof attribute + size)
-      destination = reinterpret_cast<const u8*>(body.data() + at + sizeof attribute);
-    at += align_up(u64{attribute.length}, u64{4});
-  }
-  if (destination == nullptr) return Errno::INVAL;
+  size_t size = v4 ? 4 : 16;
+  auto named = TRY(find_attribute(body.subspan(sizeof request), abi::kRTA_DST));
+  if (named.size() != size) return Errno::INVAL;
+  const u8* destination = reinterpret_cast<const u8*>(named.data());
   IpAddress to = v4 ? IpAddress::v4(destination) : IpAddress::v6(destination);
-  IpAddress from = TRY(source_for(to));
+  bool local = is_own_address(to), near = is_near(to), leads_out = !local && !near;
+  IpAddress from =
+      near ? find_interface(kEthernetIndex)->address(request.family) : TRY(source_for_outside(to, 0));
   // As Linux has it, of IPv4 it is a copy made for the asker, of IPv6 the route itself.
-  u8 table = v4 ? abi::kRT_TABLE_MAIN : abi::kRT_TABLE_LOCAL;
+  u8 table = v4 || !local ? abi::kRT_TABLE_MAIN : abi::kRT_TABLE_LOCAL;
+  u8 protocol = v4 ? u8{0} : leads_out ? kByBoot : kByKernel;
   out.begin(abi::kRTM_NEWROUTE, 0,
-            abi::RtMsg{request.family, request.destination_length, 0, 0, table, v4 ? u8{0} : kByKernel, 0,
-                       kLocal, v4 ? kCloned | kLocalCache : 0});
+            abi::RtMsg{request.family, request.destination_length, 0, 0, table, protocol, 0,
+                       local ? kLocal : kUnicast, v4 ? kCloned | (local ? kLocalCache : 0) : 0});
   out.number(abi::kRTA_TABLE, table);
   out.attribute(abi::kRTA_DST, destination, size);
-  out.number(abi::kRTA_OIF, static_cast<u32>(loopback_interface().index));
-  out.attribute(abi::kRTA_PREFSRC, v4 ? from.v4_bytes() : from.bytes, size);
+  if (leads_out) out.attribute(abi::kRTA_GATEWAY, bytes_of(neighbour(request.family)), size);
+  // What is the machine's own never leaves lo.
+  out.number(abi::kRTA_OIF, static_cast<u32>(local ? kLoopbackIndex : kEthernetIndex));
+  out.attribute(abi::kRTA_PREFSRC, bytes_of(from), size);
   if (v4) {
     constexpr u32 kNoTimes[8] = {};
     out.number(abi::kRTA_UID, 0);
     out.attribute(abi::kRTA_CACHEINFO, kNoTimes, sizeof kNoTimes);
   } else {
-    write_preference(out);
+    write_preference(out, local ? 0 : leads_out ? kUserRoute : kOfAddress);
   }
   out.end();
   return {};

@@ -176,6 +176,8 @@ Result<s64> Socket::number_option(int name) {
       return static_cast<s64>(options_.send_buffer);
     case abi::kSO_RCVBUF:
       return static_cast<s64>(options_.receive_buffer);
+    case abi::kSO_BINDTOIFINDEX:
+      return options_.bound_interface.get();
     case abi::kSO_PRIORITY:
       return options_.priority.get();
     case abi::kSO_MARK:
@@ -215,8 +217,7 @@ Result<size_t> Socket::get_option(int level, int name, std::span<std::byte> valu
       if (value.size() < sizeof number_) return Errno::INVAL;
       return give_option(value, number_);
     case abi::kSO_BINDTODEVICE:
-      if (options_.bound_interface == 0) return size_t{0};
-      return give_option(value, std::array<char, 3>{'l', 'o', 0});
+      return give_device(value);
     case abi::kSO_MAX_PACING_RATE:
       return give_option(value, ~u32{0});
   }
@@ -241,6 +242,23 @@ Result<void> Socket::set_buffer(const Caller& caller, int name, u32 wanted) {
   return {};
 }
 
+// socket(7): who is bound to a device already may change it only with the capability.
+Result<void> Socket::bind_to_device(const Caller& caller, s32 index) {
+  if (options_.bound_interface != 0 && !caller.has(abi::kCAP_NET_RAW)) return Errno::PERM;
+  options_.bound_interface = index;
+  return {};
+}
+
+Result<size_t> Socket::give_device(std::span<std::byte> value) const {
+  const Interface* device = find_interface(options_.bound_interface);
+  if (device == nullptr) return size_t{0};
+  constexpr size_t kLongest = 16;  // IFNAMSIZ
+  if (value.size() < kLongest) return Errno::INVAL;
+  memcpy(value.data(), device->name.data(), device->name.size());
+  value[device->name.size()] = std::byte{0};
+  return device->name.size() + 1;
+}
+
 Result<void> Socket::set_linger(std::span<const std::byte> value) {
   abi::Linger linger;
   if (value.size() < sizeof linger) return Errno::INVAL;
@@ -255,11 +273,15 @@ Result<void> Socket::set_option(const Caller& caller, int level, int name, std::
   if (name == abi::kSO_BINDTODEVICE) {
     std::string_view device(reinterpret_cast<const char*>(value.data()), value.size());
     device = device.substr(0, device.find('\0'));
-    if (!device.empty() && device != "lo") return Errno::NODEV;
-    options_.bound_interface = device.empty() ? 0 : 1;
-    return {};
+    const Interface* found = find_interface(device);
+    if (!device.empty() && found == nullptr) return Errno::NODEV;
+    return bind_to_device(caller, device.empty() ? 0 : found->index);
   }
   s32 number = TRY(take_option(value));
+  if (name == abi::kSO_BINDTOIFINDEX) {
+    if (number != 0 && find_interface(number) == nullptr) return Errno::NODEV;
+    return bind_to_device(caller, number);
+  }
   bool administrator = caller.has(abi::kCAP_NET_ADMIN);
   if (Setting<bool>* flag = flag_of(options_, name)) {
     if (name == abi::kSO_DEBUG && number != 0 && !administrator) return Errno::ACCES;

@@ -143,6 +143,8 @@ class Socket : public fs::File {
   Result<s64> number_option(int name);
   Result<void> set_buffer(const Caller& caller, int name, u32 wanted);
   Result<void> set_linger(std::span<const std::byte> value);
+  Result<void> bind_to_device(const Caller& caller, s32 index);
+  Result<size_t> give_device(std::span<std::byte> value) const;
 
   const s16 family_, type_, protocol_;
   SocketOptions& options_;

@@ -298,7 +298,8 @@ Result<void> TcpSocket::start_connecting_locked(const Address& address, Ref<TcpH
     to.address = own ? asked_.address : IpAddress::loopback(v4 ? abi::kAF_INET : abi::kAF_INET6);
   }
   if (to.address.is_multicast() || to.address.is_broadcast()) return Errno::NETUNREACH;
-  IpAddress source = TRY(source_for_outside(to.address));
+  IpAddress source = TRY(source_for_outside(to.address, options().bound_interface));
+  if (leads_astray(local_.address, to.address)) return Errno::INVAL;
   error_.store(0, std::memory_order_release);
   // One that was bound to "any of IPv4" is one of IPv4.
   bool v4_only = family() == abi::kAF_INET6 && asked_.address.is_v4();
@@ -333,7 +334,9 @@ Result<void> TcpSocket::reach_locked(const IpName& to, Ref<TcpHub>& accepting) {
     TRY(tcp_ports().set_remote(*binding_, local_, to));
   }
   bool leads_out = gateway_leads_to(to.address);
-  PortUser* user = leads_out ? nullptr : tcp_ports().find(to, local_, true);
+  s32 device = options().bound_interface;
+  s32 interface = device != 0 ? device : interface_of(to.address);
+  PortUser* user = leads_out ? nullptr : tcp_ports().find(to, local_, interface, true);
   if (leads_out || (user == nullptr && gateway_is_resolver(to))) {
     auto outside = TRY(gateway_connect(hub_, local_, to));
     side_ = TcpConnection::kClient;

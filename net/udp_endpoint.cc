@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernel/abi/time.h"
+#include "net/interfaces.h"
 
 namespace teacup::net {
 
@@ -82,6 +83,14 @@ u32 UdpEndpoint::poll() {
   return events;
 }
 
+// The address that an answer should come from.
+IpAddress UdpEndpoint::answer_from(const Datagram& datagram) {
+  const IpAddress& to = datagram.to.address;
+  const Interface* interface = find_interface(datagram.interface);
+  bool of_many = to.is_multicast() || to.is_broadcast();
+  return of_many && interface != nullptr ? interface->address(abi::kAF_INET) : to;
+}
+
 // The control messages that were asked for (ip(7), ipv6(7), socket(7)).
 void UdpEndpoint::describe(Datagram& datagram, ReceiveRequest& request, int family) {
   request.from = address_from(datagram.from, family);
@@ -96,8 +105,8 @@ void UdpEndpoint::describe(Datagram& datagram, ReceiveRequest& request, int fami
   s32 hops = datagram.hops, traffic_class = datagram.traffic_class;
   if (datagram.to.address.is_v4()) {
     if (wants(abi::kIPPROTO_IP, abi::kIP_PKTINFO)) {
-      abi::InPktInfo info{1, {}, {}};
-      memcpy(info.local, datagram.to.address.v4_bytes(), sizeof info.local);
+      abi::InPktInfo info{datagram.interface, {}, {}};
+      memcpy(info.local, answer_from(datagram).v4_bytes(), sizeof info.local);
       memcpy(info.destination, datagram.to.address.v4_bytes(), sizeof info.destination);
       control.add(abi::kIPPROTO_IP, abi::kIP_PKTINFO, &info, sizeof info);
     }
@@ -112,7 +121,7 @@ void UdpEndpoint::describe(Datagram& datagram, ReceiveRequest& request, int fami
   }
   if (family != abi::kAF_INET6) return;
   if (wants(abi::kIPPROTO_IPV6, abi::kIPV6_RECVPKTINFO)) {
-    abi::In6PktInfo info{{}, 1};
+    abi::In6PktInfo info{{}, datagram.interface};
     memcpy(info.address, datagram.to.address.bytes, sizeof info.address);
     control.add(abi::kIPPROTO_IPV6, abi::kIPV6_PKTINFO, &info, sizeof info);
   }
@@ -190,20 +199,20 @@ Result<size_t> UdpEndpoint::receive(ReceiveRequest& request, int family) {
 
 // --- Multicast.
 
-bool UdpEndpoint::is_member(const IpAddress& group) {
+bool UdpEndpoint::is_member(const Group& group) {
   LockGuard guard(lock_);
   return std::find(groups_, groups_ + group_count_, group) != groups_ + group_count_;
 }
 
-size_t UdpEndpoint::groups(std::span<IpAddress> into) {
+size_t UdpEndpoint::groups(std::span<Group> into) {
   LockGuard guard(lock_);
   size_t count = std::min(group_count_, into.size());
   std::copy_n(groups_, count, into.begin());
   return count;
 }
 
-Result<void> UdpEndpoint::join(const IpAddress& group) {
-  if (!group.is_multicast()) return Errno::INVAL;
+Result<void> UdpEndpoint::join(const Group& group) {
+  if (!group.address.is_multicast()) return Errno::INVAL;
   LockGuard guard(lock_);
   if (std::find(groups_, groups_ + group_count_, group) != groups_ + group_count_) return Errno::ADDRINUSE;
   if (group_count_ == kMostGroups) return Errno::NOBUFS;
@@ -211,10 +220,13 @@ Result<void> UdpEndpoint::join(const IpAddress& group) {
   return {};
 }
 
-Result<void> UdpEndpoint::leave(const IpAddress& group) {
+Result<void> UdpEndpoint::leave(const Group& group) {
   LockGuard guard(lock_);
-  IpAddress* found = std::find(groups_, groups_ + group_count_, group);
-  if (found == groups_ + group_count_) return Errno::ADDRNOTAVAIL;
+  Group* end = groups_ + group_count_;
+  Group* found = std::find_if(groups_, end, [&](const Group& one) {
+    return one.address == group.address && (group.interface == 0 || one.interface == group.interface);
+  });
+  if (found == end) return Errno::ADDRNOTAVAIL;
   *found = groups_[--group_count_];
   return {};
 }

@@ -15,6 +15,7 @@ struct Datagram {
   u64 time;  // CLOCK_REALTIME, ns
   u32 size;
   u8 hops, traffic_class;
+  s32 interface;  // that it came by
   std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
   static Result<Datagram*> create(size_t size);
   static void destroy(Datagram* datagram) { teacup::destroy(datagram); }
@@ -45,10 +46,11 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
   bool send_shut() const { return (shut_.load(std::memory_order_acquire) & kSendShut) != 0; }
 
   // Multicast groups. EADDRINUSE, EADDRNOTAVAIL, ENOBUFS.
-  Result<void> join(const IpAddress& group);
-  Result<void> leave(const IpAddress& group);
-  bool is_member(const IpAddress& group);
-  size_t groups(std::span<IpAddress> into);
+  Result<void> join(const Group& group);
+  // Interface 0: whichever.
+  Result<void> leave(const Group& group);
+  bool is_member(const Group& group);
+  size_t groups(std::span<Group> into);
 
   WaitQueue queue;
   SocketOptions options;
@@ -57,6 +59,7 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
  private:
   static constexpr u32 kReceiveShut = 1, kSendShut = 2;
   static constexpr size_t kMostGroups = PortTable::kMostGroups;
+  static IpAddress answer_from(const Datagram& datagram);
   void describe(Datagram& datagram, ReceiveRequest& request, int family);
   Result<size_t> receive_refused(ReceiveRequest& request, int family);
 
@@ -67,7 +70,7 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
   std::atomic<u32> count_{0}, refused_count_{0};
   std::atomic<u32> error_{0};
   std::atomic<u32> shut_{0};
-  IpAddress groups_[kMostGroups];
+  Group groups_[kMostGroups];
   size_t group_count_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include "kernel/abi/process.h"
 #include "net/gateway.h"
+#include "net/interfaces.h"
 #include "net/udp_endpoint.h"
 
 namespace teacup::net {
@@ -32,7 +33,7 @@ class UdpSocket final : public Socket, public PortOwner {
     return {connected ? abi::kTCP_ESTABLISHED : abi::kTCP_CLOSE, 0, endpoint_->queued(), uid_, number()};
   }
 
-  size_t groups(std::span<IpAddress> into) override { return endpoint_->groups(into); }
+  size_t groups(std::span<Group> into) override { return endpoint_->groups(into); }
 
   u32 poll() override { return endpoint_->poll(); }
   WaitQueue* wait_queue() override { return &endpoint_->queue; }
@@ -75,6 +76,7 @@ class UdpSocket final : public Socket, public PortOwner {
   struct Marks {
     u8 hops = 0, traffic_class = 0;
     IpAddress source;
+    s32 interface = 0;  // 0: whichever leads there
   };
   Result<Marks> marks_of(const ControlRecords& control) const;
   Claim claim() const;
@@ -83,7 +85,8 @@ class UdpSocket final : public Socket, public PortOwner {
   Result<size_t> transmit(SendRequest& request);
   Result<void> send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram);
   Result<void> send_many(const IpName& to, Datagram* datagram);
-  Result<IpAddress> source_of(const IpName& to) const;
+  s32 interface_to(const IpName& to, s32 asked) const;
+  Result<IpAddress> source_of(const IpName& to, s32 asked) const;
   Result<void> check_family_locked(const IpName& to) const;
   void find_any_locked(IpName& to) const;
   void disconnect_locked();
@@ -157,10 +160,29 @@ Result<IpName> UdpSocket::target_locked(const Address& address) const {
   return to;
 }
 
-Result<IpAddress> UdpSocket::source_of(const IpName& to) const {
-  if (to.address.is_multicast())
-    return IpAddress::loopback(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
-  return protocol() == abi::kIPPROTO_UDP ? source_for_outside(to.address) : source_for(to.address);
+// What a datagram leaves by: as its control message has it, or the socket's device, or, for a group, the name
+// or the options.
+s32 UdpSocket::interface_to(const IpName& to, s32 asked) const {
+  if (asked != 0) return asked;
+  if (s32 device = options().bound_interface; device != 0) return device;
+  if (!to.address.is_multicast()) return interface_of(to.address);
+  if (to.scope != 0) return static_cast<s32>(to.scope);
+  s32 chosen = to.address.is_v4() ? endpoint_->ip.multicast_interface.get()
+                                  : endpoint_->ip.stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_MULTICAST_IF);
+  return chosen != 0 ? chosen : usual_interface();
+}
+
+Result<IpAddress> UdpSocket::source_of(const IpName& to, s32 asked) const {
+  if (to.address.is_multicast()) {
+    const Interface* interface = find_interface(interface_to(to, asked));
+    if (interface == nullptr) return Errno::NODEV;
+    const IpAddress& chosen = endpoint_->ip.multicast_from;
+    if (to.address.is_v4() && !chosen.is_any()) return chosen;
+    return interface->address(to.address.is_v4() ? abi::kAF_INET : abi::kAF_INET6);
+  }
+  s32 device = asked != 0 ? asked : options().bound_interface.get();
+  return protocol() == abi::kIPPROTO_UDP ? source_for_outside(to.address, device)
+                                         : source_for(to.address, device);
 }
 
 // "Any" is the socket's own address, if it has one, or its family's loopback.
@@ -206,9 +228,10 @@ Result<void> UdpSocket::connect(const Caller&, const Address& address, bool) {
     return as == abi::kAF_INET ? Errno::AFNOSUPPORT : Errno::NETUNREACH;
   find_any_locked(to);
   TRY(check_family_locked(to));
-  IpAddress source = TRY(source_of(to));
+  IpAddress source = TRY(source_of(to, 0));
   if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
   if (local_.address.is_any()) local_.address = source;
+  if (leads_astray(local_.address, to.address)) return Errno::INVAL;
   remote_ = to;
   connected_ = true;
   return ports_.set_remote(*binding_, local_, remote_);
@@ -247,15 +270,18 @@ Result<UdpSocket::Marks> UdpSocket::marks_of(const ControlRecords& control) cons
       abi::InPktInfo info;
       memcpy(&info, record.data, sizeof info);
       marks.source = IpAddress::v4(info.local);
+      marks.interface = info.interface;
     } else if (!v4 && record.type == abi::kIPV6_PKTINFO && record.size >= sizeof(abi::In6PktInfo)) {
       abi::In6PktInfo info;
       memcpy(&info, record.data, sizeof info);
       marks.source = IpAddress::v6(info.address);
+      marks.interface = info.interface;
     } else {
       return Errno::INVAL;
     }
   }
   if (!marks.source.is_any() && !is_own_address(marks.source)) return Errno::INVAL;
+  if (marks.interface != 0 && find_interface(marks.interface) == nullptr) return Errno::NODEV;
   marks.hops = static_cast<u8>(hops == -1 ? 64 : hops);
   marks.traffic_class = static_cast<u8>(traffic_class == -1 ? 0 : traffic_class);
   return marks;
@@ -279,12 +305,13 @@ Result<size_t> UdpSocket::transmit(SendRequest& request) {
       return Errno::DESTADDRREQ;
     }
     TRY(check_family_locked(to));
-    IpAddress source = TRY(source_of(to));
+    IpAddress source = TRY(source_of(to, marks.interface));
     if (to.address.is_broadcast() && !options().broadcast) return Errno::ACCES;
     from = local_;
     if (from.address.is_any() || from.address.is_multicast() || from.address.is_v4() != to.address.is_v4())
       from.address = source;
     if (!marks.source.is_any() && marks.source.is_v4() == to.address.is_v4()) from.address = marks.source;
+    if (leads_astray(from.address, to.address)) return Errno::INVAL;
   }
   size_t size = request.data->remaining();
   if (size > (to.address.is_v4() ? kLargestV4 : kLargestV6)) return Errno::MSGSIZE;
@@ -303,6 +330,7 @@ Result<size_t> UdpSocket::transmit(SendRequest& request) {
   datagram->time = gate::realtime_now();
   datagram->hops = marks.hops;
   datagram->traffic_class = marks.traffic_class;
+  datagram->interface = interface_to(to, marks.interface);
   if (to.address.is_multicast() || to.address.is_broadcast()) {
     TRY(send_many(to, datagram));
   } else {
@@ -314,7 +342,7 @@ Result<size_t> UdpSocket::transmit(SendRequest& request) {
 // Nobody there is what ICMP would say: a connected sender hears of it, at its next call.
 Result<void> UdpSocket::send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram) {
   bool leads_out = gateway_leads_to(to.address);
-  PortUser* user = leads_out ? nullptr : ports_.find(to, from, false);
+  PortUser* user = leads_out ? nullptr : ports_.find(to, from, datagram->interface, false);
   if (user == nullptr) {
     const auto& stored = endpoint_->ip.stored;
     bool asked = to.address.is_v4() ? stored.get(abi::kIPPROTO_IP, abi::kIP_RECVERR) != 0
@@ -346,7 +374,9 @@ Result<void> UdpSocket::send_many(const IpName& to, Datagram* datagram) {
                              to.address.is_v4() ? abi::kIP_MULTICAST_LOOP : abi::kIPV6_MULTICAST_LOOP) != 0;
   ports_.visit_port(to.port, [&](const Claim& claim, PortUser& user) {
     auto& endpoint = static_cast<UdpEndpoint&>(user);
-    bool wanted = claim.covers(to.address) && (!group || endpoint.is_member(to.address));
+    s32 device = endpoint.options.bound_interface;
+    bool wanted = claim.covers(to.address) && (device == 0 || device == datagram->interface) &&
+                  (!group || endpoint.is_member({to.address, datagram->interface}));
     if (claim.has_remote && !(claim.remote == datagram->from)) wanted = false;
     if (!wanted || !loops || count == kMostReceivers) return;
     endpoint.ref();
@@ -360,6 +390,7 @@ Result<void> UdpSocket::send_many(const IpName& to, Datagram* datagram) {
     copy.value()->to = datagram->to;
     copy.value()->time = datagram->time;
     copy.value()->hops = 1;
+    copy.value()->interface = datagram->interface;
     memcpy(copy.value()->data(), datagram->data(), datagram->size);
     receiver->deliver(copy.value());
   }
@@ -417,25 +448,35 @@ Result<void> UdpSocket::set_own_option(const Caller&, int level, int name, std::
 }
 
 // ip_mreq and ip_mreqn begin with the group, and so does ipv6_mreq; group_req has it after a word and its
-// padding, as a socket address.
+// padding, as a socket address. What says the interface is the second word and, of ip_mreqn, the third; that
+// of ipv6_mreq is behind the group, and group_req's is the first.
 Result<void> UdpSocket::change_membership(int level, int name, std::span<const std::byte> value) {
   constexpr size_t kGroupOffset = 8;
   const u8* bytes = reinterpret_cast<const u8*>(value.data());
-  IpAddress group;
+  Group group;
   if (name == abi::kMCAST_JOIN_GROUP || name == abi::kMCAST_LEAVE_GROUP) {
     if (value.size() < kGroupOffset + sizeof(Address::bytes)) return Errno::INVAL;
     Address address;
     address.length = sizeof address.bytes;
     memcpy(address.bytes, bytes + kGroupOffset, sizeof address.bytes);
-    group = TRY(ip_name_from(address, level == abi::kIPPROTO_IP ? abi::kAF_INET : abi::kAF_INET6)).address;
+    group.address =
+        TRY(ip_name_from(address, level == abi::kIPPROTO_IP ? abi::kAF_INET : abi::kAF_INET6)).address;
+    memcpy(&group.interface, bytes, sizeof group.interface);
+  } else if (level == abi::kIPPROTO_IP) {
+    if (value.size() < 8) return Errno::INVAL;
+    group.address = IpAddress::v4(bytes);
+    group.interface = TRY(interface_named(value.subspan(4)));
   } else {
-    size_t shortest = level == abi::kIPPROTO_IP ? 8 : 20;
-    if (value.size() < shortest) return Errno::INVAL;
-    group = level == abi::kIPPROTO_IP ? IpAddress::v4(bytes) : IpAddress::v6(bytes);
+    if (value.size() < 20) return Errno::INVAL;
+    group.address = IpAddress::v6(bytes);
+    memcpy(&group.interface, bytes + sizeof group.address.bytes, sizeof group.interface);
   }
   bool joins = name == abi::kMCAST_JOIN_GROUP ||
                name == (level == abi::kIPPROTO_IP ? abi::kIP_ADD_MEMBERSHIP : abi::kIPV6_ADD_MEMBERSHIP);
-  return joins ? endpoint_->join(group) : endpoint_->leave(group);
+  if (!joins) return endpoint_->leave(group);
+  if (group.interface == 0) group.interface = usual_interface();
+  if (find_interface(group.interface) == nullptr) return Errno::NODEV;
+  return endpoint_->join(group);
 }
 
 }  // namespace

@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+
+#include "kernel/abi/boot.h"
 
 namespace teacup::host {
 
@@ -36,7 +39,8 @@ void copy_in(u64 position, const void* from, u64 size) {
 abi::GatewayName name_of_peer(const SocketAddress& peer) {
   abi::GatewayName name = peer.name();
   bool is_v4 = SocketAddress::from_name(name).family() == AF_INET;
-  if (is_v4 && name.address[12] != 127) return name;
+  bool is_own = std::equal(abi::kOwnAddress, std::end(abi::kOwnAddress), name.address + 12);
+  if (is_v4 && name.address[12] != 127 && !is_own) return name;
   return SocketAddress::parse("198.18.0.1", peer.port())->name();
 }
 

@@ -62,6 +62,8 @@ struct BootStream {
 enum class InterceptMode : u32 { kRewrite = 0, kTrap };
 
 enum class NetworkMode : u32 { kLoopback = 0, kNone };
+// The machine's address besides lo's, unless it is kNone: every machine's is the same (docs/network.md).
+inline constexpr u8 kOwnAddress[4] = {10, 116, 99, 2};
 // Whether there is a gateway (abi/gateway.h), and what passes.
 enum GatewayFlags : u32 { kGatewayIn = 1, kGatewayOut = 2 };
 

@@ -22,6 +22,7 @@ inline constexpr int kSO_SNDTIMEO = 21, kSO_TIMESTAMP = 29, kSO_ACCEPTCONN = 30,
 inline constexpr int kSO_SNDBUFFORCE = 32, kSO_RCVBUFFORCE = 33, kSO_PASSSEC = 34, kSO_PROTOCOL = 38;
 inline constexpr int kSO_DOMAIN = 39, kSO_PEEK_OFF = 42, kSO_PEERGROUPS = 59;
 inline constexpr int kSO_NO_CHECK = 11, kSO_BSDCOMPAT = 14, kSO_BINDTODEVICE = 25, kSO_ATTACH_FILTER = 26;
+inline constexpr int kSO_BINDTOIFINDEX = 62;
 inline constexpr int kSO_DETACH_FILTER = 27, kSO_TIMESTAMPNS = 35, kSO_MARK = 36, kSO_TIMESTAMPING = 37;
 inline constexpr int kSO_RXQ_OVFL = 40, kSO_NOFCS = 43, kSO_LOCK_FILTER = 44, kSO_BUSY_POLL = 46;
 inline constexpr int kSO_MAX_PACING_RATE = 47, kSO_INCOMING_CPU = 49, kSO_MEMINFO = 55, kSO_COOKIE = 57;
@@ -70,8 +71,9 @@ inline constexpr u32 kSIOCGIFADDR = 0x8915, kSIOCGIFDSTADDR = 0x8917, kSIOCGIFBR
 inline constexpr u32 kSIOCGIFNETMASK = 0x891b, kSIOCGIFMETRIC = 0x891d, kSIOCGIFMTU = 0x8921;
 inline constexpr u32 kSIOCGIFHWADDR = 0x8927, kSIOCGIFINDEX = 0x8933, kSIOCGIFTXQLEN = 0x8942;
 inline constexpr u32 kSIOCETHTOOL = 0x8946, kSIOCGIFMAP = 0x8970;
-inline constexpr u32 kIFF_UP = 1, kIFF_LOOPBACK = 8, kIFF_RUNNING = 0x40, kIFF_LOWER_UP = 0x10000;
-inline constexpr u16 kARPHRD_LOOPBACK = 772;
+inline constexpr u32 kIFF_UP = 1, kIFF_BROADCAST = 2, kIFF_LOOPBACK = 8, kIFF_RUNNING = 0x40;
+inline constexpr u32 kIFF_MULTICAST = 0x1000, kIFF_LOWER_UP = 0x10000;
+inline constexpr u16 kARPHRD_ETHER = 1, kARPHRD_LOOPBACK = 772;
 
 inline constexpr int kSCM_RIGHTS = 1, kSCM_CREDENTIALS = 2;
 inline constexpr u32 kSCM_MAX_FD = 253;

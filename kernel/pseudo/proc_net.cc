@@ -1,10 +1,11 @@
-// /proc/net: the machine's sockets and its one interface (proc_net(5)), for whoever does not ask by netlink.
+// /proc/net: the machine's sockets and its interfaces (proc_net(5)), for whoever does not ask by netlink.
 #include "kernel/pseudo/proc_net.h"
 
 #include <algorithm>
 
 #include "net/ports.h"
 #include "net/raw_table.h"
+#include "net/rtnetlink.h"
 #include "net/unix.h"
 
 namespace teacup::pseudo {
@@ -19,15 +20,12 @@ Result<void> show_constant(TextBuffer& out, const Subject&) {
   return {};
 }
 
-constexpr char kDevices[] =
+constexpr char kDevicesHead[] =
     "Inter-|   Receive                                                |  Transmit\n"
     " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
-    "carrier compressed\n"
-    "    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0 "
-    "      0          0\n";
+    "carrier compressed\n";
 constexpr char kRoutes[] =
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
-constexpr char kAddresses6[] = "00000000000000000000000000000001 01 80 10 80       lo\n";
 constexpr char kNeighbours[] =
     "IP address       HW type     Flags       HW address            Mask     Device\n";
 constexpr char kPackets[] = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
@@ -54,6 +52,69 @@ void show_name(TextBuffer& out, const net::IpName& name, bool v6) {
     for (u32 i = 4; i-- > 0;) out.hex(bytes[4 * word + i] >> 4).hex(bytes[4 * word + i] & 15);
   }
   out.add(':').hex(name.port, 4);
+}
+
+// A word of four bytes in network order, as the processor reads it.
+void show_word(TextBuffer& out, const u8* bytes) {
+  for (u32 i = 4; i-- > 0;) {
+    for (u32 digit : {bytes[i] >> 4, bytes[i] & 15})
+      out.add(static_cast<char>(digit < 10 ? '0' + digit : 'A' + digit - 10));
+  }
+}
+
+void show_padded(TextBuffer& out, std::string_view text, size_t width) {
+  for (size_t i = text.size(); i < width; i++) out.add(' ');
+  out.add(text);
+}
+
+// Nothing is counted, for there are no packets.
+Result<void> show_devices(TextBuffer& out, const Subject&) {
+  out.add(kDevicesHead);
+  for (const net::Interface& interface : net::interfaces()) {
+    show_padded(out, interface.name, 6);
+    out.add(
+        ":       0       0    0    0    0     0          0         0        0       0    0    0    0     0");
+    out.add("       0          0\n");
+  }
+  return {};
+}
+
+// Those of the table "main", as route(8) shows them.
+Result<void> show_routes(TextBuffer& out, const Subject&) {
+  constexpr u32 kLine = 127, kRouteUp = 1, kByGateway = 2;
+  out.add(kRoutes);
+  net::RouteTable table;
+  for (const net::Route& route : net::routes(table)) {
+    if (route.family != abi::kAF_INET || route.table != abi::kRT_TABLE_MAIN) continue;
+    size_t start = out.text().size();
+    constexpr u8 kNone[4] = {};
+    u8 mask[4];
+    net::Interface net{};
+    net.v4_bits = route.bits;
+    net.v4_mask(mask);
+    out.add(net::find_interface(route.interface)->name).add('\t');
+    show_word(out, route.to.v4_bytes());
+    out.add('\t');
+    show_word(out, route.by_neighbour ? net::neighbour(abi::kAF_INET).v4_bytes() : kNone);
+    out.add('\t').hex(kRouteUp | (route.by_neighbour ? kByGateway : 0), 4).add("\t0\t0\t0\t");
+    show_word(out, mask);
+    out.add("\t0\t0\t0");
+    while (out.text().size() < start + kLine) out.add(' ');
+    out.add('\n');
+  }
+  return {};
+}
+
+Result<void> show_addresses6(TextBuffer& out, const Subject&) {
+  for (const net::Interface& interface : net::interfaces()) {
+    if (!interface.is_up()) continue;
+    for (u8 byte : interface.v6) out.hex(byte, 2);
+    out.add(' ').hex(static_cast<u64>(interface.index), 2).add(' ').hex(interface.v6_bits, 2);
+    out.add(interface.is_loopback() ? " 10 80 " : " 00 80 ");
+    show_padded(out, interface.name, 8);
+    out.add('\n');
+  }
+  return {};
 }
 
 // Hexadecimal digits are capitals in these files.
@@ -126,8 +187,8 @@ Result<void> show_raw(TextBuffer& out, const Subject&) {
   return {};
 }
 
-// The multicast groups of lo, each with how many sockets are in it; the latest ones first, as it happens on
-// Linux, and those that every interface is in last.
+// The multicast groups of an interface, each with how many sockets are in it; the latest ones first, as it
+// happens on Linux, and those that every interface is in last.
 struct Groups {
   static constexpr size_t kMost = 64;
   net::IpAddress addresses[kMost];
@@ -145,46 +206,48 @@ struct Groups {
   }
 };
 
-void find_groups(Groups& groups, bool v6) {
-  net::udp_ports().visit_groups([&](const net::IpAddress& group) {
-    if (group.is_v4() != v6) groups.add(group);
+void find_groups(Groups& groups, const net::Interface& of, bool v6) {
+  net::udp_ports().visit_groups([&](const net::Group& group) {
+    if (group.interface == of.index && group.address.is_v4() != v6) groups.add(group.address);
   });
 }
 
 Result<void> show_igmp(TextBuffer& out, const Subject&) {
-  Groups groups;
-  find_groups(groups, false);
-  constexpr u8 kAllHosts[4] = {224, 0, 0, 1};
-  groups.add(net::IpAddress::v4(kAllHosts));
   out.add("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n");
-  out.add("1\tlo        : ").udec(groups.count, 5).add("      V3\n");
-  for (size_t i = 0; i < groups.count; i++) {
-    out.add("\t\t\t\t");
-    for (int byte = 15; byte >= 12; byte--) {
-      char storage[4];
-      TextBuffer text(storage);
-      text.hex(groups.addresses[i].bytes[byte], 2);
-      Capitals(out).add(text.text());
+  for (const net::Interface& interface : net::interfaces()) {
+    Groups groups;
+    find_groups(groups, interface, false);
+    groups.add(net::IpAddress::v4(224, 0, 0, 1));
+    out.udec(static_cast<u64>(interface.index)).add('\t').add(interface.name);
+    for (size_t i = interface.name.size(); i < 10; i++) out.add(' ');
+    out.add(": ").udec(groups.count, 5).add("      V3\n");
+    for (size_t i = 0; i < groups.count; i++) {
+      out.add("\t\t\t\t");
+      show_word(out, groups.addresses[i].v4_bytes());
+      out.add(' ').udec(groups.users[i], 5).add(" 0:00000000\t\t0\n");
     }
-    out.add(' ').udec(groups.users[i], 5).add(" 0:00000000\t\t0\n");
   }
   return {};
 }
 
 Result<void> show_igmp6(TextBuffer& out, const Subject&) {
-  Groups groups;
-  find_groups(groups, true);
-  auto show = [&](std::string_view group, u32 users, std::string_view flags) {
-    out.add("1    lo              ").add(group).add(' ').udec(users, 5).add(' ').add(flags).add(" 0\n");
-  };
-  for (size_t i = 0; i < groups.count; i++) {
-    char storage[40];
-    TextBuffer text(storage);
-    for (u8 byte : groups.addresses[i].bytes) text.hex(byte, 2);
-    show(text.text(), groups.users[i], "00000004");
+  for (const net::Interface& interface : net::interfaces()) {
+    Groups groups;
+    find_groups(groups, interface, true);
+    auto show = [&](std::string_view group, u32 users, std::string_view flags) {
+      out.udec(static_cast<u64>(interface.index)).add("    ").add(interface.name);
+      for (size_t i = interface.name.size(); i < 16; i++) out.add(' ');
+      out.add(group).add(' ').udec(users, 5).add(' ').add(flags).add(" 0\n");
+    };
+    for (size_t i = 0; i < groups.count; i++) {
+      char storage[40];
+      TextBuffer text(storage);
+      for (u8 byte : groups.addresses[i].bytes) text.hex(byte, 2);
+      show(text.text(), groups.users[i], "00000004");
+    }
+    show("ff020000000000000000000000000001", 1, "0000000C");
+    show("ff010000000000000000000000000001", 1, "00000008");
   }
-  show("ff020000000000000000000000000001", 1, "0000000C");
-  show("ff010000000000000000000000000001", 1, "00000008");
   return {};
 }
 
@@ -206,17 +269,17 @@ Result<void> show_unix(TextBuffer& out, const Subject&) {
 }  // namespace
 
 constinit const Node kNetNodes[] = {{"arp", kFile, &show_constant<kNeighbours>},
-                                    {"dev", kFile, &show_constant<kDevices>},
+                                    {"dev", kFile, &show_devices},
                                     {"icmp", kFile, &show_raw<false, true>},
                                     {"icmp6", kFile, &show_raw<true, true>},
-                                    {"if_inet6", kFile, &show_constant<kAddresses6>},
+                                    {"if_inet6", kFile, &show_addresses6},
                                     {"igmp", kFile, &show_igmp},
                                     {"igmp6", kFile, &show_igmp6},
                                     {"netlink", kFile, &show_constant<kNetlinks>},
                                     {"packet", kFile, &show_constant<kPackets>},
                                     {"raw", kFile, &show_raw<false, false>},
                                     {"raw6", kFile, &show_raw<true, false>},
-                                    {"route", kFile, &show_constant<kRoutes>},
+                                    {"route", kFile, &show_routes},
                                     {"snmp", kFile, &show_snmp},
                                     {"sockstat", kFile, &show_sockstat},
                                     {"sockstat6", kFile, &show_sockstat6},

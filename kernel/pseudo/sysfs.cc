@@ -1,11 +1,12 @@
-// /sys: what programs ask it for, which is how many processors there are and how memory is near them: one
-// node of memory, one package, each processor a core of its own.
+// /sys: what programs ask it for, which is how many processors there are and how memory is near them (one
+// node of memory, one package, each processor a core of its own), and the network's interfaces.
 #include <algorithm>
 
 #include "fs/filesystem.h"
 #include "kernel/base/arena_header.h"
 #include "kernel/frame/pages.h"
 #include "kernel/pseudo/pseudo_inode.h"
+#include "net/interfaces.h"
 
 namespace teacup::pseudo {
 
@@ -149,8 +150,101 @@ constexpr Node kThpNodes[] = {
     {"enabled", kFile, &show_line<kThp>}, {"hpage_pmd_size", kFile, &show_line<kPmdSize>}, {nullptr, 0}};
 constexpr Node kMmNodes[] = {{"transparent_hugepage", kDirectory, nullptr, kThpNodes}, {nullptr, 0}};
 constexpr Node kKernelNodes[] = {{"mm", kDirectory, nullptr, kMmNodes}, {nullptr, 0}};
+// --- /sys/class/net: the interfaces, a directory each. Differs from Linux: no links into /sys/devices.
+
+using net::Interface;
+
+template <s32 index, u64 (*number)(const Interface&)>
+Result<void> show_number(TextBuffer& out, const Subject&) {
+  out.udec(number(*net::find_interface(index))).add('\n');
+  return {};
+}
+template <s32 index, auto field>
+Result<void> show_hardware(TextBuffer& out, const Subject&) {
+  const auto& bytes = net::find_interface(index)->*field;
+  for (size_t i = 0; i < std::size(bytes); i++) out.add(i > 0 ? ":" : "").hex(bytes[i], 2);
+  out.add('\n');
+  return {};
+}
+template <s32 index>
+Result<void> show_flags(TextBuffer& out, const Subject&) {
+  // RUNNING is told by others.
+  out.add("0x").hex(net::find_interface(index)->flags & ~abi::kIFF_RUNNING).add('\n');
+  return {};
+}
+template <s32 index>
+Result<void> show_operation(TextBuffer& out, const Subject&) {
+  out.add(index == net::kLoopbackIndex ? "unknown\n" : "up\n");
+  return {};
+}
+template <s32 index>
+Result<void> show_event(TextBuffer& out, const Subject&) {
+  const Interface& interface = *net::find_interface(index);
+  out.add("INTERFACE=").add(interface.name).add("\nIFINDEX=").udec(static_cast<u64>(index)).add('\n');
+  return {};
+}
+
+u64 carrier_of(const Interface& interface) {
+  return interface.is_up() ? 1 : 0;
+}
+u64 length_of_hardware(const Interface& interface) {
+  return std::size(interface.hardware);
+}
+u64 index_of(const Interface& interface) {
+  return static_cast<u64>(interface.index);
+}
+u64 mtu_of(const Interface& interface) {
+  return interface.mtu;
+}
+u64 queue_of(const Interface& interface) {
+  return interface.queue_length;
+}
+u64 type_of(const Interface& interface) {
+  return interface.type;
+}
+
+// There are no packets to count.
+constexpr Node kStatisticsNodes[] = {{"collisions", kFile, &show_line<kZero>},
+                                     {"multicast", kFile, &show_line<kZero>},
+                                     {"rx_bytes", kFile, &show_line<kZero>},
+                                     {"rx_dropped", kFile, &show_line<kZero>},
+                                     {"rx_errors", kFile, &show_line<kZero>},
+                                     {"rx_packets", kFile, &show_line<kZero>},
+                                     {"tx_bytes", kFile, &show_line<kZero>},
+                                     {"tx_dropped", kFile, &show_line<kZero>},
+                                     {"tx_errors", kFile, &show_line<kZero>},
+                                     {"tx_packets", kFile, &show_line<kZero>},
+                                     {nullptr, 0}};
+template <s32 index>
+constexpr Node kInterfaceNodes[] = {
+    {"addr_len", kFile, &show_number<index, &length_of_hardware>},
+    {"address", kFile, &show_hardware<index, &Interface::hardware>},
+    {"broadcast", kFile, &show_hardware<index, &Interface::hardware_broadcast>},
+    {"carrier", kFile, &show_number<index, &carrier_of>},
+    {"flags", kFile, &show_flags<index>},
+    {"ifindex", kFile, &show_number<index, &index_of>},
+    {"iflink", kFile, &show_number<index, &index_of>},
+    {"mtu", kFile, &show_number<index, &mtu_of>},
+    {"operstate", kFile, &show_operation<index>},
+    {"statistics", kDirectory, nullptr, kStatisticsNodes},
+    {"tx_queue_len", kFile, &show_number<index, &queue_of>},
+    {"type", kFile, &show_number<index, &type_of>},
+    {"uevent", kFile, &show_event<index>},
+    {nullptr, 0}};
+constexpr Node kLoopbackNodes[] = {{"lo", kDirectory, nullptr, kInterfaceNodes<net::kLoopbackIndex>},
+                                   {nullptr, 0}};
+constexpr Node kBothNodes[] = {{"eth0", kDirectory, nullptr, kInterfaceNodes<net::kEthernetIndex>},
+                               {"lo", kDirectory, nullptr, kInterfaceNodes<net::kLoopbackIndex>},
+                               {nullptr, 0}};
+constexpr Node kLoopbackOnly = {"", kDirectory, nullptr, kLoopbackNodes};
+constexpr Node kBoth = {"", kDirectory, nullptr, kBothNodes};
+
+Result<Ref<fs::Inode>> make_interfaces(fs::FileSystem& file_system, const Node&, const Subject& subject) {
+  return make_node_inode(file_system, net::is_network_up() ? kBoth : kLoopbackOnly, subject);
+}
+
 constexpr Node kFsNodes[] = {{"cgroup", kDirectory, nullptr, kNoNodes}, {nullptr, 0}};
-constexpr Node kClassNodes[] = {{"net", kDirectory, nullptr, kNoNodes}, {nullptr, 0}};
+constexpr Node kClassNodes[] = {{"net", kDirectory, nullptr, kNoNodes, &make_interfaces}, {nullptr, 0}};
 constexpr Node kRootNodes[] = {
     {"block", kDirectory, nullptr, kNoNodes},    {"bus", kDirectory, nullptr, kNoNodes},
     {"class", kDirectory, nullptr, kClassNodes}, {"devices", kDirectory, nullptr, kDeviceNodes},

@@ -672,6 +672,100 @@ attempt("unix", lambda: len(socket.socketpair()))
         self.assertEqual(harness.run("true", options=["--network", "none", "-p", "80"]).status, 125)
 
 
+class OwnAddress(unittest.TestCase):
+    """eth0: the machine's address besides lo's, the same in every machine"""
+
+    def test_what_is_told_of_it(self):
+        script = """
+print("name", socket.gethostbyname(socket.gethostname()))
+print("interfaces", *sorted(name for _, name in socket.if_nameindex()))
+print("routes ", *sorted(line.split()[1] + "/" + line.split()[2] for line in list(open("/proc/net/route"))[1:]))
+"""
+        found = attempts(script)
+        self.assertEqual(found, {"name": "10.116.99.2", "interfaces": "eth0 lo", "routes": " 000000E0/00000000 0063740A/00000000"})
+        found = attempts(script, ["--allow-net", "198.51.100.7"])
+        self.assertEqual(found["routes"], " 00000000/0163740A 0063740A/00000000")
+        self.assertEqual(attempts(script, ["--network", "none"]), {"name": "127.0.1.1", "interfaces": "lo", "routes": ""})
+
+    def test_who_is_reached_by_it(self):
+        found = attempts("""
+def served(at, by):
+    with socket.create_server((at, 0)) as server, socket.create_connection((by, server.getsockname()[1])) as client:
+        return " ".join(name[0] for name in (client.getsockname(), client.getpeername(), server.accept()[1]))
+attempt("own", lambda: served("10.116.99.2", "10.116.99.2"))
+attempt("wildcard", lambda: served("0.0.0.0", "10.116.99.2"))
+attempt("lo-by-own", lambda: served("127.0.0.1", "10.116.99.2"))
+attempt("own-by-lo", lambda: served("10.116.99.2", "127.0.0.1"))
+attempt("neighbour", lambda: tcp("10.116.99.7", 80))
+attempt("datagram", lambda: udp("10.116.99.7", 80))
+attempt("beyond", lambda: tcp("10.116.98.7", 80))
+def told(to, at="0.0.0.0", source=None, device=b""):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        server.bind((at, 0))
+        server.setblocking(False)
+        server.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+        if source: client.bind((source, 0))
+        client.sendto(b"x", (to, server.getsockname()[1]))
+        _, records, _, peer = server.recvmsg(10, 100)
+        info = records[0][2]
+        return f"{peer[0]} by {info[0]} for {socket.inet_ntoa(info[4:8])}"
+attempt("all", lambda: told("10.116.99.255"))
+attempt("all-at-own", lambda: told("10.116.99.255", at="10.116.99.2"))
+attempt("everywhere", lambda: told("255.255.255.255"))
+attempt("everywhere-by-eth0", lambda: told("255.255.255.255", device=b"eth0"))
+attempt("lo-by-eth0", lambda: told("127.0.0.1", device=b"eth0"))
+""")
+        self.assertEqual(found, {
+            "own": "10.116.99.2 10.116.99.2 10.116.99.2", "wildcard": "10.116.99.2 10.116.99.2 10.116.99.2",
+            "lo-by-own": "ECONNREFUSED", "own-by-lo": "ECONNREFUSED", "neighbour": "EHOSTUNREACH",
+            "datagram": "EHOSTUNREACH", "beyond": "ENETUNREACH", "all": "10.116.99.2 by 2 for 10.116.99.2",
+            "all-at-own": "EAGAIN", "everywhere": "ENETUNREACH", "everywhere-by-eth0": "10.116.99.2 by 2 for 10.116.99.2",
+            "lo-by-eth0": "EHOSTUNREACH"})
+
+    def test_the_outside_is_reached_from_it(self):
+        with tcp_server(b"hello") as server:
+            found = attempts("""
+def named(source=None):
+    with socket.create_connection(("s", 1), 10, source) as connection:
+        return connection.getsockname()[0], connection.recv(10)
+attempt("name", lambda: named())
+attempt("bound", lambda: named(("10.116.99.2", 0)))
+attempt("lo", lambda: named(("127.0.0.1", 0)))
+def datagrams():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("198.51.100.7", 53))
+        return client.getsockname()[0]
+attempt("datagrams", datagrams)
+""", ["--connect", f"s:1=127.0.0.1:{server.port}"])
+        reached = "('10.116.99.2', b'hello')"
+        self.assertEqual(found, {"name": reached, "bound": reached, "lo": "EINVAL", "datagrams": "10.116.99.2"})
+
+    def test_published_ports_lead_to_it(self):
+        port = free_port()
+        with Guest("""
+import socket
+server = socket.create_server(("10.116.99.2", 7000))
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.bind(("10.116.99.2", 7000))
+print("ready", flush=True)
+connection, _ = server.accept()
+connection.sendall(connection.getsockname()[0].encode())
+connection.close()
+data, peer = datagrams.recvfrom(100)
+datagrams.sendto(data.upper(), peer)
+""", ["-p", f"127.0.0.1:{port}:7000", "-p", f"127.0.0.1:{port}:7000/udp"]) as guest:
+            self.assertEqual(guest.line(), "ready")
+            with socket.create_connection(("127.0.0.1", port), timeout=harness.TIMEOUT) as client:
+                self.assertEqual(client.recv(100), b"10.116.99.2")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(harness.TIMEOUT)
+                client.sendto(b"hello", ("127.0.0.1", port))
+                self.assertEqual(client.recv(100), b"HELLO")
+            self.assertEqual(guest.finish().status, 0)
+
+
 # Everything a program could try; each line says what became of it.
 ESCAPES = """
 attempt("tcp", lambda: tcp(HOST, PORT))

@@ -19,6 +19,7 @@ import sys
 import termios
 import time
 
+os.umask(0o022)  # other users run some of what the tests make
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TEACUP = pathlib.Path(os.environ.get("TEACUP", ROOT / "build" / "teacup"))
 IMAGE = pathlib.Path(os.environ.get("TEACUP_IMAGE", ROOT / "build" / "images" / "base.erofs"))

@@ -80,7 +80,7 @@ _teacup() {
       # PATHs are the image's; IMAGE is the first word that is no option.
       if [[ $current == -* ]]; then
         case ${COMP_WORDS[1]} in
-          ls) mapfile -t COMPREPLY < <(compgen -W '-1 --names -R --recursive -d --directory -n --numeric --json -h --help' -- "$current") ;;
+          ls) mapfile -t COMPREPLY < <(compgen -W '-l --long -1 --names -R --recursive -d --directory -n --numeric --json -h --help' -- "$current") ;;
           cat) mapfile -t COMPREPLY < <(compgen -W '-h --help' -- "$current") ;;
           stat) mapfile -t COMPREPLY < <(compgen -W '-L --dereference --json -h --help' -- "$current") ;;
           inspect) mapfile -t COMPREPLY < <(compgen -W '--digest --json -h --help' -- "$current") ;;

@@ -30,6 +30,7 @@ struct LsOptions {
   bool recursive = false;
   bool directory = false;
   bool numeric = false;
+  bool is_long = false;  // which it is anyway
   bool json = false;
 };
 
@@ -162,6 +163,7 @@ int ls_command(const Arguments& arguments) {
                                                 "cannot be used."));
   app.add_option("IMAGE", options.image)->required();
   app.add_option("PATH", options.paths);
+  app.add_flag("-l,--long", options.is_long, "accepted: the list is long unless -1 is given");
   app.add_flag("-1,--names", options.names_only, "only names, one a line");
   app.add_flag("-R,--recursive", options.recursive, "directories below, too");
   app.add_flag("-d,--directory", options.directory, "directories themselves, not what is in them");

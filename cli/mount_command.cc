@@ -41,9 +41,9 @@ int mount_command(const Arguments& arguments) {
   words.pop_back();
   options.images = std::move(words);
   if (!memory.empty()) {
-    const auto size = parse_size(memory);
-    if (!size) return fail("mount", {"--memory '" + memory + "' is not a size", "Write it as 512m or 2g."});
-    options.memory = *size;
+    const auto size = parse_memory(memory);
+    if (const auto* error = std::get_if<CliError>(&size)) return fail("mount", *error);
+    options.memory = std::get<std::uint64_t>(size);
   }
   try {
     return mount::run_mount(options);

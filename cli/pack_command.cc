@@ -51,6 +51,11 @@ std::optional<CliError> resolve(std::vector<std::string> words, const std::strin
   options.output = words.back();
   words.pop_back();
   options.sources = std::move(words);
+  for (const char* ending : {".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"}) {
+    if (!format.empty() || !options.output.ends_with(ending)) continue;
+    return CliError{"'" + options.output + "' is an archive by its name, and pack makes images",
+                    "Write archives with teacup export, or give --format for an image of this name."};
+  }
   const auto known = format_of(format, options.output);
   if (!known)
     return CliError{"--format '" + format + "' is not known", "Give erofs (the default), squashfs or ext4."};

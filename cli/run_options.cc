@@ -251,12 +251,9 @@ std::optional<CliError> resolve_machine(const RawOptions& raw, RunOptions& optio
     options.hostname = *raw.hostname;
   }
   if (raw.memory) {
-    const auto size = parse_size(*raw.memory);
-    if (!size) {
-      return CliError{"--memory '" + *raw.memory + "' is not a size",
-                      "Give a number above 0 with b, k, m or g behind it, as 512m or 1.5g."};
-    }
-    options.memory = *size;
+    auto memory = parse_memory(*raw.memory);
+    if (auto* error = std::get_if<CliError>(&memory)) return *error;
+    options.memory = std::get<std::uint64_t>(memory);
   }
   if (raw.mode == "trap") {
     options.mode = Mode::TRAP;

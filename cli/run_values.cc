@@ -110,6 +110,18 @@ Parsed<std::vector<EnvironmentChange>> read_environment_file(const std::string& 
   return changes;
 }
 
+Parsed<std::uint64_t> parse_memory(const std::string& text) {
+  constexpr std::uint64_t kLeast = 6 << 20;  // docker's; a machine begins with 2 MiB
+  const auto size = parse_size(text);
+  if (!size) {
+    return CliError{"--memory '" + text + "' is not a size",
+                    "Give a number above 0 with b, k, m or g behind it, as 512m or 1.5g."};
+  }
+  if (*size < kLeast)
+    return CliError{"--memory '" + text + "' is too little to run anything", "Give at least 6m."};
+  return *size;
+}
+
 Parsed<Volume> parse_volume(const std::string& text) {
   const std::string flag = "-v " + quoted(text);
   const char* const form =

@@ -28,6 +28,9 @@ Parsed<Export> parse_export(const std::string& text);
 // "USER[:GROUP]" → the two names; GROUP is empty if not given.
 Parsed<std::pair<std::string, std::string>> parse_user(const std::string& text);
 
+// --memory: bytes; at least what a machine needs to begin.
+Parsed<std::uint64_t> parse_memory(const std::string& text);
+
 // Errors: nothing wrong → "".
 std::string hostname_problem(const std::string& name);
 

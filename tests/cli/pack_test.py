@@ -45,6 +45,11 @@ class Pack(unittest.TestCase):
         self.assertEqual((self.top / "a.ext4").read_bytes()[1080:1082], b"\x53\xef")
         self.assertEqual((self.top / "a.erofs").read_bytes(), (self.top / "b.ext4").read_bytes())
 
+    def test_archives_are_not_what_pack_writes(self):
+        self.assertIn("teacup export", self.pack("tree", "a.tar", status=125))
+        self.assertFalse((self.top / "a.tar").exists())
+        self.pack("tree", "a.tar", "--format", "erofs")
+
     def test_an_archive_gives_what_its_tree_gives(self):
         options = ["--sort=name", "--owner=0:0", "--group=0:0"]
         subprocess.run(["tar", "-C", "tree", *options, "-czf", "t.tgz", "."], cwd=self.top, check=True)

@@ -297,6 +297,8 @@ TEST_F(RunOptionsTest, MemoryIsASize) {
   EXPECT_EQ(good({"--memory", "512m"}).memory, 512u << 20);
   EXPECT_EQ(good({"-m", "1.5g"}).memory, 3u << 29);
   EXPECT_THAT(refusal({"--memory", "12q"}), HasSubstr("is not a size"));
+  EXPECT_THAT(refusal({"--memory", "1k"}), HasSubstr("too little"));
+  EXPECT_EQ(good({"--memory", "6m"}).memory, 6u << 20);
 }
 
 TEST_F(RunOptionsTest, UnknownAndIncompleteOptionsAreNamed) {

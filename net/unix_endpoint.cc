@@ -495,15 +495,15 @@ Result<size_t> Endpoint::receive_stream_locked(ReceiveRequest& request, Message*
   bool peek = (request.flags & abi::kMSG_PEEK) != 0;
   size_t copied = 0;
   Message* message = messages_.front();
-  const Message* first = nullptr;
+  bool described = request.goes_on;
   // Who wants no bytes has what comes with the first ones all the same. And who peeks goes on, with no room
   // left, to the next message that files come with: those are in the answer, as on Linux.
-  while (message != nullptr && (request.data->remaining() > 0 || first == nullptr || peek)) {
+  while (message != nullptr && (request.data->remaining() > 0 || !described || peek)) {
     bool has_files = message->ancillary && message->ancillary->files.size() > 0;
-    if (first != nullptr && options.pass_credentials && !same_sender(first->sender, message->sender)) break;
-    if (first == nullptr) describe_message(*message, request, from);
+    if (described && options.pass_credentials && !same_sender(request.sender, message->sender)) break;
+    if (!described) describe_message(*message, request, from);
     if (has_files) request.ancillary = message->ancillary;
-    first = message;
+    described = true;
     auto put = request.data->put(message->data() + message->taken, message->left());
     if (!put.ok() && copied == 0) return put.error();
     if (!put.ok()) break;
@@ -566,9 +566,11 @@ Result<size_t> Endpoint::receive(ReceiveRequest& request) {
     if (error_ != Errno::OK && !is_stream()) return std::exchange(error_, Errno::OK);
     if (messages_.empty()) {
       TRY(check_empty_locked());
-      // Of a stream's end nobody is told to be the sender.
-      request.has_sender = is_stream();
-      request.sender = {};
+      // Of a stream's end nobody is told to be the sender, but what came before it has one.
+      if (!request.goes_on) {
+        request.has_sender = is_stream();
+        request.sender = {};
+      }
       // Who would not wait anyway is not told of the end.
       if (is_datagram() && (request.flags & abi::kMSG_DONTWAIT) != 0) return Errno::AGAIN;
       return size_t{0};

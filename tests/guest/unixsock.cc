@@ -542,6 +542,35 @@ TEST(credentials_in_messages) {
   CHECK_EQ(cred.uid, getuid());
 }
 
+// What is waited for together has one sender, who is known though the stream has ended since.
+TEST(credentials_of_all_that_was_waited_for) {
+  Pair p;
+  int on = 1;
+  NEED_OK(setsockopt(p.b, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+  CHECK_EQ(send(p.a, "abc", 3, 0), 3);
+  pid_t child = NEED_OK(fork());
+  if (child == 0) _exit(send(p.a, "de", 2, 0) == 2 && send(p.a, "f", 1, 0) == 1 ? 0 : 1);
+  int status;
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK_EQ(status, 0);
+  close(p.a);
+  for (pid_t sender : {getpid(), child, 0}) {
+    char control[128], text[8];
+    iovec v{text, sizeof text};
+    msghdr m{};
+    m.msg_iov = &v;
+    m.msg_iovlen = 1;
+    m.msg_control = control;
+    m.msg_controllen = sizeof control;
+    CHECK_EQ(recvmsg(p.b, &m, MSG_WAITALL), sender == 0 ? 0 : 3);
+    cmsghdr* c = CMSG_FIRSTHDR(&m);
+    NEED(c);
+    ucred cred;
+    memcpy(&cred, CMSG_DATA(c), sizeof cred);
+    CHECK_EQ(cred.pid, sender);
+  }
+}
+
 TEST(datagram_pair_keeps_edges) {
   Pair p(SOCK_DGRAM);
   CHECK_EQ(send(p.a, "one", 3, 0), 3);

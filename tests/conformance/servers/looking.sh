@@ -21,9 +21,10 @@ for command in ('ss -Htln | sort', 'ss -tn state established sport = 1111', 'ss 
     text = re.sub(r'pid=\d+', 'pid', out.stdout + out.stderr)
     print('$', command); print(re.sub(r'(/tmp/s|@abstract) +\d+ +', r'\1 N ', re.sub(r' +', ' ', text)))
 P
-show() { echo "$ $*"; sh -c "$*" 2>&1; }
+# Natively eth0 is one end of a pair, and ip says of which.
+show() { echo "$ $*"; sh -c "$*" 2>&1 | sed -E 's/@if[0-9]+//; s/ link-netnsid [0-9]+//; s/ +/ /g'; }
 show ip -br addr; show ip addr; show ip -4 route; show ip -6 route; show ip route show table local; show ip -6 route show table all
-show ip rule; show ip -6 rule; show ip neigh; show ip link show lo; show ip route get 127.0.0.1; show ip route get 10.0.0.1
+show ip rule; show ip -6 rule; show ip neigh; show ip link; show ip route get 127.0.0.1; show ip route get 10.116.99.9; show ip route get 10.0.0.1
 show "ping -q -c2 -i0.2 127.0.0.1 | head -4 | sed 's/time .*//'"
 show "ping -c1 -s 3000 ::1 | head -2 | sed 's/time=.*//'"; show ping -c1 -W1 10.9.9.9
 show nc -z 127.0.0.1 9; show nc -zu -w1 127.0.0.1 9; show "getent ahosts localhost | head -1"

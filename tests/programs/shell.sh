@@ -44,7 +44,8 @@ for i in 1 2 3; do wait "${pids[i]}"; echo "job $i: $?"; done
 sleep 100 & kill $!; wait $!; echo "killed: $?"
 (exit 5) & wait -n; echo "any: $?"
 coproc tr a-z A-Z
-echo coprocess >&"${COPROC[1]}"; exec {COPROC[1]}>&-; cat <&"${COPROC[0]}"; wait
+# Once it has ended there is no COPROC any more.
+exec {upper}<&"${COPROC[0]}"; echo coprocess >&"${COPROC[1]}"; exec {COPROC[1]}>&-; cat <&"$upper"; wait
 
 echo "-- traps and signals"
 trap 'echo "USR1 seen"' USR1

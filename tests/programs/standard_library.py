@@ -190,7 +190,8 @@ def signals():
         signal.signal(number, lambda n, frame: seen.append(signal.Signals(n).name))
     os.kill(os.getpid(), signal.SIGUSR1)
     signal.setitimer(signal.ITIMER_REAL, 0.02)
-    signal.sigtimedwait([signal.SIGUSR2], 0.2)
+    while "SIGALRM" not in seen:
+        signal.sigtimedwait([signal.SIGUSR2], 0.2)
     if os.fork() == 0:
         os._exit(7)
     pid, status = os.wait()

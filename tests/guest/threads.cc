@@ -391,7 +391,7 @@ TEST(affinity) {
   CHECK_OK(sched_getaffinity(0, sizeof set, &set));
   CHECK(CPU_COUNT(&set) >= 1);
   CHECK_OK(sched_setaffinity(0, sizeof set, &set));
-  CHECK_EQ(sysconf(_SC_NPROCESSORS_ONLN), CPU_COUNT(&set));
+  CHECK(sysconf(_SC_NPROCESSORS_ONLN) >= CPU_COUNT(&set));  // some may be kept for others
   CPU_ZERO(&set);
   CHECK_ERR(sched_setaffinity(0, sizeof set, &set), EINVAL);
   CHECK_ERR(sched_getaffinity(0, 1, &set), EINVAL);

@@ -292,7 +292,6 @@ Result<ImageSpan> AskedImage::data(u64 id, u64 offset) {
   ImageSpan span;
   span.kind = ImageSpan::kFetch;
   span.length = size - offset;
-  span.host_offset = together_;
   if (!mappable_ || (node.flags & abi::kDataByRead) != 0) return span;
   if (!node.has_extents.load(std::memory_order_acquire)) TRY(load_extents(node));
   const ImageSlot& slot = arena().images[slot_];
@@ -328,6 +327,9 @@ Result<ImageSpan> AskedImage::data(u64 id, u64 offset) {
   return span;
 }
 
+u64 AskedImage::fetch_start(u64, u64 offset) {
+  return together_ != 0 ? align_down(offset, together_) : offset;
+}
 u64 AskedImage::fetch_end(u64, u64 end) {
   return together_ != 0 ? align_up(end, together_) : end;
 }

@@ -27,6 +27,7 @@ class AskedImage final : public Image {
   bool fetches_ahead(u64) override { return !host_; }
   bool start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) override;
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
+  u64 fetch_start(u64 node, u64 offset) override;
   u64 fetch_end(u64 node, u64 end) override;
   bool needs_fetch() const override { return true; }
   Result<size_t> readlink(u64 node, std::span<char> into) override;

@@ -25,6 +25,7 @@ class ErofsImage final : public Image {
   Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
   Result<ImageSpan> data(u64 node, u64 offset) override;
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
+  u64 fetch_start(u64 node, u64 offset) override;
   u64 fetch_end(u64 node, u64 end) override;
   bool needs_fetch() const override { return has_compressed_.load(std::memory_order_relaxed); }
   Result<size_t> readlink(u64 node, std::span<char> into) override;
@@ -99,6 +100,7 @@ class ErofsImage final : public Image {
   static Result<u32> blocks_before(const Pack& pack, u32 number, bool big);
   Result<Entry> extent_head(const Index& index, u64 offset, Entry entry) const;
   Result<Extent> extent_at(const Index& index, u64 offset) const;
+  Result<Extent> extent_of(u64 node, u64 offset) const;
   Result<void> decode(const Extent& extent, u64 inside, std::span<std::byte> into) const;
   Result<PageRun> take_scratch(u64 size) const;
   void give_scratch(PageRun run) const;

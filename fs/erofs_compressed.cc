@@ -320,12 +320,21 @@ Result<size_t> ErofsImage::fetch(u64 node, u64 offset, std::span<std::byte> into
   return done;
 }
 
+Result<ErofsImage::Extent> ErofsImage::extent_of(u64 node, u64 offset) const {
+  Inode inode = TRY(this->inode(node));
+  if (!is_compressed(inode)) return Errno::INVAL;
+  Index index = TRY(index_of(inode));
+  if (offset >= index.size) return Errno::INVAL;
+  return extent_at(index, offset);
+}
+
+u64 ErofsImage::fetch_start(u64 node, u64 offset) {
+  auto extent = extent_of(node, offset);
+  return extent.ok() ? extent.value().start : offset;
+}
+
 u64 ErofsImage::fetch_end(u64 node, u64 end) {
-  auto inode = this->inode(node);
-  if (!inode.ok() || !is_compressed(inode.value()) || end == 0) return end;
-  auto index = index_of(inode.value());
-  if (!index.ok() || end > index.value().size) return end;
-  auto extent = extent_at(index.value(), end - 1);
+  auto extent = end > 0 ? extent_of(node, end - 1) : Errno::INVAL;
   return extent.ok() ? extent.value().start + extent.value().length : end;
 }
 

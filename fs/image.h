@@ -29,7 +29,7 @@ struct ImageSpan {
   enum Kind : u8 {
     kHole,
     kMapped,  // at `data`, in an image that every process has mapped; also at host_offset of `fd`
-    kFetch,   // to be had by fetch(); best from multiples of host_offset on, if that is not 0
+    kFetch,   // to be had by fetch()
   };
   Kind kind = kHole;
   u64 length = 0;
@@ -74,8 +74,9 @@ class Image : public RefCounted<Image> {
   virtual bool start_fetch(u64 /*node*/, u64 /*offset*/, std::span<std::byte> /*into*/, Trip& /*trip*/) {
     return false;
   }
-  // Up to where it costs little to fetch() when all before `end` is wanted: what is compressed together is
-  // best fetched together.
+  // From where on and up to where it costs little to fetch() when what is at `offset`, and all up to `end`,
+  // is wanted: what is compressed together is best fetched together.
+  virtual u64 fetch_start(u64 /*node*/, u64 offset) { return offset; }
   virtual u64 fetch_end(u64 /*node*/, u64 end) { return end; }
   // Whether data() may answer kFetch at all.
   virtual bool needs_fetch() const { return false; }

@@ -272,6 +272,10 @@ bool ImageStack::start_fetch(u64 node, u64 offset, std::span<std::byte> into, Tr
   Part part = part_of(node);
   return image_of(part).start_fetch(part.node, offset, into, trip);
 }
+u64 ImageStack::fetch_start(u64 node, u64 offset) {
+  Part part = part_of(node);
+  return image_of(part).fetch_start(part.node, offset);
+}
 u64 ImageStack::fetch_end(u64 node, u64 end) {
   Part part = part_of(node);
   return image_of(part).fetch_end(part.node, end);

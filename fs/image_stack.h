@@ -24,6 +24,7 @@ class ImageStack final : public Image {
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
   bool fetches_ahead(u64 node) override;
   bool start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) override;
+  u64 fetch_start(u64 node, u64 offset) override;
   u64 fetch_end(u64 node, u64 end) override;
   bool needs_fetch() const override;
   Result<size_t> readlink(u64 node, std::span<char> into) override;

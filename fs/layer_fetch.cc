@@ -71,7 +71,8 @@ struct LayerRegular::Window {
 };
 
 // What to fetch for who wants from `page` on, up to byte `end`.
-LayerRegular::Window LayerRegular::window_at(u64 page, u64 together, u64 end) {
+LayerRegular::Window LayerRegular::window_at(u64 page, u64 end) {
+  Image& image = *layer().image();
   u64 offset = page * kPageSize;
   bool reads_on = page == 0 || find(page - 1) != nullptr || end - offset > kFirstFetch;
   constexpr u64 kBefore = kFetchWindow / kPageSize;
@@ -80,12 +81,14 @@ LayerRegular::Window LayerRegular::window_at(u64 page, u64 together, u64 end) {
   bool for_long = before.data != nullptr && before.pages == kBefore;
   u64 size = for_long ? kLongFetch : reads_on ? kFetchWindow : kFirstFetch;
   u64 stop = std::min(offset + size, below_end());
-  // From where it is compressed together, as far as that is not there yet.
-  if (together != 0) {
-    u64 first = page_of(align_down(offset, together));
-    while (page > first && find(page - 1) == nullptr) page--;
-  }
-  stop = std::min(layer().image()->fetch_end(below(), stop), below_end());
+  // From where it is compressed together, as far as that is not there yet. The page in which that begins
+  // comes with what is before.
+  u64 first = pages_for(image.fetch_start(below(), offset));
+  while (page > first && find(page - 1) == nullptr) page--;
+  // What is compressed together with what is wanted is enough for who reads here and there.
+  u64 enough = reads_on ? 0 : image.fetch_end(below(), std::min(end, below_end()));
+  stop = enough >= page * kPageSize + kFirstFetch ? enough : image.fetch_end(below(), stop);
+  stop = std::min(stop, below_end());
   return {page, pages_for(stop) - page, for_long};
 }
 
@@ -313,7 +316,7 @@ Result<void> LayerRegular::prefetch(u64 offset, u64 length, bool reading) {
       offset = align_up(offset + span.length, kPageSize);
       continue;
     }
-    Window window = window_at(page, span.host_offset, end);
+    Window window = window_at(page, end);
     TRY(fetch_window(window));
     if (window.reads_on) static_cast<void>(fetch_ahead(window.first + window.pages, ahead_end));
   }

@@ -47,7 +47,7 @@ class LayerRegular final : public LayerInode {
   Result<void> fetch_window(const Window& window);
   Result<void> fetch_ahead(u64 page, u64 end);
   void make_blocks(u64 page, u64 pages, bool reads_on);
-  Window window_at(u64 page, u64 together, u64 end);
+  Window window_at(u64 page, u64 end);
   bool await_page(u64 page, u64& behind);
   void await_fetch_locked(Fetch& fetch);
   void await_fetches_locked(u64 first, u64 end);

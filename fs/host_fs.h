@@ -91,6 +91,7 @@ class HostInode final : public Inode {
   Result<size_t> read_stream(IoDest& to, u64 offset, u64 wanted);
   bool is_streamed_locked(u64 offset) const;
   Result<size_t> copy_stream_locked(IoDest& to, u64 offset, u64 wanted) const;
+  abi::HostFileRequest ask_window(Stream& stream, u64 offset) const;
   Result<void> fill_stream(Stream& stream, u64 offset) const;
   void end_read_stream();
   void end_stream();

@@ -5,12 +5,14 @@
 // which each trip to the broker fills anew: the same pages again and again, in the processor's cache. Reading
 // it twice is twice the trips; small files, maps, and reads here and there go by pages.
 //
+// There are two windows: once somebody has come to the end of one, the next is filled while he is in this.
+//
 // A window holds what the host had at a version of the inode's content (Inode::version), and is used for that
 // version only. While the guest itself writes to the file, the host may not have it yet: there are only pages
 // then.
 //
-// One reader has the window; the others of the same file, if they are elsewhere in it, have pages. Locks: the
-// inode's; none while asking, when the window is the asker's alone.
+// One reader has the windows; the others of the same file, if they are elsewhere in it, have pages. Locks:
+// the inode's; none while asking, when the windows are the asker's alone.
 #include <algorithm>
 #include <utility>
 
@@ -25,13 +27,23 @@ constexpr u64 kWindow = 512 * KiB;
 }  // namespace
 
 struct HostInode::Stream {
+  struct Window {
+    u64 start = 0;  // what it holds, bytes of the file
+    u64 end = 0;
+    u64 version = 0;
+  };
   PageRun run;
-  u64 start = 0;  // what it holds, bytes of the file
-  u64 end = 0;
-  u64 version = 0;
+  Window windows[2];
+  u32 now = 0;             // the one that is read
+  bool is_coming = false;  // the other: `trip` fills it
+  Trip trip;
+
+  Window& here() { return windows[now]; }
+  const Window& here() const { return windows[now]; }
+  u64 offset_of(u32 window) const { return run.offset + window * kWindow; }
 
   static Stream* create() {
-    constexpr u64 kPages = kWindow / kPageSize;
+    constexpr u64 kPages = 2 * kWindow / kPageSize;
     if (!commit_pages(kPages)) return nullptr;
     auto run = allocate_run(kPages);
     auto made = run.ok() ? make<Stream>() : Result<Stream*>(Errno::NOMEM);
@@ -44,9 +56,19 @@ struct HostInode::Stream {
     return made.value();
   }
   void destroy() {
+    land();
     uncommit_pages(run.pages);
     release_run(run);
     teacup::destroy(this);
+  }
+  // What is coming has come, or failed, and then is empty.
+  void land() {
+    if (!is_coming) return;
+    is_coming = false;
+    Window& other = windows[1 - now];
+    auto came = trip.finish();
+    other.end =
+        other.start + (came.ok() ? std::min(static_cast<u64>(came.value()), other.end - other.start) : 0);
   }
 };
 
@@ -60,7 +82,7 @@ void HostInode::end_read_stream() {
   Stream* stream = nullptr;
   {
     LockGuard guard(lock);
-    if (stream_ != nullptr && stream_->end >= size.load()) stream = std::exchange(stream_, nullptr);
+    if (stream_ != nullptr && stream_->here().end >= size.load()) stream = std::exchange(stream_, nullptr);
   }
   if (stream != nullptr) stream->destroy();
 }
@@ -69,28 +91,56 @@ void HostInode::end_read_stream() {
 bool HostInode::is_streamed_locked(u64 offset) const {
   if (size.load() < kStreamed || mapped_writable_ || writing_ != 0 || has_observers()) return false;
   if (pages_.find(offset >> kPageShift) != nullptr) return false;
-  return offset == 0 || (stream_ != nullptr && offset >= stream_->start && offset <= stream_->end);
+  if (offset == 0 || stream_ == nullptr) return offset == 0;
+  const Stream::Window& here = stream_->here();
+  return offset >= here.start && offset <= here.end;
 }
 
 // Of the window, if it holds `offset`; 0: it does not.
 Result<size_t> HostInode::copy_stream_locked(IoDest& to, u64 offset, u64 wanted) const {
-  if (stream_ == nullptr || stream_->version != version.load(std::memory_order_acquire)) return size_t{0};
-  if (offset < stream_->start || offset >= stream_->end) return size_t{0};
-  const auto* bytes = reinterpret_cast<const std::byte*>(stream_->run.address());
-  return to.put(bytes + (offset - stream_->start), std::min(wanted, stream_->end - offset));
+  if (stream_ == nullptr) return size_t{0};
+  const Stream::Window& here = stream_->here();
+  if (here.version != version.load(std::memory_order_acquire) || offset < here.start || offset >= here.end) {
+    return size_t{0};
+  }
+  const auto* bytes = reinterpret_cast<const std::byte*>(kArenaBase + stream_->offset_of(stream_->now));
+  return to.put(bytes + (offset - here.start), std::min(wanted, here.end - offset));
 }
 
-Result<void> HostInode::fill_stream(Stream& stream, u64 offset) const {
-  stream.version = version.load(std::memory_order_acquire);
-  stream.start = stream.end = offset;
-  u64 end = size.load();
-  if (offset >= end) return {};
+// The request that fills the window behind the one that is read, and that window, as if it were full.
+abi::HostFileRequest HostInode::ask_window(Stream& stream, u64 offset) const {
+  u32 other = 1 - stream.now;
+  u64 now_version = version.load(std::memory_order_acquire);
+  u64 length = std::min(kWindow, std::max(size.load(), offset) - offset);
+  stream.windows[other] = {offset, offset + length, now_version};
   abi::HostFileRequest asked = request(abi::HostFileOp::kRead);
   asked.cursor = offset;
-  asked.length = std::min(kWindow, end - offset);
-  asked.data_offset = stream.run.offset;
-  u64 came = static_cast<u64>(TRY(simple(asked)));
-  stream.end += std::min(came, asked.length);
+  asked.length = length;
+  asked.data_offset = stream.offset_of(other);
+  return asked;
+}
+
+// What is at `offset` is in the window that is read afterwards, if the file is that long, and what is behind
+// it on its way, if somebody came from before.
+Result<void> HostInode::fill_stream(Stream& stream, u64 offset) const {
+  stream.land();
+  const Stream::Window& other = stream.windows[1 - stream.now];
+  bool has_come =
+      other.version == version.load(std::memory_order_acquire) && offset >= other.start && offset < other.end;
+  bool reads_on = has_come || (offset != 0 && offset == stream.here().end);
+  if (!has_come) {
+    abi::HostFileRequest asked = ask_window(stream, offset);
+    auto came = asked.length > 0 ? simple(asked) : Result<s64>(0);
+    stream.windows[1 - stream.now].end =
+        offset + (came.ok() ? std::min(static_cast<u64>(came.value()), asked.length) : 0);
+    TRY(came);
+  }
+  stream.now = 1 - stream.now;
+  if (u64 next = stream.here().end; reads_on && next < size.load()) {
+    abi::HostFileRequest asked = ask_window(stream, next);
+    stream.is_coming = stream.trip.start_host(asked);
+    if (!stream.is_coming) stream.windows[1 - stream.now].end = next;
+  }
   return {};
 }
 

@@ -14,14 +14,16 @@ Result<s64> Trip::result_of(s64 result) {
 }
 
 // In the buffer: where the result lands, the request, the head of the response.
-bool Trip::start_importer(const abi::ImporterRequest& request) {
+template <typename Request>
+bool Trip::start(abi::RingOp op, const Request& request) {
 #ifdef TEACUP_HOSTED
+  static_cast<void>(op);
   static_cast<void>(request);
   return false;  // nobody serves while the caller goes on
 #else
   struct Flight {
     abi::RingLanding landing;
-    abi::ImporterRequest request;
+    Request request;
     abi::ImporterResponse response;
   };
   auto buffer = HeapArray<std::byte>::create(sizeof(Flight));
@@ -31,10 +33,17 @@ bool Trip::start_importer(const abi::ImporterRequest& request) {
   flight->request = request;
   u64 at = reinterpret_cast<u64>(flight) - kArenaBase;
   room_ = {reinterpret_cast<const std::byte*>(&flight->response), sizeof flight->response};
-  return ring_post(abi::RingOp::kImporter, at + offsetof(Flight, request), sizeof flight->request,
+  return ring_post(op, at + offsetof(Flight, request), sizeof flight->request,
                    at + offsetof(Flight, response), sizeof flight->response, at + offsetof(Flight, landing))
       .ok();
 #endif
+}
+
+bool Trip::start_importer(const abi::ImporterRequest& request) {
+  return start(abi::RingOp::kImporter, request);
+}
+bool Trip::start_host(const abi::HostFileRequest& request) {
+  return start(abi::RingOp::kHostFile, request);
 }
 
 Result<s64> Trip::finish() {

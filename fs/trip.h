@@ -20,6 +20,7 @@ class Trip {
   // As ask_importer(), not waited for: finish() does that, once. What the request names must stay until then.
   // False: it cannot be sent now, or not from here.
   bool start_importer(const abi::ImporterRequest& request);
+  bool start_host(const abi::HostFileRequest& request);
   Result<s64> finish();
   Result<s64> ask_host(const abi::HostFileRequest& request, std::string_view name, std::string_view name2,
                        size_t room);
@@ -48,6 +49,8 @@ class Trip {
 
  private:
   static Result<s64> result_of(s64 result);
+  template <typename Request>
+  bool start(abi::RingOp op, const Request& request);
   Result<s64> send(abi::RingOp op, size_t request_size, size_t room);
 
   HeapArray<std::byte> buffer_;

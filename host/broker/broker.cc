@@ -230,7 +230,7 @@ void Broker::handle(u32 slot, const Request& request) {
         answer(slot, -ENOSYS);
       } else if (request.args[4] != 0) {
         free_slot(slot);
-        importer_queue_.add([this, request] { import_ahead(request.args); });
+        importer_queue_.add([this, request] { land(request.args[4], [&] { return import(request.args); }); });
       } else {
         importer_queue_.add([this, slot, request] { answer(slot, import(request.args)); });
       }
@@ -252,7 +252,13 @@ void Broker::handle(u32 slot, const Request& request) {
       upper_queue_.add([this, slot, request] { answer(slot, keep(request.args)); });
       break;
     case abi::RingOp::kHostFile:
-      workers_.add([this, slot, request] { answer(slot, host_files_.serve(request.args)); });
+      if (request.args[4] != 0) {
+        free_slot(slot);
+        workers_.add(
+            [this, request] { land(request.args[4], [&] { return host_files_.serve(request.args); }); });
+      } else {
+        workers_.add([this, slot, request] { answer(slot, host_files_.serve(request.args)); });
+      }
       break;
     default:
       answer(slot, -ENOSYS);
@@ -301,11 +307,11 @@ s64 Broker::import(const u64 (&args)[6]) {
   return importer_->serve(request, {&arena_at<std::byte>(args[2]), args[3]}, put_in_arena);
 }
 
-// For who goes on meanwhile: the result is at args[4].
-void Broker::import_ahead(const u64 (&args)[6]) {
-  if (!in_arena(args[4], sizeof(abi::RingLanding)) || args[4] % alignof(abi::RingLanding) != 0) return;
-  auto& landing = arena_at<abi::RingLanding>(args[4]);
-  landing.result = import(args);
+// For who goes on meanwhile: what `serve` says is put there.
+void Broker::land(u64 at, const std::function<s64()>& serve) {
+  if (!in_arena(at, sizeof(abi::RingLanding)) || at % alignof(abi::RingLanding) != 0) return;
+  auto& landing = arena_at<abi::RingLanding>(at);
+  landing.result = serve();
   landing.done.store(1, std::memory_order_seq_cst);
   wake_word(&landing.done, 1);
 }

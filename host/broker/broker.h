@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -57,7 +58,7 @@ class Broker {
   void answer(u32 slot, s64 result);
   void free_slot(u32 slot);
   s64 import(const u64 (&args)[6]);
-  void import_ahead(const u64 (&args)[6]);
+  void land(u64 at, const std::function<s64()>& serve);
   static bool is_live_child(u64 pid);
   static bool is_guest_process(u64 pid);
   static s64 guest_memory(const u64 (&args)[6]);

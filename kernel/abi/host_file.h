@@ -1,6 +1,6 @@
 // Requests to the broker's host file service: directories and files of the host's that the user gave to the
 // machine (-v, a host directory as the image). RingOp::kHostFile; a: request offset, b: its size, c: response
-// offset, d: its size, all in the arena.
+// offset, d: its size, e: offset of a RingLanding, and then no answer, or 0; all in the arena.
 //
 // A request is a HostFileRequest, followed by name_length bytes of name and name2_length bytes of a second
 // name or link target. The slot's result is -errno or the length of the response: an ImporterResponse

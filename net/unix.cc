@@ -167,7 +167,7 @@ class UnixSocket final : public Socket, public Listed {
 
   u32 poll() override { return endpoint_->poll(); }
   WaitQueue* wait_queue() override { return &endpoint_->queue; }
-  // Without a caller to take an identity from.
+  // sendfile(2) and its kin, without a caller to take an identity from.
   Result<size_t> write(IoSource& from, u64) override {
     SendRequest request;
     request.data = &from;

@@ -7,8 +7,10 @@
 #include <algorithm>
 
 #include "fs/vfs.h"
+#include "kernel/abi/net.h"
 #include "kernel/task/process.h"
 #include "kernel/task/send_signal.h"
+#include "net/socket.h"
 
 namespace teacup {
 
@@ -65,7 +67,18 @@ Result<size_t> do_read(const fs::FdFile& file, IoDest& to, const How& how) {
       *queue, kReadEvents, "read", [&] { return read_once(file, to, how); }, deadline_of(*file, false));
 }
 
-Result<size_t> write_once(const fs::FdFile& file, IoSource& from, const How& how) {
+// Who writes to a socket of unix(7) may be named to the receiver.
+Result<size_t> write_as(Task& task, net::Socket& socket, IoSource& from) {
+  fs::Caller names = task.caller();
+  net::Caller caller{names, {task.pid(), task.credentials.euid, task.credentials.egid}};
+  net::SendRequest request;
+  request.data = &from;
+  return socket.send(caller, request);
+}
+
+Result<size_t> write_once(Task& task, const fs::FdFile& file, IoSource& from, const How& how) {
+  if (net::Socket* socket = net::socket_of(*file); socket != nullptr && socket->family() == abi::kAF_UNIX)
+    return write_as(task, *socket, from);
   if (!file->seekable()) return file->write(from, how.offset);
   bool append = how.append || (file->flags() & abi::kO_APPEND) != 0;
   if (!how.at_position) {
@@ -99,13 +112,13 @@ Result<size_t> do_write(Task& task, const fs::FdFile& file, IoSource& from, cons
   if (!file->writable()) return Errno::BADF;
   WaitQueue* queue = file->wait_queue();
   Result<size_t> result = [&]() -> Result<size_t> {
-    if (queue == nullptr || how.no_wait || file->nonblocking()) return write_once(file, from, how);
+    if (queue == nullptr || how.no_wait || file->nonblocking()) return write_once(task, file, from, how);
     // A pipe takes what it has room for: go on until all is written, or as far as it goes.
     size_t done = 0;
     u64 deadline = deadline_of(*file, true);
     do {
       auto part = block_on(
-          *queue, kWriteEvents, "write", [&] { return write_once(file, from, how); }, deadline);
+          *queue, kWriteEvents, "write", [&] { return write_once(task, file, from, how); }, deadline);
       if (!part.ok()) {
         if (done > 0) return done;
         return part.error();

@@ -140,8 +140,7 @@ ImageFacts inspect(const std::string& image) {
       facts.converted = prepared.path;
       break;
     case Kind::kOther:
-      throw Error(pinned.path +
-                  " is no image: neither EROFS, squashfs, ext2/3/4, a tar archive nor an OCI layout");
+      refuse_other(pinned.path);
   }
   return facts;
 }

@@ -1,7 +1,5 @@
 #include "images/opened_image.h"
 
-#include <sys/stat.h>
-
 #include "images/error.h"
 #include "images/image_cache.h"
 #include "images/probe.h"
@@ -23,12 +21,7 @@ abi::ImageKind kind_of(const std::string& path) {
     default:
       break;
   }
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) throw_errno("cannot open " + path);
-  throw Error(
-      path +
-      " is no image: neither EROFS, squashfs, ext2/3/4, a tar archive nor an OCI layout; make one with "
-      "`teacup pack`");
+  refuse_other(path);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <string_view>
 
+#include "images/error.h"
 #include "images/file.h"
 #include "images/sha256.h"
 
@@ -53,6 +54,13 @@ Kind probe(const std::string& path) {
     if (has(head, magic)) return magic.kind;
   }
   return Kind::kOther;
+}
+
+void refuse_other(const std::string& path) {
+  if (::access(path.c_str(), R_OK) != 0) throw_errno("cannot open " + path);
+  throw Error(path +
+              " is no image: neither EROFS, squashfs, ext2/3/4, a tar archive nor an OCI layout; make one "
+              "with `teacup pack`");
 }
 
 PinnedName split_pin(const std::string& image) {

@@ -16,6 +16,8 @@ enum class Kind {
 };
 
 Kind probe(const std::string& path);
+// Error: why what is kOther cannot be used.
+[[noreturn]] void refuse_other(const std::string& path);
 
 // Splits IMAGE@sha256:HEX; `digest` is empty where there is none. A file of the whole name goes before.
 struct PinnedName {

@@ -292,7 +292,8 @@ Result<ImageSpan> AskedImage::data(u64 id, u64 offset) {
   ImageSpan span;
   span.kind = ImageSpan::kFetch;
   span.length = size - offset;
-  if (!mappable_ || (node.flags & abi::kDataByRead) != 0) return span;
+  bool by_read = !mappable_ || (node.flags & abi::kDataByRead) != 0;
+  if (by_read && (node.flags & abi::kHasHoles) == 0) return span;
   if (!node.has_extents.load(std::memory_order_acquire)) TRY(load_extents(node));
   const ImageSlot& slot = arena().images[slot_];
   // Extents come in order of file offset; the last that starts at or before `offset`.
@@ -312,10 +313,11 @@ Result<ImageSpan> AskedImage::data(u64 id, u64 offset) {
     u64 inside = offset - extent.file_offset;
     if (inside < extent.length) {
       u64 length = std::min({extent.length - inside, size - offset, next > offset ? next - offset : size});
+      span.length = length;
+      if (by_read) return span;
       u64 at = extent.image_offset + inside;
       if (at < inside || at > slot.size || length > slot.size - at) return Errno::UCLEAN;
       span.kind = ImageSpan::kMapped;
-      span.length = length;
       span.data = reinterpret_cast<const std::byte*>(slot.address + at);
       span.fd = static_cast<int>(slot.fd);
       span.host_offset = at;
@@ -332,6 +334,11 @@ u64 AskedImage::fetch_start(u64, u64 offset) {
 }
 u64 AskedImage::fetch_end(u64, u64 end) {
   return together_ != 0 ? align_up(end, together_) : end;
+}
+
+u64 AskedImage::data_end(u64 id, u64 offset) {
+  auto span = data(id, offset);
+  return span.ok() ? offset + span.value().length : ~u64{0};
 }
 
 abi::ImporterRequest AskedImage::read_request(u64 id, u64 offset, std::span<std::byte> into) const {

@@ -29,6 +29,7 @@ class AskedImage final : public Image {
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
   u64 fetch_start(u64 node, u64 offset) override;
   u64 fetch_end(u64 node, u64 end) override;
+  u64 data_end(u64 node, u64 offset) override;
   bool needs_fetch() const override { return true; }
   Result<size_t> readlink(u64 node, std::span<char> into) override;
   Result<size_t> get_xattr(u64 node, std::string_view name, std::span<std::byte> value) override;

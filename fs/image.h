@@ -78,6 +78,8 @@ class Image : public RefCounted<Image> {
   // is wanted: what is compressed together is best fetched together.
   virtual u64 fetch_start(u64 /*node*/, u64 offset) { return offset; }
   virtual u64 fetch_end(u64 /*node*/, u64 end) { return end; }
+  // Where the next hole is from `offset` on, where data() says kFetch: not to be fetched.
+  virtual u64 data_end(u64 /*node*/, u64 /*offset*/) { return ~u64{0}; }
   // Whether data() may answer kFetch at all.
   virtual bool needs_fetch() const { return false; }
   virtual Result<size_t> readlink(u64 node, std::span<char> into) = 0;

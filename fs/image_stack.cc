@@ -13,8 +13,10 @@
 // trusted.overlay.opaque or user.overlay.opaque "y" that hides those below it. The guest sees neither the
 // devices nor the attributes.
 //
-// The links of a merged directory are counted as if none of its subdirectories were in two layers: too many
-// at times, which is what readers of st_nlink can live with (too few and fts(3) would miss directories).
+// The links of a merged directory are two and its subdirectories, which are counted when it is first looked
+// up: each part's are sought out until there are as many as its own link count says, and those that show are
+// looked for in the parts above, so a directory of a million files costs nothing. Where a part cannot be read
+// they are counted as if no subdirectory were in two layers (too many: with too few fts(3) would miss some).
 //
 // Locks: lock_ (kInodeChild) for the table of merged directories, which only grows; none while an image is
 // asked.
@@ -147,11 +149,7 @@ Result<void> ImageStack::add_directory(Parts& parts, const Part& directory, bool
 Result<u64> ImageStack::merge(const Parts& parts) {
   u64 id = id_of(parts[0]);
   if (parts.count() < 2 || find_merged(id) != nullptr) return id;
-  u64 links = 2;
-  for (u32 i = 0; i < parts.count(); i++) {
-    ImageNode node = TRY(image_of(parts[i]).node(parts[i].node));
-    links += node.nlink > 2 ? node.nlink - 2 : 0;
-  }
+  u64 links = TRY(count_links(parts));
   auto* merged = static_cast<Merged*>(heap_allocate(sizeof(Merged) + parts.count() * sizeof(Part)));
   if (merged == nullptr) return Errno::NOMEM;
   merged->id = id;
@@ -236,6 +234,50 @@ class ImageStack::MergeSink final : public ImageDirSink {
   ImageDirSink& sink_;
 };
 
+// Counts the subdirectories of a part that show, up to the last that it has.
+class ImageStack::CountSink final : public ImageDirSink {
+ public:
+  CountSink(ImageStack& stack, const Parts& parts, u32 part, u64 links)
+      : shown_(stack, parts, part, nowhere_), left_(links >= 2 ? links - 2 : ~u64{0}) {}
+
+  bool is_complete() const { return left_ == 0; }
+  bool is_good() const { return shown_.error == Errno::OK; }
+  u64 count() const { return nowhere_.count; }
+
+  bool add(std::string_view name, u64 node, u8 type, u64 next) override {
+    constexpr u8 kDirectory = 4;
+    if (type != kDirectory) return true;
+    left_--;
+    return shown_.add(name, node, type, next) && left_ > 0;
+  }
+
+ private:
+  struct Nowhere final : ImageDirSink {
+    bool add(std::string_view, u64, u8, u64) override {
+      count++;
+      return true;
+    }
+    u64 count = 0;
+  };
+  Nowhere nowhere_;
+  MergeSink shown_;
+  u64 left_;
+};
+
+Result<u64> ImageStack::count_links(const Parts& parts) {
+  u64 links = 2;
+  for (u32 i = 0; i < parts.count(); i++) {
+    Image& image = image_of(parts[i]);
+    ImageNode node = TRY(image.node(parts[i].node));
+    CountSink count(*this, parts, i, node.nlink);
+    u64 cursor = 0;
+    if (count.is_complete()) continue;
+    bool read = image.read_directory(parts[i].node, count, cursor).ok();
+    links += read && count.is_good() ? count.count() : node.nlink > 2 ? node.nlink - 2 : 0;
+  }
+  return links;
+}
+
 Result<void> ImageStack::read_directory(u64 directory, ImageDirSink& sink, u64& cursor) {
   Parts parts;
   parts_of(directory, parts);
@@ -275,6 +317,10 @@ bool ImageStack::start_fetch(u64 node, u64 offset, std::span<std::byte> into, Tr
 u64 ImageStack::fetch_start(u64 node, u64 offset) {
   Part part = part_of(node);
   return image_of(part).fetch_start(part.node, offset);
+}
+u64 ImageStack::data_end(u64 node, u64 offset) {
+  Part part = part_of(node);
+  return image_of(part).data_end(part.node, offset);
 }
 u64 ImageStack::fetch_end(u64 node, u64 end) {
   Part part = part_of(node);

@@ -26,6 +26,7 @@ class ImageStack final : public Image {
   bool start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) override;
   u64 fetch_start(u64 node, u64 offset) override;
   u64 fetch_end(u64 node, u64 end) override;
+  u64 data_end(u64 node, u64 offset) override;
   bool needs_fetch() const override;
   Result<size_t> readlink(u64 node, std::span<char> into) override;
   Result<size_t> get_xattr(u64 node, std::string_view name, std::span<std::byte> value) override;
@@ -48,11 +49,12 @@ class ImageStack final : public Image {
     Merged* next;  // in the bucket
     u64 id;        // of its uppermost part
     u32 count;
-    u32 links;  // at least as many as the guest sees
+    u32 links;
     Part* parts() { return reinterpret_cast<Part*>(this + 1); }
   };
   class Parts;
   class MergeSink;
+  class CountSink;
   static constexpr u64 kBuckets = 1 << 10;
 
   Part part_of(u64 id) const;
@@ -61,6 +63,7 @@ class ImageStack final : public Image {
   Merged*& bucket_of(u64 id) { return merged_[id * 0x9e3779b97f4a7c15 >> 54 & (kBuckets - 1)]; }
   Merged* find_merged(u64 id);
   Result<u64> merge(const Parts& parts);
+  Result<u64> count_links(const Parts& parts);
   void parts_of(u64 id, Parts& parts);
   Result<bool> is_opaque(const Part& directory) const;
   Result<void> add_directory(Parts& parts, const Part& directory, bool& more) const;

@@ -199,6 +199,8 @@ class Inode : public RefCounted<Inode> {
   // changed must reach the backing (writable host directories), and what was derived from the content is out
   // of date.
   virtual Result<void> write_back(u64 offset, u64 length);
+  // After that, at msync of a mapping that can be written: counts as a write, for the times.
+  virtual void mapping_synced() {}
 
   // --- Extended attributes (xattr(7)); EOPNOTSUPP, ENODATA, ERANGE. Sizes: an empty span asks for the size.
   virtual Result<size_t> get_xattr(std::string_view name, std::span<std::byte> value);

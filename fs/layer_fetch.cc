@@ -88,7 +88,7 @@ LayerRegular::Window LayerRegular::window_at(u64 page, u64 end) {
   // What is compressed together with what is wanted is enough for who reads here and there.
   u64 enough = reads_on ? 0 : image.fetch_end(below(), std::min(end, below_end()));
   stop = enough >= page * kPageSize + kFirstFetch ? enough : image.fetch_end(below(), stop);
-  stop = std::min(stop, below_end());
+  stop = std::min({stop, below_end(), image.data_end(below(), offset)});
   return {page, pages_for(stop) - page, for_long};
 }
 
@@ -227,7 +227,8 @@ Result<void> LayerRegular::fetch_ahead(u64 page, u64 end) {
   while (page < stop) {
     u64 start = page * kPageSize;
     if (TRY(image.data(below(), start)).kind != ImageSpan::kFetch) return {};
-    u64 last = std::min(image.fetch_end(below(), std::min(start + kAheadWindow, end)), below_end());
+    u64 last = std::min({image.fetch_end(below(), std::min(start + kAheadWindow, end)), below_end(),
+                         image.data_end(below(), start)});
     make_room(pages_for(last) - page);
     make_blocks(page, pages_for(last) - page, true);
     LockGuard guard(lock);

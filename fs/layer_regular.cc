@@ -459,6 +459,13 @@ Result<void> LayerRegular::write_back(u64 offset, u64 length) {
   return {};
 }
 
+// Nobody saw the writes: who calls msync is taken to have written.
+void LayerRegular::mapping_synced() {
+  LockGuard guard(lock);
+  pin();
+  touch_mtime();
+}
+
 // Pages that are mapped for writing count as changed whenever somebody asks: nobody saw the writes.
 bool LayerRegular::take_changed(u64& page, u64 max, bool all, PageStore::Stretch& found) {
   LockGuard guard(lock);

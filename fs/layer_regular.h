@@ -20,6 +20,7 @@ class LayerRegular final : public LayerInode {
   Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
                             std::span<MapPiece> pieces) override;
   Result<void> write_back(u64 offset, u64 length) override;
+  void mapping_synced() override;
 
   // Of the pages in memory, as PageStore has it.
   PageStore::Stretch stretch(u64 page, u64 max) const;

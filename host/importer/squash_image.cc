@@ -14,6 +14,8 @@ namespace {
 
 constexpr u64 kMaxTarget = 4095;  // of a symlink: PATH_MAX less its NUL
 constexpr u64 kMaxFileSize = u64{1} << 50;
+constexpr u64 kMaxListedBlocks = 1 << 20;  // of a file whose holes are told
+constexpr u64 kSmallestHole = 64 * KiB;    // that is; smaller ones are read as zeros with what is around
 constexpr u32 kNoXattrs = ~u32{0};
 constexpr u32 kMagic = 0x73717368;  // statfs(2)'s f_type, and the super block's
 
@@ -233,6 +235,8 @@ int SquashImage::describe(u64 number, const sqfs_inode_generic_t& inode, abi::Im
     case SQFS_INODE_EXT_FILE:
       out.links = inode.data.file_ext.nlink;
       out.size = inode.data.file_ext.file_size;
+      if (inode.data.file_ext.sparse > 0 && out.size / super_.block_size < kMaxListedBlocks)
+        out.flags |= abi::kHasHoles;
       break;
     case SQFS_INODE_SLINK:
     case SQFS_INODE_EXT_SLINK:
@@ -360,10 +364,37 @@ s64 SquashImage::lookup(const abi::ImporterRequest& request, std::string_view wa
 
 // --- Data.
 
-s64 SquashImage::extents(const abi::ImporterRequest& request, ResponseWriter&) {
-  InodePtr inode;
-  if (const int error = load_inode(request.inode, inode)) return -error;
-  return mode_of_type(inode->base.type) == S_IFREG ? -EOPNOTSUPP : -EINVAL;
+// Where there are data of a file with holes, from block cursor / block size on.
+s64 SquashImage::extents(const abi::ImporterRequest& request, ResponseWriter& out) {
+  if (const int error = load_recent(request.inode)) return -error;
+  abi::ImporterInode record;
+  if (const int error = describe(request.inode, *recent_, record)) return -error;
+  if (!S_ISREG(record.mode)) return -EINVAL;
+  if ((record.flags & abi::kHasHoles) == 0) return -EOPNOTSUPP;
+  const u64 block_size = super_.block_size;
+  const u64 blocks = sqfs_inode_get_file_block_count(recent_.get());
+  abi::ImporterExtent extent{};
+  const auto extend = [&](u64 start, u64 end) {
+    if (extent.length != 0 && start - (extent.file_offset + extent.length) >= kSmallestHole) {
+      if (!out.add(extent)) return false;
+      extent.length = 0;
+    }
+    if (extent.length == 0) extent.file_offset = start;
+    extent.length = end - extent.file_offset;
+    return true;
+  };
+  bool fits = true;
+  for (u64 i = request.cursor / block_size; fits && i < blocks; ++i) {
+    if ((recent_->extra[i] & ((u32{1} << 24) - 1)) != 0) fits = extend(i * block_size, (i + 1) * block_size);
+  }
+  // What is not in blocks is in a fragment.
+  const u64 tail = std::max(blocks * block_size, align_down(request.cursor, block_size));
+  if (fits && tail < record.size) fits = extend(tail, record.size);
+  if (extent.length != 0 && (!fits || !out.add(extent))) {
+    if (out.count() == 0) return -ERANGE;
+    out.set_next(extent.file_offset);
+  }
+  return out.finish();
 }
 
 int SquashImage::read_block(unsigned number, const Block& block) {
@@ -438,14 +469,18 @@ int SquashImage::read_blocks(u64 offset, u64 size, std::span<std::byte> into, u6
   return bad != errors.end() ? *bad : 0;
 }
 
+int SquashImage::load_recent(u64 number) {
+  if (recent_ != nullptr && recent_number_ == number) return 0;
+  recent_.reset();
+  if (const int error = load_inode(number, recent_)) return error;
+  recent_number_ = number;
+  recent_block_ = 0;
+  sqfs_inode_get_file_block_start(recent_.get(), &recent_at_);
+  return 0;
+}
+
 s64 SquashImage::read(const abi::ImporterRequest& request, ResponseWriter& out) {
-  if (recent_ == nullptr || recent_number_ != request.inode) {
-    recent_.reset();
-    if (const int error = load_inode(request.inode, recent_)) return -error;
-    recent_number_ = request.inode;
-    recent_block_ = 0;
-    sqfs_inode_get_file_block_start(recent_.get(), &recent_at_);
-  }
+  if (const int error = load_recent(request.inode)) return -error;
   if (mode_of_type(recent_->base.type) != S_IFREG) return -EINVAL;
   sqfs_u64 size = 0;
   if (sqfs_inode_get_file_size(recent_.get(), &size) != 0 || size > kMaxFileSize) return -EUCLEAN;

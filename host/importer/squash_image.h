@@ -2,7 +2,8 @@
 //
 // An inode's number is where it lies in the inode table (what squashfs calls its reference) plus one: found
 // without the export table, which an image need not have, and never 0. Data are always read through here,
-// decompressed: kDataByRead is set on every file. Whole blocks, which is what is asked for, are decompressed
+// decompressed: kDataByRead is set on every file; of one with blocks of zeros, which are not stored, where
+// there are others can be asked for. Whole blocks, which is what is asked for, are decompressed
 // by libsquashfs's codecs straight to where they are wanted, several at a time by a crew; its own reader,
 // which keeps the last block and the last fragment block and copies, reads the rest.
 #pragma once
@@ -51,6 +52,7 @@ class SquashImage final : public ImportedImage {
 
   // These yield 0 or a positive errno.
   int load_inode(u64 number, InodePtr& inode);
+  int load_recent(u64 number);
   int check_inode(u64 block, u64 offset);
   int describe(u64 number, const sqfs_inode_generic_t& inode, abi::ImporterInode& out);
   int link_target(const sqfs_inode_generic_t& inode, std::string& target);

@@ -35,7 +35,8 @@ enum class ImporterOp : u32 {
   // inode. → one ImporterInode.
   kInode,
   // inode: a regular file; cursor: file offset to start at. → ImporterExtent records in order of file offset.
-  // What lies between them is hole. EOPNOTSUPP when kDataByRead is set on the inode.
+  // What lies between them is hole. With kDataByRead set on the inode: EOPNOTSUPP, or, if it has kHasHoles
+  // too, where there are data, with an image_offset of 0.
   kExtents,
   // inode: a regular file; cursor: file offset; length. → `count` bytes, fewer than asked for at the end of
   // the file or of the response buffer. Works for every file; holes read as zeros. data_offset: where in the
@@ -90,6 +91,7 @@ enum ImporterInodeFlags : u32 {
   kDataByRead = 1,         // file data have no extents: read them with kRead
   kExtentsComplete = 2,    // `extents` holds all of them
   kImporterHasXattrs = 4,  // kXattrs is worth asking
+  kHasHoles = 8,           // beside kDataByRead: kExtents is worth asking
 };
 
 struct ImporterTime {

@@ -246,7 +246,7 @@ class AddressSpace : public RefCounted<AddressSpace> {
   void erase_locked(u64 start, u64 end);
   Result<void> remove_locked(u64 start, u64 end);
   Result<void> protect_locked(u64 start, u64 end, u32 prot);
-  void write_back_range(u64 start, u64 end);
+  void write_back_range(u64 start, u64 end, bool synced = false);
   void account_locked(const Mapping& mapping, s64 sign);
   // --- object.cc
   bool attach_text_locked(Mapping& mapping);

@@ -149,11 +149,13 @@ Result<void> AddressSpace::protect_locked(u64 start, u64 end, u32 prot) {
 }
 
 // What shared mappings of files with a backing outside the machine (writable host directories) changed.
-void AddressSpace::write_back_range(u64 start, u64 end) {
+// `synced`: by msync, when the times of files are due.
+void AddressSpace::write_back_range(u64 start, u64 end, bool synced) {
   u64 at = start;
   while (at < end) {
     Ref<fs::File> file;
     u64 offset = 0, length = 0;
+    bool writable = false;
     {
       LockGuard guard(lock_);
       for (size_t i = mappings_.find(at); i < mappings_.size() && mappings_[i].start < end; i++) {
@@ -165,12 +167,14 @@ void AddressSpace::write_back_range(u64 start, u64 end) {
         file = mapping.file;
         offset = mapping.offset + (from - mapping.start);
         length = to - from;
+        writable = (mapping.prot & abi::kPROT_WRITE) != 0;
         at = to;
         break;
       }
     }
     if (!file) return;
     static_cast<void>(file->inode()->write_back(offset, length));
+    if (synced && writable) file->inode()->mapping_synced();
   }
 }
 
@@ -193,7 +197,7 @@ Result<void> AddressSpace::sync(u64 address, u64 length, int flags) {
       at = mappings_[i].end;
     }
   }
-  write_back_range(address, end);
+  write_back_range(address, end, flags != abi::kMS_INVALIDATE);
   if (has_hole) return Errno::NOMEM;
   return {};
 }

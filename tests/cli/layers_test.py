@@ -143,6 +143,13 @@ class Layers(unittest.TestCase):
         script = "cd /t; mkdir d/n1 d/n2; rmdir d/n1 d/n2; rm -r d/sub; touch d/ok && ls d"
         self.assertEqual(self.shell(script), "b\nc\nok\n")
 
+    def test_links_are_counted(self):
+        script = """find /t -type d | while read d; do
+            echo "$(stat -c %h $d) $(find $d -maxdepth 1 -type d | wc -l)"; done | awk '$1 != $2 + 1 { print "wrong:", $0 } END { print NR }'
+            rmdir /t/was-file 2>/dev/null; rm -r /t/d/sub; mkdir /t/d/one /t/d/two; stat -c %h /t/d"""
+        self.assertEqual(self.shell(script), "5\n4\n")
+        self.assertEqual(self.shell(script, "lower.ext4", "upper.ext4"), "5\n4\n")
+
     def test_marks_are_not_seen(self):
         script = "ls /t/gone /t/never-was 2>&1 | grep -c 'No such'; perl -e 'my $p = \"/t/opaque\"; my $b = \"\\0\" x 64; print syscall(194, $p, $b, 64), \"\\n\"'"
         self.assertEqual(self.shell(script), "2\n0\n")  # listxattr

@@ -16,7 +16,8 @@ import tarfile
 from harness import TEACUP
 
 PROGRAMS = TEACUP.parent / "tests/stress"
-FORMATS = ("erofs", "lz4.erofs", "squashfs", "ext4", "tar", "oci", "directory")
+# gzip.squashfs and so on say by which compressor; without, as the packer does it.
+FORMATS = tuple(os.environ.get("TEACUP_FORMATS", "erofs lz4.erofs squashfs ext4 tar oci directory").split())
 
 
 def make_tree(top, rich=True):
@@ -73,6 +74,8 @@ def make_image(kind, top):
         return folder
     if kind == "lz4.erofs":
         subprocess.run(["mkfs.erofs", "-zlz4", image, folder], check=True, capture_output=True)
+    elif kind.endswith(".squashfs"):
+        subprocess.run([TEACUP, "pack", "-q", "--compression", kind.split(".")[0], folder, image], check=True)
     elif kind == "tar":
         image.write_bytes(tar_of(folder))
     elif kind == "oci":
@@ -80,6 +83,12 @@ def make_image(kind, top):
     else:
         subprocess.run([TEACUP, "pack", "-q", folder, image], check=True)
     return image
+
+
+def gnu_tar_of(folder):
+    """By GNU tar, which is quick and keeps holes, but here no attributes."""
+    return subprocess.run(["tar", "--format=pax", "-S", "--numeric-owner", "-C", folder, "-c", "."], check=True,
+                          capture_output=True).stdout
 
 
 def tar_of(folder, *more):
@@ -98,8 +107,8 @@ def tar_of(folder, *more):
     return out.getvalue()
 
 
-def make_layout(folder, image):
-    """An OCI layout: the tree in the upper layer, what it takes away again in the lower one."""
+def make_layout(folder, image, archive=None):
+    """An OCI layout: the tree, or the archive of it, in the upper layer, what it takes away again in the lower one."""
     blobs = image / "blobs/sha256"
     blobs.mkdir(parents=True)
 
@@ -112,7 +121,8 @@ def make_layout(folder, image):
     empty.mkdir(exist_ok=True)
     kind = "application/vnd.oci.image."
     layers = [dict(blob(gzip.compress(data, 1)), mediaType=kind + "layer.v1.tar+gzip")
-              for data in (tar_of(empty, "work/gone", "work/d0/gone"), tar_of(folder, "work/.wh.gone", "work/d0/.wh.gone"))]
+              for data in (tar_of(empty, "work/gone", "work/d0/gone"),
+                           archive or tar_of(folder, "work/.wh.gone", "work/d0/.wh.gone"))]
     config = dict(blob(json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()),
                   mediaType=kind + "config.v1+json")
     manifest = {"schemaVersion": 2, "mediaType": kind + "manifest.v1+json", "config": config, "layers": layers}

@@ -63,6 +63,33 @@ TEST(shared_is_coherent) {
   CHECK_OK(msync(p, 2 * kPage, MS_SYNC));
 }
 
+// What a mapping wrote has changed the times when msync is done, at the latest.
+TEST(msync_and_times) {
+  for (int flags : {MS_SYNC, MS_ASYNC, 0}) {
+    int fd = make("f", 2 * kPage);
+    char* p = map(fd, 2 * kPage, MAP_SHARED);
+    const struct timespec old[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+    CHECK_OK(futimens(fd, old));
+    p[5] = 'x';
+    CHECK_OK(msync(p, 2 * kPage, flags));
+    struct stat st;
+    CHECK_OK(fstat(fd, &st));
+    CHECK(st.st_mtim.tv_sec > 1'000'000'000);
+    CHECK(st.st_ctim.tv_sec >= st.st_mtim.tv_sec);
+    // Not by one that is only read.
+    CHECK_OK(munmap(p, 2 * kPage));
+    CHECK_OK(futimens(fd, old));
+    void* q = mmap(nullptr, kPage, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(q != MAP_FAILED && *static_cast<char*>(q) == 'a');
+    CHECK_OK(msync(q, kPage, flags));
+    CHECK_OK(munmap(q, kPage));
+    CHECK_OK(fstat(fd, &st));
+    CHECK_EQ(st.st_mtim.tv_sec, 1'000'000'000);
+    CHECK_OK(unlink("f"));
+    close(fd);
+  }
+}
+
 TEST(shared_between_processes) {
   int fd = make("f", kPage);
   char* p = map(fd, kPage, MAP_SHARED);

@@ -24,16 +24,41 @@ static void failed(const char* path, const char* what) {
   printf("%s: %s: %s\n", path, what, strerrorname_np(errno));
 }
 
+// Pages of zeros are looked at and left out, so that holes of gigabytes take seconds; where the others are counts.
+static uint64_t add_page(uint64_t digest, uint64_t place, const char* page, size_t length) {
+  uint64_t any = 0;
+  for (size_t i = 0; i + 8 <= length; i += 8) {
+    uint64_t word;
+    memcpy(&word, page + i, 8);
+    any |= word;
+  }
+  for (size_t i = length & ~(size_t)7; i < length; i++) any |= (unsigned char)page[i];
+  return any == 0 ? digest : add(add(digest, &place, sizeof place), page, length);
+}
+
+// As much as there is room for, unless the file ends.
+static ssize_t read_all(int fd, char* into, size_t room) {
+  size_t done = 0;
+  for (ssize_t n; done < room && (n = read(fd, into + done, room - done)) != 0; done += (size_t)n) {
+    if (n < 0) return -1;
+  }
+  return (ssize_t)done;
+}
+
 static void read_file(const char* path) {
-  static char data[65536];
+  static char data[1 << 20];
   int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return failed(path, "open");
   uint64_t digest = 14695981039346656037u;
-  for (ssize_t n; (n = read(fd, data, sizeof data)) != 0; digest = add(digest, data, (size_t)n)) {
+  uint64_t place = 0;
+  for (ssize_t n; (n = read_all(fd, data, sizeof data)) != 0;) {
     if (n < 0) {
       failed(path, "read");
       close(fd);
       return;
+    }
+    for (ssize_t at = 0; at < n; at += 4096, place += 4096) {
+      digest = add_page(digest, place, data + at, (size_t)(n - at < 4096 ? n - at : 4096));
     }
   }
   close(fd);

@@ -89,6 +89,11 @@ TEST(SquashImageTest, AnswersEachQuestion) {
   EXPECT_EQ(end.text(), std::string("\0end", 4));
   EXPECT_EQ(Answer(server, request(abi::ImporterOp::kExtents, names.at("tiny").inode.number)).result,
             -EOPNOTSUPP);
+  EXPECT_EQ(names.at("sparse").inode.flags, u32{abi::kDataByRead | abi::kHasHoles});
+  Answer data(server, request(abi::ImporterOp::kExtents, names.at("sparse").inode.number));
+  ASSERT_EQ(data.header().count, 1u);
+  EXPECT_EQ(data.header().next, 0u);
+  EXPECT_EQ(data.records<abi::ImporterExtent>()[0].file_offset, 3 * MiB);
   EXPECT_EQ(Answer(server, request(abi::ImporterOp::kRead, big, 0, 10)).result, -EINVAL);
   EXPECT_EQ(Answer(server, request(abi::ImporterOp::kReadDirectory, names.at("tiny").inode.number)).result,
             -ENOTDIR);
@@ -98,6 +103,51 @@ TEST(SquashImageTest, AnswersEachQuestion) {
   auto lookup = request(abi::ImporterOp::kLookup, root);
   EXPECT_EQ(Answer(server, lookup, "tin").result, -ENOENT);
   EXPECT_GT(Answer(server, lookup, "tiny").result, 0);
+}
+
+TEST(SquashImageTest, SaysWhereDataLie) {
+  NEED_MKSQUASHFS();
+  const Scratch scratch;
+  for (const std::string options : {"-b 4096", "-b 128K -always-use-fragments"}) {
+    int status = 0;
+    // Data in [0, 1), [40K, 41K) and, 9 times, a byte at each MiB; then zeros, and with the second a tail.
+    const std::string said =
+        run("cd " + scratch.path() +
+                " && rm -rf src image && mkdir src && cd src && printf a > f && "
+                "printf b | dd of=f bs=1K seek=40 conv=notrunc status=none && "
+                "for i in $(seq 9); do printf c | dd of=f bs=1M seek=$i conv=notrunc status=none; done && "
+                "truncate -s 20M f && cp --sparse=always f g && printf end >> g && cd .. && "
+                "mksquashfs src image -quiet -no-progress " +
+                options,
+            &status);
+    ASSERT_EQ(status, 0) << said;
+    Opened image(scratch / "image");
+    ASSERT_TRUE(image.ok()) << image.error;
+    const Server server = image.server();
+    for (const char* name : {"f", "g"}) {
+      const u64 number = list(server, image.root()).at(name).inode.number;
+      std::vector<u64> starts;
+      u64 cursor = 0;
+      do {
+        Answer answer(server, request(abi::ImporterOp::kExtents, number, cursor), {}, 200);
+        ASSERT_GT(answer.result, 0);
+        u64 end = 0;
+        for (u32 i = 0; i < answer.header().count; ++i) {
+          const abi::ImporterExtent extent = answer.records<abi::ImporterExtent>()[i];
+          EXPECT_EQ(extent.image_offset, 0u);
+          EXPECT_TRUE(starts.empty() || extent.file_offset >= end + 64 * KiB);
+          starts.push_back(extent.file_offset);
+          end = extent.file_offset + extent.length;
+        }
+        cursor = answer.header().next;
+      } while (cursor != 0);
+      std::vector<u64> expected;
+      for (u64 i = 0; i <= 9; ++i) expected.push_back(i * MiB);
+      if (name[0] == 'g') expected.push_back(20 * MiB);
+      EXPECT_EQ(starts, expected) << options << " " << name;
+      EXPECT_TRUE(content(server, number) == images::slurp(scratch / (std::string("src/") + name)));
+    }
+  }
 }
 
 TEST(SquashImageTest, SaysWhyItCannotBeUsed) {

@@ -44,6 +44,8 @@ class ByteQueue {
   u64 used() const {
     return at_->head.load(std::memory_order_seq_cst) - at_->tail.load(std::memory_order_seq_cst);
   }
+  // All that ever went in.
+  u64 written() const { return at_->head.load(std::memory_order_relaxed); }
   // What a read can give now: not the urgent byte alone.
   u64 readable(bool urgent_inline);
   // Up to the urgent byte, if there is one (ioctl FIONREAD).

@@ -61,6 +61,11 @@ struct IpOptions {
     if (address.is_v4() || address.is_any()) return;
     (void)stored.set(abi::kIPPROTO_IPV6, abi::kIPV6_V6ONLY, std::as_bytes(std::span(&kOn, 1)));
   }
+  void note_classes(u8& type_of_service, u8& traffic_class) const {
+    type_of_service = static_cast<u8>(stored.get(abi::kIPPROTO_IP, abi::kIP_TOS));
+    s32 chosen = stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS);
+    traffic_class = static_cast<u8>(chosen < 0 ? 0 : chosen);
+  }
   bool v6_only() const { return stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_V6ONLY) != 0; }
   bool may_bind_anywhere() const {
     return stored.get(abi::kIPPROTO_IP, abi::kIP_FREEBIND) != 0 ||

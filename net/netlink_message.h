@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <span>
 #include <string_view>
 
 #include "kernel/abi/netlink.h"
@@ -70,5 +71,20 @@ class Writer {
   u32 sequence_, port_;
   u32 start_ = 0;
 };
+
+// The data of the last attribute of a type; empty: there is none.
+inline Result<std::span<const std::byte>> find_attribute(std::span<const std::byte> attributes, u16 type) {
+  std::span<const std::byte> found;
+  while (attributes.size() >= sizeof(abi::RtAttr)) {
+    abi::RtAttr attribute;
+    memcpy(&attribute, attributes.data(), sizeof attribute);
+    if (attribute.length < sizeof attribute || attribute.length > attributes.size()) return Errno::INVAL;
+    if (attribute.type == type)
+      found = attributes.subspan(sizeof attribute, attribute.length - sizeof attribute);
+    attributes =
+        attributes.subspan(std::min<size_t>(align_up(u64{attribute.length}, u64{4}), attributes.size()));
+  }
+  return found;
+}
 
 }  // namespace teacup::net

@@ -17,7 +17,7 @@
 #include "kernel/base/list.h"
 #include "kernel/sync/lock.h"
 #include "net/ip_address.h"
-#include "net/socket_options.h"
+#include "net/tcp_options.h"
 
 namespace teacup::net {
 
@@ -30,6 +30,12 @@ struct PortInfo {
   u64 outgoing = 0, waiting = 0;  // bytes
   u32 uid = 0;
   u64 inode = 0;
+  u64 send_buffer = 0, receive_buffer = 0;  // their sizes
+  u8 shut_ways = 0;                         // RCV_SHUTDOWN (1), SEND_SHUTDOWN (2)
+  u8 type_of_service = 0, traffic_class = 0;
+  // Of TCP.
+  u8 congestion = 0;
+  TcpFigures tcp;
 };
 // A multicast group, as it is joined: on one interface.
 struct Group {

@@ -15,21 +15,6 @@ constexpr u8 kEverywhere = 0, kLinkScope = 253, kHostScope = 254;
 constexpr u32 kCloned = 0x200, kLocalCache = 0x80000000;  // RTM_F_CLONED, RTCF_LOCAL
 constexpr u32 kOfAddress = 256, kUserRoute = 1024;        // IP6_RT_PRIO_ADDRCONF, IP6_RT_PRIO_USER
 
-// The data of the last attribute of a type; empty: there is none.
-Result<std::span<const std::byte>> find_attribute(std::span<const std::byte> attributes, u16 type) {
-  std::span<const std::byte> found;
-  while (attributes.size() >= sizeof(abi::RtAttr)) {
-    abi::RtAttr attribute;
-    memcpy(&attribute, attributes.data(), sizeof attribute);
-    if (attribute.length < sizeof attribute || attribute.length > attributes.size()) return Errno::INVAL;
-    if (attribute.type == type)
-      found = attributes.subspan(sizeof attribute, attribute.length - sizeof attribute);
-    attributes =
-        attributes.subspan(std::min<size_t>(align_up(u64{attribute.length}, u64{4}), attributes.size()));
-  }
-  return found;
-}
-
 size_t size_of(int family) {
   return family == abi::kAF_INET ? 4 : 16;
 }

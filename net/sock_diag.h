@@ -9,7 +9,7 @@ namespace teacup::net {
 
 // A request for all sockets of a kind, or, of internet sockets, for one. `port`: the asker's.
 // Differs from Linux: filters in the request (INET_DIAG_REQ_BYTECODE) are not looked at, as ss filters
-// itself; the inner state of connections (INET_DIAG_INFO) is left out.
+// itself.
 Result<void> answer_sock_diag(const abi::NlMsgHdr& header, std::span<const std::byte> body, u32 port,
                               AnswerSink& sink);
 

@@ -72,6 +72,12 @@ class TcpConnection : public RefCounted<TcpConnection> {
   // Bytes on their way in the sense of SIOCOUTQ: beyond what the receiver's buffer takes.
   u64 unacknowledged(int me);
   u64 queued(int me) const { return sides_[me].incoming.used(); }
+  u64 sent(int me) const { return sides_[1 - me].incoming.written(); }
+  u64 received(int me) const { return sides_[me].incoming.written(); }
+  // As sock_diag(7) has it: RCV_SHUTDOWN, SEND_SHUTDOWN.
+  u8 shut_ways(int me) const {
+    return static_cast<u8>((sides_[me].has(kReceiveShut) ? 1 : 0) | (sides_[me].has(kSendShut) ? 2 : 0));
+  }
   TcpHub& hub(int me) const { return *sides_[me].hub; }
   const Ref<TcpHub>& hub_ref(int me) const { return sides_[me].hub; }
   // Of the server's side. In the table until the connection is closed.

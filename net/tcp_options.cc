@@ -9,53 +9,56 @@ constexpr size_t kCongestionName = 16;  // TCP_CA_NAME_MAX
 // Of lo, whose packets have 65536 bytes.
 constexpr s32 kSegmentV4 = 32741, kSegmentV6 = 32732, kDefaultSegment = 536;
 
-// struct tcp_info's first part (linux/tcp.h); what follows are counters of segments.
-struct TcpInfo {
-  u8 state, ca_state, retransmits, probes, backoff, options, window_scales, flags;
-  u32 rto, ato, snd_mss, rcv_mss;
-  u32 unacked, sacked, lost, retrans, fackets;
-  u32 last_data_sent, last_ack_sent, last_data_recv, last_ack_recv;
-  u32 pmtu, rcv_ssthresh, rtt, rttvar, snd_ssthresh, snd_cwnd, advmss, reordering;
-  u32 rcv_rtt, rcv_space, total_retrans;
-  u64 more[18];
-};
-static_assert(sizeof(TcpInfo) == 248);
+}  // namespace
 
-TcpInfo describe(u8 state, s32 segment) {
+TcpInfo tcp_info(const TcpFigures& figures) {
   TcpInfo info{};
-  info.state = state;
+  info.state = figures.state;
+  info.snd_cwnd = 10;
+  info.reordering = 3;
+  if (figures.state == abi::kTCP_LISTEN) {
+    info.unacked = figures.waiting;
+    info.sacked = figures.backlog;
+    return info;
+  }
   info.options = 7;           // timestamps, SACK, window scaling
   info.window_scales = 0x77;  // 7 both ways
   info.rto = 201'000;         // us
   info.ato = 40'000;
-  info.snd_mss = info.advmss = static_cast<u32>(segment);
+  info.snd_mss = info.advmss = static_cast<u32>(figures.segment);
   info.rcv_mss = kDefaultSegment;
   info.pmtu = 65535;
   info.rcv_ssthresh = 65483;
-  info.rtt = 20;
+  info.rtt = info.min_rtt = 20;
   info.rttvar = 10;
   info.snd_ssthresh = 0x7fffffff;
-  info.snd_cwnd = 10;
-  info.reordering = 3;
   info.rcv_space = 65483;
+  info.bytes_sent = figures.sent;
+  info.bytes_acked = figures.acknowledged;
+  info.bytes_received = figures.received;
   return info;
 }
 
-}  // namespace
+std::string_view congestion_name(u8 congestion) {
+  return kCongestionNames[congestion];
+}
 
-Result<size_t> get_tcp_option(const TcpOptions& options, u8 state, bool v4, int name,
-                              std::span<std::byte> value) {
-  bool live = state != abi::kTCP_CLOSE && state != abi::kTCP_LISTEN;
+s32 segment_size(const TcpOptions& options, bool live, bool v4) {
   s32 segment = !live ? kDefaultSegment : v4 ? kSegmentV4 : kSegmentV6;
-  if (s32 set = options.segment; set != 0 && set < segment) segment = set;
+  s32 set = options.segment;
+  return set != 0 && set < segment ? set : segment;
+}
+
+Result<size_t> get_tcp_option(const TcpOptions& options, const TcpFigures& figures, int name,
+                              std::span<std::byte> value) {
   switch (name) {
     case abi::kTCP_MAXSEG:
-      return give_option(value, segment);
+      return give_option(value, figures.segment);
     case abi::kTCP_INFO:
-      return std::min(value.size(), give_option(value, describe(state, segment)));
+      return std::min(value.size(), give_option(value, tcp_info(figures)));
     case abi::kTCP_CONGESTION: {
       std::array<char, kCongestionName> text{};
-      std::string_view known = kCongestionNames[options.congestion.get()];
+      std::string_view known = congestion_name(options.congestion);
       memcpy(text.data(), known.data(), known.size());
       return give_option(value, text);
     }

@@ -69,6 +69,7 @@ class TcpSocket final : public Socket, public PortOwner {
 
   TcpConnection* connection() const { return connection_.load(std::memory_order_acquire); }
   u8 state() const;
+  TcpFigures figures() const;
   Claim claim() const;
   Result<size_t> send_bytes(IoSource& from, u32 flags);
   // `accepting`: the listener's, if it is to be told of a connection.
@@ -114,8 +115,33 @@ TcpSocket::~TcpSocket() {
   }
 }
 
+TcpFigures TcpSocket::figures() const {
+  TcpFigures figures;
+  figures.state = state();
+  TcpConnection* connection = this->connection();
+  bool live = figures.state != abi::kTCP_CLOSE && figures.state != abi::kTCP_LISTEN;
+  bool v4 = connection == nullptr || connection->local(side_).address.is_v4();
+  figures.segment = segment_size(hub_->tcp, live, v4);
+  if (TcpListener* listener = listener_.load(std::memory_order_acquire); listener != nullptr) {
+    figures.waiting = listener->ready_count();
+    figures.backlog = listener->backlog();
+  } else if (connection != nullptr) {
+    figures.sent = connection->sent(side_);
+    // That it began counts as one, for who began it.
+    u64 begun = live && side_ == TcpConnection::kClient ? 1 : 0;
+    figures.acknowledged = figures.sent - std::min(figures.sent, connection->unacknowledged(side_)) + begun;
+    figures.received = connection->received(side_);
+  }
+  return figures;
+}
+
 PortInfo TcpSocket::port_info() {
   PortInfo info;
+  info.tcp = figures();
+  info.congestion = hub_->tcp.congestion;
+  info.send_buffer = options().send_buffer;
+  info.receive_buffer = options().receive_buffer;
+  hub_->ip.note_classes(info.type_of_service, info.traffic_class);
   info.state = state();
   info.inode = number();
   info.uid = uid_;
@@ -125,6 +151,7 @@ PortInfo TcpSocket::port_info() {
   } else if (TcpConnection* connection = this->connection(); connection != nullptr) {
     info.waiting = connection->queued(side_);
     info.outgoing = connection->unacknowledged(side_);
+    info.shut_ways = connection->shut_ways(side_);
   }
   return info;
 }
@@ -470,8 +497,7 @@ Result<size_t> TcpSocket::get_own_option(int level, int name, std::span<std::byt
   if (level == abi::kSOL_SOCKET) return Errno::NOPROTOOPT;
   bool live = connection() != nullptr;
   if (level != abi::kIPPROTO_TCP) return get_ip_option(hub_->ip, family(), true, live, level, name, value);
-  bool v4 = !live || connection()->local(side_).address.is_v4();
-  return get_tcp_option(hub_->tcp, state(), v4, name, value);
+  return get_tcp_option(hub_->tcp, figures(), name, value);
 }
 
 Result<void> TcpSocket::set_own_option(const Caller&, int level, int name, std::span<const std::byte> value) {

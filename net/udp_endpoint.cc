@@ -48,10 +48,14 @@ void UdpEndpoint::fail(Errno error) {
   queue.wake_all();
 }
 
-void UdpEndpoint::refuse(Datagram* datagram) {
+void UdpEndpoint::refuse(Datagram* datagram, Errno error) {
+  bool v4 = datagram->to.address.is_v4();
+  bool kept = v4 ? ip.stored.get(abi::kIPPROTO_IP, abi::kIP_RECVERR) != 0
+                 : ip.stored.get(abi::kIPPROTO_IPV6, abi::kIPV6_RECVERR) != 0;
+  datagram->error = error;
   {
     LockGuard guard(lock_);
-    if (charged_.load(std::memory_order_relaxed) <= options.receive_buffer) {
+    if (kept && charged_.load(std::memory_order_relaxed) <= options.receive_buffer) {
       charged_.fetch_add(datagram->charge(), std::memory_order_relaxed);
       refused_count_.fetch_add(1, std::memory_order_release);
       refused_.push_back(*datagram);
@@ -59,7 +63,16 @@ void UdpEndpoint::refuse(Datagram* datagram) {
     }
   }
   if (datagram != nullptr) Datagram::destroy(datagram);
-  fail(Errno::CONNREFUSED);
+  fail(error);
+}
+
+void UdpEndpoint::describe(PortInfo& info) const {
+  info.waiting = queued();
+  info.send_buffer = options.send_buffer;
+  info.receive_buffer = options.receive_buffer;
+  u32 shut = shut_.load(std::memory_order_relaxed);
+  info.shut_ways = static_cast<u8>(((shut & kReceiveShut) != 0 ? 1 : 0) | ((shut & kSendShut) != 0 ? 2 : 0));
+  ip.note_classes(info.type_of_service, info.traffic_class);
 }
 
 u64 UdpEndpoint::first_size() {
@@ -131,6 +144,25 @@ void UdpEndpoint::describe(Datagram& datagram, ReceiveRequest& request, int fami
     control.add(abi::kIPPROTO_IPV6, abi::kIPV6_TCLASS, &traffic_class, sizeof traffic_class);
 }
 
+namespace {
+
+// What ICMP calls it (icmp(7), RFC 792 and 4443).
+u8 unreachable_code(Errno error, bool v4) {
+  constexpr u8 kNetwork = 0, kHostV4 = 1, kAddressV6 = 3, kForbiddenV6 = 1, kForbiddenV4 = 13;
+  switch (error) {
+    case Errno::NETUNREACH:
+      return kNetwork;
+    case Errno::HOSTUNREACH:
+      return v4 ? kHostV4 : kAddressV6;
+    case Errno::ACCES:
+      return v4 ? kForbiddenV4 : kForbiddenV6;
+    default:
+      return v4 ? abi::kICMP_PORT_UNREACH : abi::kICMPV6_PORT_UNREACH;
+  }
+}
+
+}  // namespace
+
 // ip(7), IP_RECVERR: what was sent, where to, and who says that it did not arrive.
 Result<size_t> UdpEndpoint::receive_refused(ReceiveRequest& request, int family) {
   Datagram* first;
@@ -149,10 +181,10 @@ Result<size_t> UdpEndpoint::receive_refused(ReceiveRequest& request, int family)
     u8 offender[sizeof(abi::SockAddrIn6)];
   } record{};
   static_assert(sizeof record <= sizeof(ControlRecords::Record::data));
-  record.error.error = static_cast<u32>(Errno::CONNREFUSED);
+  record.error.error = static_cast<u32>(first->error);
   record.error.origin = v4 ? abi::kSO_EE_ORIGIN_ICMP : abi::kSO_EE_ORIGIN_ICMP6;
   record.error.type = v4 ? abi::kICMP_DEST_UNREACH : abi::kICMPV6_DEST_UNREACH;
-  record.error.code = v4 ? abi::kICMP_PORT_UNREACH : abi::kICMPV6_PORT_UNREACH;
+  record.error.code = unreachable_code(first->error, v4);
   Address offender = address_from({first->to.address, 0, 0}, family);
   memcpy(record.offender, offender.bytes, offender.length);
   if (family == abi::kAF_INET) {

@@ -16,6 +16,7 @@ struct Datagram {
   u32 size;
   u8 hops, traffic_class;
   s32 interface;  // that it came by
+  Errno error;    // of one that came back
   std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
   static Result<Datagram*> create(size_t size);
   static void destroy(Datagram* datagram) { teacup::destroy(datagram); }
@@ -33,12 +34,15 @@ class UdpEndpoint final : public RefCounted<UdpEndpoint>, public PortUser {
   void deliver(Datagram* datagram);
   // An ICMP message about something that was sent from here.
   void fail(Errno error);
-  // Nobody takes what was sent from here, says ICMP: kept for MSG_ERRQUEUE. Takes it over.
-  void refuse(Datagram* datagram);
+  // Nobody takes what was sent from here, says ICMP: kept for MSG_ERRQUEUE, if that is wanted (IP_RECVERR).
+  // Takes it over.
+  void refuse(Datagram* datagram, Errno error);
   // As File's. EAGAIN: none.
   Result<size_t> receive(ReceiveRequest& request, int family);
   u32 poll();
   u64 first_size();
+  // Its queue, its buffers' sizes and what is shut, for sock_diag(7).
+  void describe(PortInfo& info) const;
   u64 queued() const { return charged_.load(std::memory_order_relaxed); }
   Errno take_error() { return static_cast<Errno>(error_.exchange(0, std::memory_order_acq_rel)); }
   bool has_error() const { return error_.load(std::memory_order_acquire) != 0; }

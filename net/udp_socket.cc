@@ -29,8 +29,12 @@ class UdpSocket final : public Socket, public PortOwner {
   }
 
   PortInfo port_info() override {
-    bool connected = connected_.load(std::memory_order_relaxed);
-    return {connected ? abi::kTCP_ESTABLISHED : abi::kTCP_CLOSE, 0, endpoint_->queued(), uid_, number()};
+    PortInfo info;
+    info.state = connected_.load(std::memory_order_relaxed) ? abi::kTCP_ESTABLISHED : abi::kTCP_CLOSE;
+    info.uid = uid_;
+    info.inode = number();
+    endpoint_->describe(info);
+    return info;
   }
 
   size_t groups(std::span<Group> into) override { return endpoint_->groups(into); }
@@ -351,12 +355,11 @@ Result<void> UdpSocket::send_one(const IpName& from, const IpName& to, bool conn
       gateway_send(datagram, connected || asked);
       return {};
     }
-    if (asked) {
-      endpoint_->refuse(datagram);
-      return {};
+    if (asked || connected) {
+      endpoint_->refuse(datagram, Errno::CONNREFUSED);
+    } else {
+      Datagram::destroy(datagram);
     }
-    Datagram::destroy(datagram);
-    if (connected) endpoint_->fail(Errno::CONNREFUSED);
     return {};
   }
   auto receiver = Ref<UdpEndpoint>::adopt(static_cast<UdpEndpoint*>(user));

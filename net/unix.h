@@ -20,6 +20,8 @@ struct UnixInfo {
   u64 inode;
   u64 peer;               // its inode; 0: none
   u64 waiting, outgoing;  // bytes; of a listener, connections and how many there may be
+  u64 send_buffer, receive_buffer;
+  u8 shut_ways;  // RCV_SHUTDOWN (1), SEND_SHUTDOWN (2)
   char name[sizeof(Address::bytes)];
   size_t name_length;
 };

@@ -98,6 +98,9 @@ void Endpoint::describe(UnixInfo& info) {
   LockGuard guard(lock_);
   info.waiting = info.listening ? pending_count_ : bytes_;
   info.outgoing = info.listening ? backlog_ : 0;
+  info.shut_ways = static_cast<u8>((receive_shut_ ? 1 : 0) | (send_shut_ ? 2 : 0));
+  info.send_buffer = options.send_buffer;
+  info.receive_buffer = options.receive_buffer;
 }
 
 // --- Connections.

@@ -24,10 +24,14 @@ inline constexpr u16 kFRA_PRIORITY = 6, kFRA_SUPPRESS_PREFIXLEN = 14, kFRA_TABLE
 inline constexpr u8 kRT_TABLE_DEFAULT = 253, kRT_TABLE_MAIN = 254, kRT_TABLE_LOCAL = 255;
 
 // linux/sock_diag.h, linux/inet_diag.h, linux/unix_diag.h
-inline constexpr u16 kSOCK_DIAG_BY_FAMILY = 20;
-inline constexpr u16 kINET_DIAG_SHUTDOWN = 8, kINET_DIAG_SKV6ONLY = 11;
-inline constexpr u16 kUNIX_DIAG_NAME = 0, kUNIX_DIAG_PEER = 2, kUNIX_DIAG_RQLEN = 4, kUNIX_DIAG_SHUTDOWN = 6;
-inline constexpr u32 kUDIAG_SHOW_NAME = 1, kUDIAG_SHOW_PEER = 4, kUDIAG_SHOW_RQLEN = 16;
+inline constexpr u16 kTCPDIAG_GETSOCK = 18, kDCCPDIAG_GETSOCK = 19, kSOCK_DIAG_BY_FAMILY = 20;
+inline constexpr u16 kINET_DIAG_MEMINFO = 1, kINET_DIAG_INFO = 2, kINET_DIAG_CONG = 4, kINET_DIAG_TOS = 5;
+inline constexpr u16 kINET_DIAG_TCLASS = 6, kINET_DIAG_SKMEMINFO = 7, kINET_DIAG_SHUTDOWN = 8;
+inline constexpr u16 kINET_DIAG_PROTOCOL = 10, kINET_DIAG_SKV6ONLY = 11, kINET_DIAG_REQ_PROTOCOL = 3;
+inline constexpr u16 kUNIX_DIAG_NAME = 0, kUNIX_DIAG_PEER = 2, kUNIX_DIAG_RQLEN = 4;
+inline constexpr u16 kUNIX_DIAG_MEMINFO = 5, kUNIX_DIAG_SHUTDOWN = 6;
+inline constexpr u32 kUDIAG_SHOW_NAME = 1, kUDIAG_SHOW_PEER = 4, kUDIAG_SHOW_RQLEN = 16,
+                     kUDIAG_SHOW_MEMINFO = 32;
 
 struct SockAddrNl {
   u16 family;

@@ -6,9 +6,11 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
+#include <linux/tcp.h>
 #include <linux/unix_diag.h>
 #include <sys/un.h>
 
+#include <cstddef>
 #include <vector>
 
 namespace {
@@ -64,8 +66,11 @@ std::string attribute(const Message& message, size_t head, int type) {
   return "none";
 }
 
-std::vector<Message> internet(int family, int protocol, unsigned states) {
+// `wanted`: INET_DIAG_* of the attributes that are asked for.
+std::vector<Message> internet(int family, int protocol, unsigned states,
+                              std::initializer_list<int> wanted = {}) {
   inet_diag_req_v2 request{};
+  for (int one : wanted) request.idiag_ext = static_cast<uint8_t>(request.idiag_ext | 1 << (one - 1));
   request.sdiag_family = static_cast<uint8_t>(family);
   request.sdiag_protocol = static_cast<uint8_t>(protocol);
   request.idiag_states = states;
@@ -110,6 +115,88 @@ TEST(tcp_sockets) {
   CHECK_EQ(head.idiag_rqueue, 5u);
   CHECK(with_inode(connected, client) != nullptr);
   CHECK(with_inode(connected, listener) == nullptr);
+}
+
+TEST(the_inner_state_of_connections) {
+  int listener = NEED_OK(socket(AF_INET, SOCK_STREAM, 0)), client = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  NEED_OK(bind_to(listener, v4(0)));
+  NEED_OK(listen(listener, 7));
+  int type_of_service = 0x10;
+  NEED_OK(setsockopt(client, IPPROTO_IP, IP_TOS, &type_of_service, sizeof type_of_service));
+  NEED_OK(setsockopt(client, IPPROTO_TCP, TCP_CONGESTION, "reno", 4));
+  NEED_OK(connect_to(client, v4(port_of(listener))));
+  int server = NEED_OK(accept(listener, nullptr, nullptr));
+  char data[3000] = {};
+  CHECK_EQ(write(client, data, 1000), 1000);
+  CHECK_EQ(recv(server, data, 400, MSG_WAITALL), 400);
+  CHECK_OK(shutdown(client, SHUT_WR));
+  auto messages =
+      internet(AF_INET, IPPROTO_TCP, ~0u,
+               {INET_DIAG_MEMINFO, INET_DIAG_INFO, INET_DIAG_CONG, INET_DIAG_TOS, INET_DIAG_SKMEMINFO});
+  const Message *sender = with_inode(messages, client), *receiver = with_inode(messages, server),
+                *waiting = with_inode(messages, listener);
+  NEED(sender != nullptr && receiver != nullptr && waiting != nullptr);
+  auto attribute_of = [](const Message* of, int type) { return attribute(*of, sizeof(inet_diag_msg), type); };
+  auto info_of = [&](const Message* of) {
+    tcp_info info{};
+    std::string bytes = attribute_of(of, INET_DIAG_INFO);
+    CHECK(bytes.size() >= offsetof(tcp_info, tcpi_rcv_ooopack));
+    memcpy(&info, bytes.data(), std::min(sizeof info, bytes.size()));
+    return info;
+  };
+  CHECK_EQ(int(info_of(waiting).tcpi_state), kListening);
+  CHECK_EQ(info_of(waiting).tcpi_sacked, 7u);  // how many may wait
+  CHECK_EQ(info_of(waiting).tcpi_unacked, 0u);
+  CHECK_EQ(info_of(sender).tcpi_bytes_sent, 1000u);
+  CHECK_EQ(info_of(receiver).tcpi_bytes_received >= 1000u, true);  // the end counts as one
+  CHECK(info_of(receiver).tcpi_bytes_received <= 1001u);
+  CHECK(info_of(sender).tcpi_snd_mss > 0 && info_of(sender).tcpi_snd_cwnd > 0);
+  // What getsockopt(2) says is the same.
+  tcp_info asked{};
+  socklen_t length = sizeof asked;
+  NEED_OK(getsockopt(client, IPPROTO_TCP, TCP_INFO, &asked, &length));
+  CHECK_EQ(asked.tcpi_bytes_sent, 1000u);
+  CHECK_EQ(attribute_of(sender, INET_DIAG_CONG), std::string("reno", 5));
+  char name[16] = {};
+  length = sizeof name;
+  NEED_OK(getsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, name, &length));
+  CHECK_EQ(attribute_of(waiting, INET_DIAG_CONG), std::string(name, strlen(name) + 1));
+  CHECK_EQ(attribute_of(sender, INET_DIAG_TOS), std::string(1, '\x10'));
+  // SHUT_WR's bit is 2, SHUT_RD's 1; who has got the end is shut for reading.
+  CHECK_EQ(attribute_of(sender, INET_DIAG_SHUTDOWN), std::string(1, '\2'));
+  CHECK_EQ(attribute_of(receiver, INET_DIAG_SHUTDOWN), std::string(1, '\1'));
+  uint32_t memory[SK_MEMINFO_VARS] = {};
+  std::string bytes = attribute_of(receiver, INET_DIAG_SKMEMINFO);
+  CHECK(bytes.size() >= sizeof(uint32_t) * (SK_MEMINFO_SNDBUF + 1));
+  memcpy(memory, bytes.data(), std::min(sizeof memory, bytes.size()));
+  int size = 0;
+  length = sizeof size;
+  NEED_OK(getsockopt(server, SOL_SOCKET, SO_RCVBUF, &size, &length));
+  CHECK_EQ(memory[SK_MEMINFO_RCVBUF], uint32_t(size));
+  NEED_OK(getsockopt(server, SOL_SOCKET, SO_SNDBUF, &size, &length));
+  CHECK_EQ(memory[SK_MEMINFO_SNDBUF], uint32_t(size));
+  CHECK(memory[SK_MEMINFO_RMEM_ALLOC] >= 600);
+  CHECK_EQ(attribute_of(receiver, INET_DIAG_MEMINFO).size(), sizeof(inet_diag_meminfo));
+  // Nobody asked.
+  messages = internet(AF_INET, IPPROTO_TCP, 1u << kListening);
+  waiting = with_inode(messages, listener);
+  NEED(waiting != nullptr);
+  CHECK_EQ(attribute_of(waiting, INET_DIAG_INFO), "none");
+  CHECK_EQ(attribute_of(waiting, INET_DIAG_CONG), "none");
+}
+
+// A kernel need not be able to tell of them (CONFIG_INET_RAW_DIAG).
+TEST(raw_sockets) {
+  int raw = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+  if (raw < 0) check::skip("no CAP_NET_RAW");
+  NEED_OK(bind_to(raw, v4(0, "127.0.0.3")));
+  auto messages = internet(AF_INET, IPPROTO_RAW, ~0u);
+  const Message* found = with_inode(messages, raw);
+  if (found == nullptr) check::skip("raw sockets are not told of");
+  auto head = head_of<inet_diag_msg>(*found);
+  CHECK_EQ(int(head.idiag_state), 7);
+  CHECK_EQ(ntohs(head.id.idiag_sport), IPPROTO_ICMP);
+  CHECK_EQ(head.id.idiag_src[0], inet_addr("127.0.0.3"));
 }
 
 TEST(sockets_of_ipv6_and_udp) {
@@ -159,10 +246,11 @@ TEST(unix_sockets) {
   NEED_OK(bind(listener, as_name(name), sizeof(sa_family_t) + 2));
   NEED_OK(listen(listener, 3));
   NEED_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+  NEED_OK(shutdown(pair[0], SHUT_WR));
   unix_diag_req request{};
   request.sdiag_family = AF_UNIX;
   request.udiag_states = ~0u;
-  request.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN;
+  request.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN | UDIAG_SHOW_MEMINFO;
   auto messages = ask(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, request);
   int seen = 0;
   for (const Message& message : messages) {
@@ -182,6 +270,14 @@ TEST(unix_sockets) {
       uint32_t peer = 0;
       memcpy(&peer, attribute(message, sizeof head, UNIX_DIAG_PEER).data(), sizeof peer);
       CHECK_EQ(peer, inode_of(pair[1]));
+      CHECK_EQ(attribute(message, sizeof head, UNIX_DIAG_SHUTDOWN), std::string(1, '\2'));
+      uint32_t memory[SK_MEMINFO_VARS] = {};
+      std::string bytes = attribute(message, sizeof head, UNIX_DIAG_MEMINFO);
+      memcpy(memory, bytes.data(), std::min(sizeof memory, bytes.size()));
+      int size = 0;
+      socklen_t length = sizeof size;
+      NEED_OK(getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, &length));
+      CHECK_EQ(memory[SK_MEMINFO_SNDBUF], uint32_t(size));
     }
   }
   CHECK_EQ(seen, 2);
@@ -195,6 +291,30 @@ TEST(thousands_of_sockets) {
     all.push_back(fd);
   }
   CHECK(internet(AF_INET, IPPROTO_UDP, ~0u).size() >= all.size());
+}
+
+// A protocol whose number needs more than a byte is told by an attribute, and not taken for the one of its
+// last byte.
+TEST(protocols_without_such_sockets) {
+  int listener = NEED_OK(socket(AF_INET, SOCK_STREAM, 0));
+  NEED_OK(bind_to(listener, v4(0)));
+  NEED_OK(listen(listener, 7));
+  struct {
+    inet_diag_req_v2 head;
+    rtattr attribute;
+    uint32_t protocol;
+  } request{};
+  request.head.sdiag_family = AF_INET;
+  request.head.sdiag_protocol = 262 & 255;  // IPPROTO_MPTCP
+  request.head.idiag_states = ~0u;
+  request.attribute.rta_len = RTA_LENGTH(sizeof request.protocol);
+  request.attribute.rta_type = INET_DIAG_REQ_PROTOCOL;
+  request.protocol = 262;
+  auto messages = ask(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, request);
+  CHECK(with_inode(messages, listener) == nullptr);
+  request.protocol = IPPROTO_TCP;
+  messages = ask(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, request);
+  CHECK(with_inode(messages, listener) != nullptr);
 }
 
 TEST(families_without_such_sockets) {

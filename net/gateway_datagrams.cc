@@ -44,7 +44,7 @@ PortUser* find_receiver(const IpName& from, IpName& to) {
 
 struct Received {
   abi::DatagramHead head;
-  Datagram* datagram = nullptr;  // null: an error, or there was no memory
+  Datagram* datagram = nullptr;  // null: there was no memory
 };
 
 // The next one; false: none.
@@ -55,7 +55,7 @@ bool take_one(Received& received) {
   if (ring.head.load(std::memory_order_seq_cst) == tail) return false;
   copy_out(tail, &received.head, sizeof received.head);
   received.datagram = nullptr;
-  if (received.head.error == 0) {
+  {
     auto created = Datagram::create(received.head.size);
     if (created.ok()) received.datagram = created.value();
   }
@@ -77,8 +77,18 @@ void gateway_take_datagrams() {
       continue;
     }
     auto endpoint = Ref<UdpEndpoint>::adopt(static_cast<UdpEndpoint*>(user));
-    if (received.head.error != 0) endpoint->fail(static_cast<Errno>(received.head.error));
-    if (received.datagram == nullptr) continue;
+    auto error = static_cast<Errno>(received.head.error);
+    if (received.datagram == nullptr) {
+      if (error != Errno::OK) endpoint->fail(error);
+      continue;
+    }
+    if (error != Errno::OK) {
+      // It comes back: the name that it came "from" is the one it was sent to.
+      received.datagram->from = to;
+      received.datagram->to = from;
+      endpoint->refuse(received.datagram, error);
+      continue;
+    }
     received.datagram->from = from;
     received.datagram->to = to;
     received.datagram->time = gate::realtime_now();

@@ -1,8 +1,11 @@
 #include "host/broker/datagrams.h"
 
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -84,20 +87,21 @@ void Datagrams::ready(u64 number) {
   if (found == ports_.end()) return;
   Port& port = found->second;
   buffer_.resize(kLargestDatagram);
+  if (!port.is_published) take_errors(port);
   for (int i = 0; i < kMostAtOnce; i++) {
     SocketAddress peer;
     peer.length = sizeof peer.storage;
     ssize_t size = recvfrom(port.fd, buffer_.data(), buffer_.size(), MSG_DONTWAIT, peer.raw(), &peer.length);
-    if (size < 0 && (errno == EINTR || errno == ECONNREFUSED)) continue;
-    if (size < 0) return;
+    if (size < 0 && errno == EAGAIN) return;
+    if (size < 0) continue;  // interrupted, or an error of something sent before, which comes by itself
     abi::GatewayName name = port.is_published ? name_of_peer(peer) : peer.name();
     if (port.is_published) {
       if (port.peers.size() >= kMostPeers) port.peers.erase(port.peers.begin());
-      port.peers[key(name)] = peer;
+      port.peers[key(name)] = {peer, false};
     } else {
       // Only whoever was written to may answer.
       auto known = std::find_if(port.peers.begin(), port.peers.end(), [&](const auto& entry) {
-        abi::GatewayName written = entry.second.name();
+        abi::GatewayName written = entry.second.address.name();
         return key(written) == key(peer.name());
       });
       if (known == port.peers.end()) continue;
@@ -155,8 +159,8 @@ void Datagrams::send_out(const abi::DatagramHead& head, std::span<const u8> data
     if (!port.is_published || port.guest.port != head.from.port) continue;
     auto peer = port.peers.find(key(head.to));
     if (peer == port.peers.end()) continue;
-    sendto(port.fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL, peer->second.raw(),
-           peer->second.length);
+    const SocketAddress& to = peer->second.address;
+    sendto(port.fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL, to.raw(), to.length);
     return;
   }
   Destination to = policy_.judge(head.to, true);
@@ -170,16 +174,66 @@ void Datagrams::send_out(const abi::DatagramHead& head, std::span<const u8> data
   if (to.kind == Destination::Kind::kAddress) {
     Port* port = port_for(head.from, to.address.family());
     if (port == nullptr) return;
-    if (port->peers.size() >= kMostPeers) port->peers.clear();
-    port->peers[key(head.to)] = to.address;
-    ssize_t sent = sendto(port->fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL, to.address.raw(),
-                          to.address.length);
-    error = sent < 0 && errno != EAGAIN ? errno : 0;
+    error = send_to_host(*port, head, to.address, data);
   } else {
     denied_(head.to);
   }
   guard.unlock();
-  if (error != 0 && head.error != 0) deliver(head.to, head.from, static_cast<u32>(error), {});
+  if (error != 0 && head.error != 0) deliver(head.to, head.from, static_cast<u32>(error), data);
+}
+
+// The error of this datagram alone. A socket that is asked for its errors (IP_RECVERR) also says at the next
+// call what became of an earlier one, and does nothing else then; that comes by take_errors() as well.
+int Datagrams::send_to_host(Port& port, const abi::DatagramHead& head, const SocketAddress& to,
+                            std::span<const u8> data) {
+  take_errors(port);  // before it is said anew who wants them
+  if (port.peers.size() >= kMostPeers) port.peers.clear();
+  port.peers[key(head.to)] = {to, head.error != 0};
+  int error = 0;
+  for (int tries = 0; tries < 2; tries++) {
+    ssize_t sent =
+        sendto(port.fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL, to.raw(), to.length);
+    error = sent < 0 && errno != EAGAIN ? errno : 0;
+    if (error == 0) break;
+  }
+  return error;
+}
+
+// What the network said of datagrams that were sent: each comes back with where it went.
+void Datagrams::take_errors(Port& port) {
+  buffer_.resize(kLargestDatagram);
+  for (int i = 0; i < kMostAtOnce; i++) {
+    SocketAddress to;
+    alignas(cmsghdr) std::array<u8, 256> control;
+    iovec piece{buffer_.data(), buffer_.size()};
+    msghdr message{};
+    message.msg_name = to.raw();
+    message.msg_namelen = sizeof to.storage;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    ssize_t size = recvmsg(port.fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (size < 0) return;
+    to.length = message.msg_namelen;
+    u32 error = 0;
+    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+      bool tells = (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) ||
+                   (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR);
+      sock_extended_err told;
+      if (!tells) continue;
+      std::memcpy(&told, CMSG_DATA(part), sizeof told);
+      if (told.ee_origin != SO_EE_ORIGIN_LOCAL) error = told.ee_errno;
+    }
+    auto known = std::find_if(port.peers.begin(), port.peers.end(), [&](const auto& entry) {
+      return key(entry.second.address.name()) == key(to.name());
+    });
+    if (error == 0 || known == port.peers.end() || !known->second.wants_errors) continue;
+    abi::GatewayName name{};
+    std::copy(std::get<0>(known->first).begin(), std::get<0>(known->first).end(), name.address);
+    name.port = std::get<1>(known->first);
+    deliver(name, port.guest, error, {buffer_.data(), static_cast<std::size_t>(size)});
+  }
 }
 
 Datagrams::Port* Datagrams::port_for(const abi::GatewayName& guest, int family) {
@@ -192,6 +246,12 @@ Datagrams::Port* Datagrams::port_for(const abi::GatewayName& guest, int family) 
   if (ports_.size() >= kMostPorts) drop_oldest();
   int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return nullptr;
+  int on = 1;
+  if (family == AF_INET6) {
+    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof on);
+  } else {
+    setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof on);
+  }
   u64 number = next_number_++;
   Port& port = ports_[number];
   port.fd = fd;

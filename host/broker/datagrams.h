@@ -37,18 +37,25 @@ class Datagrams {
 
  private:
   using Name = std::tuple<std::array<u8, 16>, u16>;
+  struct Peer {
+    SocketAddress address;
+    bool wants_errors = false;  // whoever wrote there last did
+  };
   struct Port {
     int fd = -1;
     u64 number = 0;
     bool is_published = false;
-    abi::GatewayName guest{};             // who it stands for
-    std::map<Name, SocketAddress> peers;  // by what the machine calls them
-    u64 used = 0;                         // when, by a counter
+    abi::GatewayName guest{};    // who it stands for
+    std::map<Name, Peer> peers;  // by what the machine calls them
+    u64 used = 0;                // when, by a counter
   };
 
   static Name key(const abi::GatewayName& name);
   void watch(Port& port);
   void send_out(const abi::DatagramHead& head, std::span<const u8> data);
+  int send_to_host(Port& port, const abi::DatagramHead& head, const SocketAddress& to,
+                   std::span<const u8> data);
+  void take_errors(Port& port);
   Port* port_for(const abi::GatewayName& guest, int family);
   void drop_oldest();
   void deliver(const abi::GatewayName& from, const abi::GatewayName& to, u32 error, std::span<const u8> data);

@@ -124,8 +124,8 @@ struct PublishedPort {
 inline constexpr u32 kMaxPublished = 1024;
 
 // Datagrams travel in one ring each way, whole or not at all: a head, the data, up to 8 bytes' alignment.
-// What finds no room is lost, as UDP has it. With `error`, there are no data: what was sent from `to` to
-// `from` met this errno.
+// What finds no room is lost, as UDP has it. With `error`, the data are what was sent from `to` to `from` and
+// met this errno, as far as it is known.
 struct DatagramHead {
   u32 size;   // of the data
   u32 error;  // out of the machine: not 0 if the sender wants to hear of errors

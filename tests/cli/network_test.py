@@ -620,6 +620,44 @@ attempt("unconnected", lambda: udp("{host}", {server.getsockname()[1]}, False))
 """, ["--allow-net", host])
         self.assertEqual(found, {"connected": "hello yourself", "unconnected": "hello yourself"})
 
+    def test_refused_datagrams(self):
+        host = host_address()
+        if host is None:
+            self.skipTest("this host has no address but loopback's")
+        # The port is held at another address, so that nobody has it at this one.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            holder.bind(("127.0.0.1", 0))
+            server.bind((host, 0))
+
+            def serve():
+                data, peer = server.recvfrom(100)
+                server.sendto(data.upper(), peer)
+
+            threading.Thread(target=serve, daemon=True).start()
+            found = attempts(f"""
+closed, served = ("{host}", {holder.getsockname()[1]}), ("{host}", {server.getsockname()[1]})
+attempt("connected", lambda: udp(*closed))
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(10)
+client.sendto(b"lost", closed)
+client.sendto(b"hello", served)  # not in the way of what others get
+attempt("unconnected", lambda: client.recv(100).decode())
+client.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+client.sendto(b"come back", closed)
+attempt("asked", lambda: client.recv(100))
+data, records, flags, name = client.recvmsg(100, 512, socket.MSG_ERRQUEUE)
+print("queue", data.decode(), name == closed, flags == socket.MSG_ERRQUEUE)
+level, kind, record = records[0]
+error, origin, type, code = struct.unpack("IBBB", record[:7])
+print("record", errno.errorcode[error], level, kind, origin, type, code, socket.inet_ntoa(record[20:24]) == closed[0])
+client.setblocking(False)
+attempt("empty", lambda: client.recvmsg(100, 512, socket.MSG_ERRQUEUE))
+""", ["--allow-net", host])
+        self.assertEqual(found, {"connected": "ECONNREFUSED", "unconnected": "HELLO", "asked": "ECONNREFUSED",
+                                 "queue": "come back True True", "record": "ECONNREFUSED 0 11 2 3 3 True",
+                                 "empty": "EAGAIN"})
+
     def test_a_refused_connection(self):
         host = host_address()
         if host is None:

@@ -191,6 +191,59 @@ for family in FAMILIES:
 """
 
 
+# A flood of datagrams: each receiver takes what its buffer holds, and more receivers are made until there is no memory.
+# Of UDP what exceeds a buffer is dropped.
+DATAGRAM_FLOOD = """
+def pair(family):
+    if family == socket.AF_UNIX:
+        return socket.socketpair(family, socket.SOCK_DGRAM)
+    s, c = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_DGRAM)
+    s.bind(('127.0.0.1', 0))
+    c.connect(s.getsockname())
+    return c, s
+DATA = b'v' * 8000
+def fill(c, most):
+    for sent in range(most):
+        try:
+            c.send(DATA, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return sent
+    return most
+for family in (socket.AF_INET, socket.AF_UNIX):
+    def flood():
+        ends, how, sent = [], set(), []
+        try:
+            for _ in range(20000):
+                ends.append(pair(family))
+                sent.append(fill(ends[-1][0], 40))
+        except OSError as error:
+            how.add(error.errno)
+        ends.pop()  # room for the interpreter
+        # What was sent is there, also now; and what it held can be sent anew.
+        first = ends[0]
+        assert first[1].recv(10000) == DATA
+        got = 1
+        try:
+            while first[1].recv(10000, socket.MSG_DONTWAIT):
+                got += 1
+        except BlockingIOError:
+            pass
+        first[0].send(b'once more')
+        assert first[1].recv(100) == b'once more'
+        return how, got, sent[0]
+    warm = [pair(family) for _ in range(1000)]  # more than there will be: Python has its memory before it is short
+    del warm
+    before = used()
+    how, got, sent = flood()
+    print(family.name, how <= {errno.ENOBUFS, errno.ENOMEM} and len(how) == 1, 10 < got <= sent <= 40)
+    returns(family.name, before, 2048)
+    c, s = pair(family)
+    c.send(b'again')
+    print(s.recv(5))
+    c.close(); s.close()
+"""
+
+
 @unittest.skipUnless(PYTHON.exists(), f"there is no {PYTHON}: make it with scripts/images python")
 class Sockets(unittest.TestCase):
     def prints(self, script, expected, *options):
@@ -215,6 +268,10 @@ class Sockets(unittest.TestCase):
     def test_no_more_memory(self):
         self.prints(NO_MORE_MEMORY, ["AF_INET True", "AF_INET returns", "b'again'", "AF_UNIX True", "AF_UNIX returns", "b'again'"],
                     "-m", "256m")
+
+    def test_a_flood_of_datagrams(self):
+        self.prints(DATAGRAM_FLOOD, ["AF_INET True True", "AF_INET returns", "b'again'",
+                                     "AF_UNIX True True", "AF_UNIX returns", "b'again'"], "-m", "96m")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,20 @@
 // What a kind of file does not do.
 #include "fs/file.h"
 
+#include "fs/file_locks.h"
 #include "fs/inode.h"
 
 #include "kernel/base/format.h"
 
 namespace teacup::fs {
+
+void File::destroy(File* file) {
+  if (file->epoll_items.next != nullptr) epoll_forget(*file);
+  if (file->owner.load(std::memory_order_relaxed) != nullptr) owner_forget(*file);
+  if (Inode* locked = file->inode(); locked != nullptr && locked->has_locks())
+    locked->locks().release_description(*file);
+  delete file;
+}
 
 Result<size_t> File::read(IoDest&, u64) {
   return Errno::INVAL;
@@ -52,7 +61,8 @@ Result<s64> File::control(int command, u64) {
   if (command == abi::kF_SETPIPE_SZ || command == abi::kF_GETPIPE_SZ) return Errno::BADF;
   return Errno::INVAL;
 }
-Result<void> File::flush(const void*) {
+Result<void> File::flush(const void* owner) {
+  if (Inode* locked = inode(); locked != nullptr && locked->has_locks()) locked->locks().release_owner(owner);
   return {};
 }
 Result<Ref<File>> File::reopen(u32) {

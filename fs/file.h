@@ -70,11 +70,7 @@ class File : public RefCounted<File> {
 
   explicit File(u32 flags) : flags_(flags) {}
   virtual ~File() = default;
-  static void destroy(File* file) {
-    if (file->epoll_items.next != nullptr) epoll_forget(*file);
-    if (file->owner.load(std::memory_order_relaxed) != nullptr) owner_forget(*file);
-    delete file;
-  }
+  static void destroy(File* file);
   static void operator delete(void* block) { heap_free(block); }
 
   // O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT, O_PATH… as fcntl(F_GETFL) shows them.

@@ -55,11 +55,6 @@ FileLocks& Inode::locks() {
   return *locks.value();
 }
 
-bool Inode::has_locks() const {
-  InodeExtras* found = extras();
-  return found != nullptr && found->locks.load(std::memory_order_acquire) != nullptr;
-}
-
 void Inode::touch_ctime() {
   ctime = timestamp_now();
 }

@@ -150,7 +150,10 @@ class Inode : public RefCounted<Inode> {
   InodeExtras* extras() const { return extras_.load(std::memory_order_acquire); }
   Result<InodeExtras*> make_extras();
   FileLocks& locks();  // POSIX, OFD and flock(2) locks; made at the first use
-  bool has_locks() const;
+  bool has_locks() const {
+    InodeExtras* found = extras();
+    return found != nullptr && found->locks.load(std::memory_order_acquire) != nullptr;
+  }
 
   virtual Result<void> stat(abi::Stat& stat);
   // Attributes a caller may set, already checked; sets ctime. EPERM, EROFS.

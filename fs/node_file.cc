@@ -1,6 +1,5 @@
 #include "fs/node_file.h"
 
-#include "fs/file_locks.h"
 #include "fs/vfs.h"
 #include "fs/vfs_state.h"
 #include "kernel/abi/tty.h"
@@ -11,16 +10,9 @@ NodeFile::~NodeFile() {
   if (!path_) return;
   Inode& inode = path_.inode();
   if (writer_share_ != 0) inode.writers.fetch_sub(writer_share_);
-  if (inode.has_locks()) inode.locks().release_description(*this);
   if ((flags() & abi::kO_PATH) == 0) {
     notify_path(path_, writable() ? abi::kIN_CLOSE_WRITE : abi::kIN_CLOSE_NOWRITE);
   }
-}
-
-Result<void> NodeFile::flush(const void* owner) {
-  Inode& inode = path_.inode();
-  if (inode.has_locks()) inode.locks().release_owner(owner);
-  return {};
 }
 
 Result<void> check_seals_for_size(const Inode& inode, u64 size) {

@@ -13,9 +13,8 @@ class NodeFile : public File {
   ~NodeFile() override;
 
   Result<void> stat(abi::Stat& stat) override { return path_.inode().stat(stat); }
-  Inode* inode() override { return &path_.inode(); }
+  Inode* inode() override { return path_ ? &path_.inode() : nullptr; }
   const Path* path() override { return &path_; }
-  Result<void> flush(const void* owner) override;
   // What this file has added to the inode's writers (ETXTBSY), taken back when it goes: 1 for one that is
   // open for writing, -1 for a program that is being executed.
   void set_writer_share(s32 share) { writer_share_ = share; }

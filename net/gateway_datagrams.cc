@@ -54,11 +54,7 @@ bool take_one(Received& received) {
   u64 tail = ring.tail.load(std::memory_order_relaxed);
   if (ring.head.load(std::memory_order_seq_cst) == tail) return false;
   copy_out(tail, &received.head, sizeof received.head);
-  received.datagram = nullptr;
-  {
-    auto created = Datagram::create(received.head.size);
-    if (created.ok()) received.datagram = created.value();
-  }
+  received.datagram = Datagram::create(received.head.size).value_or(nullptr);
   if (received.datagram != nullptr)
     copy_out(tail + sizeof received.head, received.datagram->data(), received.head.size);
   ring.tail.store(tail + received.head.whole(), std::memory_order_seq_cst);

@@ -276,6 +276,33 @@ TEST(open_file_description_locks) {
   CHECK_ERR(fcntl(two, F_OFD_SETLK, &l), EINVAL);
 }
 
+// Of whatever kind the file is.
+TEST(locks_of_a_fifo_end_with_its_file) {
+  NEED_OK(mkfifo("fifo", 0600));
+  int other = NEED_OK(open("fifo", O_RDWR));
+  struct flock l = range(F_WRLCK, 10, 5);
+  int description = NEED_OK(open("fifo", O_RDWR));
+  CHECK_OK(fcntl(description, F_OFD_SETLK, &l));
+  CHECK_ERR(fcntl(other, F_OFD_SETLK, &l), EAGAIN);
+  close(description);
+  CHECK_OK(fcntl(other, F_OFD_SETLK, &l));
+  l = range(F_UNLCK, 0, 0);
+  CHECK_OK(fcntl(other, F_OFD_SETLK, &l));
+  int whole = NEED_OK(open("fifo", O_RDWR));
+  CHECK_OK(flock(whole, LOCK_EX));
+  CHECK_ERR(flock(other, LOCK_SH | LOCK_NB), EAGAIN);
+  close(whole);
+  CHECK_OK(flock(other, LOCK_SH | LOCK_NB));
+  l = range(F_WRLCK, 10, 5);
+  CHECK_EXIT(check::in_child([&] {
+               int mine = NEED_OK(open("fifo", O_RDWR));
+               CHECK_OK(fcntl(mine, F_SETLK, &l));
+               close(NEED_OK(open("fifo", O_RDWR)));  // any of the process's
+               CHECK_EXIT(check::in_child([&] { CHECK_OK(fcntl(other, F_SETLK, &l)); }), 0);
+             }),
+             0);
+}
+
 TEST(flock_calls) {
   NEED(check::write_file("f", "x"));
   int one = NEED_OK(open("f", O_RDWR)), two = NEED_OK(open("f", O_RDONLY));

@@ -90,7 +90,7 @@ struct Arrived {
   in_pktinfo info{};
 };
 // What comes within `wait` ms.
-Arrived receive(int fd, int wait = 1000) {
+Arrived receive(int fd, int wait = check::kPatience) {
   timeval time{wait / 1000, wait % 1000 * 1000};
   NEED_OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
   alignas(8) char control[256];

@@ -3,7 +3,7 @@
 import html
 import math
 
-from rows import limits
+from rows import BESIDE, GOALS, limits
 
 
 def duration(nanoseconds):
@@ -17,7 +17,8 @@ def line(result, peers):
     if "error" in result:
         return f"{result['name']:20} failed   {result['error']}"
     text = (f"{result['name']:20} {duration(result['native_ns']):>10} {duration(result['guest_ns']):>10} "
-            f"{result['ratio']:>8.2f} {result['spread']:>6.0%}")
+            f"{result['ratio']:>8.2f} {doubt(result):>6} {goal(result):>5}"
+            f"{'  above' if result['ratio'] > GOALS.get(result['name'], math.inf) and 'beside' not in result else ''}")
     if "beside" in result:
         text += f"   {result['beside']} {result['beside_ratio']:.2f}" + verdict(result)
     return text + "".join(f" {ratio(result, peer):>11}" for peer in peers)
@@ -33,8 +34,18 @@ def verdict(result):
     return f"   limits {most[0]:.2f}, cold {most[1]:.2f}: " + (f"{' and '.join(missed)} above" if missed else "ok")
 
 
+def doubt(result):
+    return f"±{result['doubt']:.2f}" if result["doubt"] < 10 else ""
+
+
+def goal(result):
+    # Whole programs of rows about files run cold.
+    name = result["name"]
+    return f"{limits(name)[1] if BESIDE.get(name, '').endswith('warm') else GOALS[name]:.2f}" if name in GOALS else ""
+
+
 def heading(peers):
-    return f"{'row':20} {'native':>10} {'guest':>10} {'ratio':>8} {'spread':>6}" + "".join(f" {peer:>11}" for peer in peers)
+    return f"{'row':20} {'native':>10} {'guest':>10} {'ratio':>8} {'':>6} {'goal':>5}" + "".join(f" {peer:>11}" for peer in peers)
 
 
 def ratio(result, peer):
@@ -44,17 +55,24 @@ def ratio(result, peer):
 
 def markdown(results, peers, absent):
     """`absent` is what keeps peers from running, by name."""
-    columns = ["row", "native", "guest", "guest/native", *peers]
+    columns = ["row", "native", "guest", "guest/native", "±", "goal", *peers]
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for result in results:
         name = result["name"].replace("|", "\\|")
         if "error" in result:
-            lines.append(f"| {name} | | | failed: {result['error']} |" + " |" * len(peers))
+            lines.append(f"| {name} | | | failed: {result['error']} | | |" + " |" * len(peers))
             continue
-        cells = [name, duration(result["native_ns"]), duration(result["guest_ns"]), f"{result['ratio']:.2f}"]
+        cells = [name, duration(result["native_ns"]), duration(result["guest_ns"]), f"{result['ratio']:.2f}", doubt(result).lstrip("±"), goal(result)]
         lines.append("| " + " | ".join(cells + [ratio(result, peer) for peer in peers]) + " |")
     for peer, reason in absent.items():
         lines += ["", f"{peer} could not run: {reason}."]
+    failures = {}
+    for result in results:
+        for peer, found in result["peers"].items():
+            if "error" in found:
+                failures.setdefault((peer, found["error"]), []).append(result["name"])
+    for (peer, reason), rows in failures.items():
+        lines += ["", f"{peer} failed in {', '.join(rows)}: {reason}."]
     return "\n".join(lines) + "\n"
 
 

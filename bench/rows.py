@@ -127,6 +127,40 @@ COLD = {"stat": 0.15, "open+close": 0.15, "readdir 1000": 0.3, "read 4k": 0.35, 
 WARM = {"find 50k files": 0.5, "git status 20k": 0.5, "tar 20k files": 0.6}
 BESIDE = {**{row: f"{row} cold" for row in COLD}, **{row: f"{row} warm" for row in WARM}}
 
+# What a row's ratio is to be at most; of rows about files, warm.
+GOALS = {
+    **COLD,
+    **WARM,
+    "getpid": 0.10,
+    "stat": 0.12,
+    "open+close": 0.12,
+    "read 512": 0.15,
+    "pipe round trip": 0.02,
+    "futex handoff": 0.05,
+    "CPU time of a crowd": 1.10,
+    "posix_spawn+wait": 0.60,
+    "fork+wait": 1.10,
+    "sh 300 true": 0.70,
+    "gcc -O0": 0.95,
+    "gcc -O2": 1.00,
+    "make zlib": 0.95,
+    "make no-op": 0.50,
+    "python imports": 0.90,
+    "python loop": 1.03,
+    "seq|sort|uniq": 0.95,
+    "sha256sum 1G": 1.03,
+    "gcc compile -v": 1.00,
+    "tcp round trip": 0.05,
+    "tcp stream": 0.50,
+    "unix stream": 0.60,
+    "redis get/set": 0.50,
+    "redis pipelined": 0.90,
+    "pgbench select": 0.80,
+    "pgbench by tcp": 0.80,
+    "nginx 1k": 0.60,
+    "-p 50 connections": 1.50,
+}
+
 GROUPS = {"files": [*COLD, *WARM], "concurrency": [row for row in EXTRA_MICRO if not row.endswith("cold")]}
 
 

@@ -46,10 +46,14 @@ class Sides:
             return ["proot", "-r", folder, "-w", "/", "-b", "/dev", "-b", "/proc",
                     *(["-b", f"{source}:/src"] if volume else []), *command]
         if side == "gVisor":
-            mounts = ["-volume", f"{source}:/src"] if volume else []
-            return ["runsc", "--network=none", "do", "-quiet", "-root", folder, *mounts, *command]
-        return ["podman", "run", "--rm", "--network", "none", *(["-v", f"{source}:/src"] if volume else []), "--rootfs",
-                f"{folder}:O", *command]
+            if volume:
+                raise Failed("Debian's runsc has no volumes without a container's bundle")
+            return ["runsc", "--network=none", "do", "-quiet", "-root", folder, *command]
+        # Without limits it asks for higher ones than may be had everywhere; crun refuses hosts that have cgroups of both versions.
+        limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+        runtime = ["--runtime", "runc"] if shutil.which("runc", path=ENVIRONMENT["PATH"]) else []
+        source = ["-v", f"{source}:/src"] if volume else []
+        return ["podman", "run", "--rm", "--network", "none", *runtime, *limits, *source, "--rootfs", f"{folder}:O", *command]
 
     def run(self, side, tree, command, volume=False):
         """Nanoseconds and what it printed; any failure is Failed."""

@@ -10,7 +10,7 @@ import time
 
 from estimate import doubt
 from rows import BESIDE, COLD, EXTRA_MICRO, EXTRA_WHOLE, MICRO, PUBLISHED, WHOLE
-from sides import Failed, Sides
+from sides import Failed, Sides, make_memory_ready, turns
 from trees import Missing, Tree, mount_into, write_volume
 
 MARKER = "TEACUP_BENCH_UNSHARED"
@@ -171,7 +171,7 @@ class Bench:
         end = time.monotonic() + (self.options.patience or 0)
         slices, failed = self.in_turn(row, ["native", "teacup"])
         while not failed and time.monotonic() < end and doubt(slices["native"], slices["teacup"]) > 0.02:
-            more, failed = self.in_turn(row, ["native", "teacup"], 1)
+            more, failed = self.in_turn(row, ["native", "teacup"], 2)
             for side, values in more.items():
                 slices[side] += values
         return slices, failed
@@ -180,12 +180,12 @@ class Bench:
         """{side: nanoseconds of each slice} and {side: error} of those that failed."""
         measure = self.micro if row in MICRO or row in EXTRA_MICRO else self.published if row in PUBLISHED else self.whole
         slices, failed = {side: [] for side in sides}, {}
-        for _ in range(repeat or self.repeat):
-            for side in sides:
-                if side in failed:
-                    continue
-                try:
-                    slices[side].append(measure(row, side))
-                except (Failed, Missing) as error:
-                    failed[side] = str(error)
+        for side in turns(sides, repeat or self.repeat):
+            if side in failed:
+                continue
+            make_memory_ready()
+            try:
+                slices[side].append(measure(row, side))
+            except (Failed, Missing) as error:
+                failed[side] = str(error)
         return slices, failed

@@ -111,6 +111,9 @@ struct InodeExtras {
   Ref<Attachment> marks;       // inotify
   std::atomic<FileLocks*> locks{nullptr};
   List<MapObserver, &MapObserver::observer_node> observers;
+  // A shared mapping has been written to, which the times do not show yet (kernel/mm/first_writes.h). Set
+  // without a lock; who wants the times takes it back and calls mapping_written().
+  std::atomic<bool> written_unseen{false};
 };
 
 class Inode : public RefCounted<Inode> {
@@ -202,8 +205,9 @@ class Inode : public RefCounted<Inode> {
   // changed must reach the backing (writable host directories), and what was derived from the content is out
   // of date.
   virtual Result<void> write_back(u64 offset, u64 length);
-  // After that, at msync of a mapping that can be written: counts as a write, for the times.
-  virtual void mapping_synced() {}
+  // A write to a shared mapping has been noticed, or may have been one since (msync): counts as a write, for
+  // the times.
+  virtual void mapping_written() {}
 
   // --- Extended attributes (xattr(7)); EOPNOTSUPP, ENODATA, ERANGE. Sizes: an empty span asks for the size.
   virtual Result<size_t> get_xattr(std::string_view name, std::span<std::byte> value);

@@ -59,11 +59,18 @@ void LayerRegular::mark_locked(u64 first, u64 end, bool dirty, bool present) {
 }
 
 Result<void> LayerRegular::stat(abi::Stat& stat) {
+  see_mapped_writes();
   TRY(Inode::stat(stat));
   u64 below_pages = pages_for(std::min(size.load(), below_end()));
   stat.blocks = static_cast<s64>(std::max(content() != nullptr ? content()->pages.count() : 0, below_pages) *
                                  (kPageSize / 512));
   return {};
+}
+
+// Times that are set are later than what was written before.
+Result<void> LayerRegular::set_attributes(const AttributeChange& change) {
+  see_mapped_writes();
+  return LayerInode::set_attributes(change);
 }
 
 // The first run is made for the file as it is known to become.
@@ -449,6 +456,7 @@ Result<size_t> LayerRegular::map_pieces(u64 offset, u64 length, bool shared_writ
 // What a shared mapping wrote, at msync, munmap and exit.
 Result<void> LayerRegular::write_back(u64 offset, u64 length) {
   TRY(Inode::write_back(offset, length));
+  see_mapped_writes();
   if (layer().journal() == nullptr) return {};
   LockGuard guard(lock);
   u64 mapped_end = content() != nullptr ? content()->mapped_end : 0;
@@ -459,9 +467,14 @@ Result<void> LayerRegular::write_back(u64 offset, u64 length) {
   return {};
 }
 
-// Nobody saw the writes: who calls msync is taken to have written.
-void LayerRegular::mapping_synced() {
+void LayerRegular::see_mapped_writes() {
+  InodeExtras* there = extras();
+  if (there != nullptr && there->written_unseen.load(std::memory_order_relaxed)) mapping_written();
+}
+
+void LayerRegular::mapping_written() {
   LockGuard guard(lock);
+  if (InodeExtras* there = extras(); there != nullptr) there->written_unseen.store(false);
   pin();
   touch_mtime();
 }

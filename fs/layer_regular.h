@@ -12,6 +12,7 @@ class LayerRegular final : public LayerInode {
   ~LayerRegular() override;
 
   Result<void> stat(abi::Stat& stat) override;
+  Result<void> set_attributes(const AttributeChange& change) override;
   Result<size_t> read(IoDest& to, u64 offset) override;
   Result<size_t> write(IoSource& from, u64 offset, bool append, u64& end) override;
   Result<void> truncate(u64 new_size) override;
@@ -20,7 +21,7 @@ class LayerRegular final : public LayerInode {
   Result<size_t> map_pieces(u64 offset, u64 length, bool shared_writable,
                             std::span<MapPiece> pieces) override;
   Result<void> write_back(u64 offset, u64 length) override;
-  void mapping_synced() override;
+  void mapping_written() override;
 
   // Of the pages in memory, as PageStore has it.
   PageStore::Stretch stretch(u64 page, u64 max) const;
@@ -58,6 +59,7 @@ class LayerRegular final : public LayerInode {
   static void let_go_locked(Fetch& fetch);
   void end_fetches();
 
+  void see_mapped_writes();
   void note_pages_locked(u64 offset, u64 end);
   // For --upper. The next pages from `page` on that have changed since they were last taken (`all`: ever), at
   // most `max`; false: none. Where they are may be read without the lock, as they stay as long as the inode.

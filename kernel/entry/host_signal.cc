@@ -134,6 +134,16 @@ bool fill_lost_image(u64 address) {
   return false;
 }
 
+// The kernel copies into a shared mapping of a file that has not been written yet.
+bool is_first_write(int signal, const abi::SigInfo& info, const abi::SigContext& context) {
+  constexpr u64 kPageFault = 14, kFaultWrite = 2;
+  if (signal != abi::kSIGSEGV || context.trapno != kPageFault || (context.err & kFaultWrite) == 0)
+    return false;
+  if (!is_guest(info.fault.address)) return false;
+  Task& task = current_task();
+  return task.memory && task.memory->serve_first_write(info.fault.address);
+}
+
 void on_sigsys(const abi::SigInfo& info, abi::SigContext& context) {
   // The filter rolled rax back to the number; rip is behind the instruction.
   if (info.sys.call_address == address_of(host_gate_return)) {
@@ -189,6 +199,7 @@ void on_fault(int signal, const abi::SigInfo& info, abi::SigContext& context) {
     if (signal == abi::kSIGTRAP && step_into_kernel(context)) return;
     if (signal == abi::kSIGSEGV || signal == abi::kSIGBUS) {
       if (signal == abi::kSIGBUS && fill_lost_image(info.fault.address)) return;
+      if (is_first_write(signal, info, context)) return;
       if (fix_up(context)) return;
       // The jump to a guest address that is not canonical faults at the jump itself.
       if (in_exit_window(context.rip))

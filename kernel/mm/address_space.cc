@@ -38,6 +38,7 @@ void AddressSpace::forget() {
   for (size_t i = 0; i < mappings_.size(); i++) {
     if (mappings_[i].file) release_observer_locked(*mappings_[i].file);
   }
+  first_writes_.clear();
   mappings_.clear();
   drop_unused_observers_locked();
   total_bytes_ = data_bytes_ = locked_bytes_ = 0;
@@ -70,9 +71,13 @@ Result<Ref<AddressSpace>> AddressSpace::fork_copy_locked(u32 stack_slot) {
   Ref<AddressSpace> copy = TRY(create());
   AddressSpace& child = *copy;
   TRY(child.mappings_.reserve(mappings_.size() + 8));
+  child.first_writes_.copy(first_writes_);
   for (size_t i = 0; i < mappings_.size(); i++) {
     const Mapping& mapping = mappings_[i];
-    if (mapping.no_fork) continue;
+    if (mapping.no_fork) {
+      child.first_writes_.cut(mapping.start, mapping.end);
+      continue;
+    }
     Mapping own = mapping;
     own.locked = false;  // mlock(2): not inherited
     child.account_locked(own, own.is_guest() ? 1 : 0);

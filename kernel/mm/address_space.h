@@ -16,6 +16,7 @@
 #include "kernel/abi/mm.h"
 #include "kernel/abi/prepared.h"
 #include "kernel/frame/heap.h"
+#include "kernel/mm/first_writes.h"
 #include "kernel/mm/mapping.h"
 #include "kernel/sync/lock.h"
 
@@ -140,6 +141,9 @@ class AddressSpace : public RefCounted<AddressSpace> {
   // For a fault of guest code at `address` that the host reported as SIGSEGV (its SIGBUS is the guest's as it
   // is). Brings mappings up to date with a file that has grown.
   FaultKind classify_fault(u64 address, bool is_write, bool is_execute);
+  // The same for a write of the kernel's own, in the handler of the host's signal: takes no lock. True: it
+  // can be tried again.
+  bool serve_first_write(u64 address) { return first_writes_.written(address); }
   // The guest jumped to `target`, which cannot be executed. If that was a jump in a copy of patched text, the
   // copy is repaired: returns where the jump was, to go on from. Else 0.
   u64 take_back_jump(u64 target);
@@ -230,7 +234,8 @@ class AddressSpace : public RefCounted<AddressSpace> {
   Result<void> check_limits_locked(u64 new_bytes, bool is_data, const Limits& limits) const;
   Result<void> insert_file_locked(Mapping mapping, bool populate);
   Result<void> insert_anonymous_locked(Mapping mapping, bool populate, Growth growth = Growth::kNone);
-  Result<void> host_map_file_locked(Mapping& mapping);
+  Result<void> host_map_file_locked(Mapping& mapping, bool read_only = false);
+  static bool awaits_write(const Mapping& mapping, bool populate);
   // --- huge_blocks.cc
   bool may_be_huge_locked(const Mapping& mapping) const;
   bool deserves_block_locked(u64 length) const;
@@ -285,6 +290,7 @@ class AddressSpace : public RefCounted<AddressSpace> {
 
   mutable Mutex lock_{LockRank::kAddressSpace};
   MappingList mappings_;
+  FirstWrites first_writes_;
   u64 map_top_ = kGuestHighEnd - 16 * GiB;
   // Every gap between searched_to_ and map_top_ is smaller than searched_size_: where the next search may
   // start.

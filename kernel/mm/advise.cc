@@ -1,6 +1,7 @@
 // madvise(2), mincore(2), mlock(2) and its kin.
 #include <algorithm>
 
+#include "fs/inode.h"
 #include "host/gate/gate.h"
 #include "kernel/abi/mm.h"
 #include "kernel/mm/address_space.h"
@@ -89,8 +90,13 @@ Result<void> AddressSpace::advise_one_locked(Mapping& mapping, u64 start, u64 en
     case abi::kMADV_NOHUGEPAGE:
       static_cast<void>(host());
       return {};  // a host without them
-    case abi::kMADV_POPULATE_READ:
     case abi::kMADV_POPULATE_WRITE:
+      if (backed != 0 && first_writes_.is_untouched(start, start + backed)) {
+        mapping.file->inode()->mapping_written();
+      }
+      first_writes_.allow(start, end);
+      [[fallthrough]];
+    case abi::kMADV_POPULATE_READ:
       if (backed < end - start) return Errno::FAULT;
       return host();
     case abi::kMADV_COLLAPSE:

@@ -275,7 +275,13 @@ Result<void> AddressSpace::insert_file_locked(Mapping mapping, bool populate) {
   observe_locked(*mapping.file);
   if (mapping.text && !attach_text_locked(mapping)) mapping.text = nullptr;
   if (!mapping.text) {
-    auto mapped = host_map_file_locked(mapping);
+    bool awaits = awaits_write(mapping, populate);
+    auto mapped = host_map_file_locked(mapping, awaits);
+    if (mapped.ok() && awaits && mapping.backed_end > mapping.start &&
+        !first_writes_.add(mapping.start, mapping.backed_end, mapping.prot, *mapping.file->inode())) {
+      mapped =
+          gate::protect(mapping.start, mapping.backed_end - mapping.start, static_cast<int>(mapping.prot));
+    }
     if (!mapped.ok()) {
       static_cast<void>(gate::unmap(mapping.start, mapping.length()));
       release_observer_locked(*mapping.file);
@@ -294,8 +300,19 @@ Result<void> AddressSpace::insert_file_locked(Mapping mapping, bool populate) {
   return {};
 }
 
-// Maps the file's own pages at [start, end); sets backed_end to where they stop.
-Result<void> AddressSpace::host_map_file_locked(Mapping& mapping) {
+// The file is to be told of the first write. Populating counts as one; code is copied_text.cc's business.
+bool AddressSpace::awaits_write(const Mapping& mapping, bool populate) {
+  if (!mapping.shared || (mapping.prot & abi::kPROT_WRITE) == 0) return false;
+  fs::Inode* inode = mapping.file->inode();
+  if (inode == nullptr || !inode->is_regular()) return false;
+  if (!populate && (mapping.prot & abi::kPROT_EXEC) == 0) return true;
+  inode->mapping_written();
+  return false;
+}
+
+// Maps the file's own pages at [start, end); sets backed_end to where they stop. `read_only`: without
+// PROT_WRITE.
+Result<void> AddressSpace::host_map_file_locked(Mapping& mapping, bool read_only) {
   constexpr size_t kBatch = 16;
   bool shared_writable = mapping.shared && mapping.may_write;
   u64 at = mapping.start;
@@ -307,7 +324,14 @@ Result<void> AddressSpace::host_map_file_locked(Mapping& mapping) {
     for (size_t i = 0; i < count && at < mapping.end; i++) {
       const fs::MapPiece& piece = pieces[i];
       u64 length = std::min(page_up(piece.length), mapping.end - at);
-      TRY(gate::map_file(at, length, host_prot_locked(mapping), mapping.shared, piece.fd, piece.host_offset));
+      for (u64 done = 0; done < length;) {
+        FirstWrites::Hold hold(first_writes_, at + done);
+        u64 part = std::min(length - done, hold.end() - (at + done));
+        int prot = host_prot_locked(mapping);
+        if (read_only || hold.is_read_only()) prot = (prot & ~abi::kPROT_WRITE) | abi::kPROT_READ;
+        TRY(gate::map_file(at + done, part, prot, mapping.shared, piece.fd, piece.host_offset + done));
+        done += part;
+      }
       at += length;
     }
   }

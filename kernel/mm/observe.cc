@@ -102,6 +102,7 @@ void AddressSpace::refresh_locked(Mapping& mapping) {
       mapping.backed_end = mapping.start;
       static_cast<void>(gate::unmap(mapping.start, mapping.length()));
     }
+    first_writes_.cut(mapping.backed_end, mapping.end);
     return;
   }
   u64 at = mapping.start;
@@ -139,6 +140,13 @@ FaultKind AddressSpace::classify_fault(u64 address, bool is_write, bool is_execu
   if ((allowed & wanted) == 0) return {abi::kSIGSEGV, abi::kSEGV_ACCERR};
   if (address >= mapping->backed_end && !grow_to_file_locked(*mapping)) {
     return {abi::kSIGBUS, abi::kBUS_ADRERR};
+  }
+  if (is_write && first_writes_.written(address)) {
+    fs::Inode* inode = mapping->file ? mapping->file->inode() : nullptr;
+    if (inode != nullptr && inode->extras() != nullptr && inode->extras()->written_unseen.load()) {
+      inode->mapping_written();
+    }
+    return {0, 0};
   }
   if (is_execute && awaits_search_locked(*mapping, mapping->prot)) {
     search_locked(*mapping, address);

@@ -41,6 +41,7 @@ Result<void> AddressSpace::make_room_locked(u64 start, u64 end, bool keep_ready)
 
 // The range is cut out already.
 void AddressSpace::erase_locked(u64 start, u64 end) {
+  first_writes_.cut(start, end);
   size_t first = mappings_.find(start), last = first;
   bool had_text = false, had_file = false;
   while (last < mappings_.size() && mappings_[last].start < end) {
@@ -124,6 +125,8 @@ Result<void> AddressSpace::protect_locked(u64 start, u64 end, u32 prot) {
   if (end > start) {
     if (mappings_.size() + 2 > kMaxMappings) return Errno::NOMEM;
     TRY(mappings_.reserve(2));
+    if ((prot & abi::kPROT_WRITE) != 0) first_writes_.allow(start, end);
+    first_writes_.cut(start, end);
     mappings_.split(start);
     mappings_.split(end);
     // One host call for each stretch that the host has mapped, alike.
@@ -164,6 +167,7 @@ void AddressSpace::write_back_range(u64 start, u64 end, bool synced) {
           continue;
         }
         u64 from = std::max(mapping.start, at), to = std::min(mapping.end, end);
+        if (first_writes_.is_untouched(from, std::min(to, mapping.backed_end))) continue;
         file = mapping.file;
         offset = mapping.offset + (from - mapping.start);
         length = to - from;
@@ -174,7 +178,7 @@ void AddressSpace::write_back_range(u64 start, u64 end, bool synced) {
     }
     if (!file) return;
     static_cast<void>(file->inode()->write_back(offset, length));
-    if (synced && writable) file->inode()->mapping_synced();
+    if (synced && writable) file->inode()->mapping_written();
   }
 }
 

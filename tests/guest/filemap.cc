@@ -3,6 +3,10 @@
 #include <setjmp.h>
 #include <sys/sendfile.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "tests/guest/check.h"
 
 namespace {
@@ -87,6 +91,124 @@ TEST(msync_and_times) {
     CHECK_EQ(st.st_mtim.tv_sec, 1'000'000'000);
     CHECK_OK(unlink("f"));
     close(fd);
+  }
+}
+
+// The first write through a mapping has changed the times by itself: no msync is needed, nor that it ends.
+TEST(first_write_and_times) {
+  constexpr size_t kSize = 4 * kPage;
+  constexpr time_t kOld = 1'000'000'000;
+  const struct timespec old[2] = {{kOld, 0}, {kOld, 0}};
+  int fd = make("f", kSize);
+  auto changed = [&] {
+    struct stat st;
+    CHECK_OK(fstat(fd, &st));
+    return st.st_mtim.tv_sec != kOld;
+  };
+  // Only read: not at msync, munmap or exit either.
+  CHECK_OK(futimens(fd, old));
+  char* p = map(fd, kSize, MAP_SHARED);
+  CHECK_EQ(p[kPage], 'a');
+  CHECK_OK(msync(p, kSize, MS_SYNC));
+  CHECK_OK(munmap(p, kSize));
+  CHECK_EXIT(check::in_child([&] { CHECK_EQ(map(fd, kSize, MAP_SHARED)[0], 'a'); }), 0);
+  CHECK(!changed());
+  // By an instruction, a call, and another process.
+  p = map(fd, kSize, MAP_SHARED);
+  p[3] = 'x';
+  CHECK(changed());
+  CHECK_OK(futimens(fd, old));
+  CHECK_OK(munmap(p, kSize));
+  CHECK(!changed());  // set since
+  p = map(fd, kSize, MAP_SHARED);
+  int ends[2];
+  NEED_OK(pipe(ends));
+  CHECK_EQ(write(ends[1], "hello", 5), 5);
+  CHECK_EQ(read(ends[0], p + kPage - 2, 5), 5);
+  CHECK(changed());
+  CHECK_EQ(std::string(p + kPage - 2, 5), "hello");
+  CHECK_OK(munmap(p, kSize));
+  CHECK_OK(futimens(fd, old));
+  p = map(fd, kSize, MAP_SHARED);
+  CHECK_EXIT(check::in_child([&] { p[2 * kPage] = 'c'; }), 0);
+  CHECK(changed());
+  CHECK_EQ(p[2 * kPage], 'c');
+  CHECK_OK(munmap(p, kSize));
+  CHECK_OK(futimens(fd, old));
+  CHECK_EXIT(check::in_child([&] {
+               char* q = map(fd, kSize, MAP_SHARED);
+               q[1] = 'e';
+               _exit(0);
+             }),
+             0);
+  CHECK(changed());
+}
+
+// Parts of a mapping that has not been written go, are protected and come back; the rest stays what it was.
+TEST(first_write_after_changes_of_the_map) {
+  constexpr size_t kSize = 8 * kPage;
+  int fd = make("f", kSize);
+  char* p = map(fd, kSize, MAP_SHARED);
+  CHECK_OK(munmap(p + 2 * kPage, kPage));
+  CHECK_OK(mprotect(p + 4 * kPage, kPage, PROT_READ));
+  p[kPage] = '1';
+  p[3 * kPage] = '3';
+  p[5 * kPage] = '5';
+  CHECK_OK(mprotect(p + 4 * kPage, kPage, PROT_READ | PROT_WRITE));
+  p[4 * kPage] = '4';
+  CHECK_OK(ftruncate(fd, 7 * kPage));
+  p[6 * kPage] = '6';
+  CHECK_OK(ftruncate(fd, kSize));
+  p[7 * kPage] = '7';
+  for (int i : {1, 3, 4, 5, 6, 7}) CHECK_EQ(byte_at(fd, i * kPage), static_cast<char>('0' + i));
+  char* q = map(fd, kSize, MAP_SHARED);
+  CHECK_OK(ftruncate(fd, 2 * kPage));
+  CHECK_OK(ftruncate(fd, kSize));
+  int zero = NEED_OK(open("/dev/zero", O_RDONLY));
+  CHECK_EQ(read(zero, q, kSize), ssize_t(kSize));
+  q = static_cast<char*>(mremap(q, kSize, 2 * kSize, MREMAP_MAYMOVE));
+  CHECK(q != MAP_FAILED);
+  CHECK_OK(ftruncate(fd, 2 * kSize));
+  q[5] = '5';
+  q[kSize + 6] = '6';
+  CHECK_EQ(byte_at(fd, 5), '5');
+  CHECK_EQ(byte_at(fd, kSize + 6), '6');
+  // More of them than are kept account of.
+  std::vector<char*> many;
+  for (int i = 0; i < 60; i++) many.push_back(map(fd, kPage, MAP_SHARED));
+  for (char* one : many) {
+    CHECK_EQ(read(zero, one, 9), 9);
+    one[1] = 'm';
+    CHECK_OK(munmap(one, kPage));
+  }
+  CHECK_EQ(byte_at(fd, 1), 'm');
+}
+
+// Threads whose instructions and calls come to a mapping at once.
+TEST(first_writes_at_once) {
+  constexpr size_t kSize = 4 * kPage;
+  int fd = make("f", kSize);
+  int zero = NEED_OK(open("/dev/zero", O_RDONLY));
+  for (int round = 0; round < 100; round++) {
+    char* p = map(fd, kSize, MAP_SHARED);
+    std::atomic<int> ready{0};
+    std::vector<std::thread> threads;
+    std::atomic<int> good{0};
+    for (int i = 0; i < 4; i++) {
+      threads.emplace_back([&, i] {
+        ready++;
+        while (ready < 4) sched_yield();
+        if (i % 2 == 0) {
+          p[i * kPage] = 'w';
+          good++;
+        } else if (read(zero, p + i * kPage, kPage) == ssize_t(kPage)) {
+          good++;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK_EQ(good.load(), 4);
+    CHECK_OK(munmap(p, kSize));
   }
 }
 

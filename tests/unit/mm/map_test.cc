@@ -114,9 +114,52 @@ TEST_F(SpaceTest, MapsFilesInPieces) {
   byte(base.value()) = 99;
   EXPECT_EQ(static_cast<TestInode*>(file->inode())->data()[kPage], std::byte{2});
   auto shared = space_->map(0, 5 * kPage, kReadWrite, abi::kMAP_SHARED, file, 0);
+  EXPECT_EQ(space_->classify_fault(shared.value() + 4 * kPage, true, false).signal, 0);
   byte(shared.value() + 4 * kPage) = 77;
   EXPECT_EQ(static_cast<TestInode*>(file->inode())->data()[4 * kPage], std::byte{77});
   EXPECT_EQ(space_->next_mapping(base.value()).value().offset, kPage);
+}
+
+// A shared mapping is the host's to read until its first write, with what is left of it and in a fork's
+// child.
+TEST_F(SpaceTest, NoticesTheFirstWriteToASharedMapping) {
+  auto file = open_test_file(file_system_, pattern(8));
+  auto& inode = *static_cast<TestInode*>(file->inode());
+  u64 base = space_->map(0, 8 * kPage, kReadWrite, abi::kMAP_SHARED, file, 0).value();
+  EXPECT_TRUE(can_access(base));
+  EXPECT_FALSE(can_access(base, true));
+  EXPECT_TRUE(space_->sync(base, 8 * kPage, abi::kMS_SYNC).ok());
+  EXPECT_EQ(inode.written, 0);
+  // A hole in the middle, and a part that is protected otherwise.
+  EXPECT_TRUE(space_->unmap(base + 2 * kPage, kPage).ok());
+  EXPECT_TRUE(space_->protect(base + 6 * kPage, kPage, kRead).ok());
+  space_->lock_for_fork();
+  auto child = space_->fork_copy_locked(0).value();
+  space_->unlock_for_fork();
+  for (u64 page : {0, 3, 7}) EXPECT_FALSE(can_access(base + page * kPage, true));
+  for (u64 page : {0, 3, 7}) {
+    EXPECT_EQ(space_->classify_fault(base + page * kPage, true, false).signal, 0);
+    EXPECT_TRUE(can_access(base + page * kPage, true));
+  }
+  EXPECT_EQ(inode.written, 3);
+  EXPECT_EQ(space_->classify_fault(base + 6 * kPage, true, false).code, abi::kSEGV_ACCERR);
+  // By the kernel itself, which cannot tell the file at once.
+  u64 other = space_->map(0, 2 * kPage, kReadWrite, abi::kMAP_SHARED, file, 0).value();
+  EXPECT_FALSE(space_->serve_first_write(other + 2 * kPage));
+  EXPECT_TRUE(space_->serve_first_write(other + kPage));
+  EXPECT_TRUE(can_access(other, true));
+  EXPECT_TRUE(inode.extras()->written_unseen.load());
+  // Pages that move or end under it, before and behind the first write.
+  u64 third = space_->map(0, 8 * kPage, kReadWrite, abi::kMAP_SHARED, file, 0).value();
+  inode.resize(4 * kPage);
+  space_->bring_up_to_date();
+  EXPECT_TRUE(can_access(third));
+  EXPECT_FALSE(can_access(third, true));
+  EXPECT_EQ(space_->classify_fault(third + 3 * kPage, true, false).signal, 0);
+  inode.resize(8 * kPage);
+  space_->bring_up_to_date();
+  for (u64 page : {0, 3, 4, 7}) EXPECT_TRUE(can_access(third + page * kPage, true));
+  EXPECT_TRUE(child->next_mapping(base).ok());
 }
 
 TEST_F(SpaceTest, ChecksHowTheFileWasOpened) {
@@ -227,6 +270,7 @@ TEST_F(SpaceTest, RemapOfFilesKeepsPrivatePagesAndTakesTheFilesOwn) {
   u64 shared = space_->map(0, kPage, kReadWrite, abi::kMAP_SHARED, file, kPage).value();
   u64 twin = space_->remap(shared, 0, kPage, abi::kMREMAP_MAYMOVE, 0).value();
   EXPECT_NE(twin, shared);
+  EXPECT_EQ(space_->classify_fault(twin, true, false).signal, 0);
   byte(twin) = 60;
   EXPECT_EQ(byte(shared), 60);
 }

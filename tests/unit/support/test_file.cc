@@ -64,6 +64,11 @@ void TestInode::resize(u64 new_size) {
   notify_observers(first, page_up(std::max(old_size, new_size)) - first);
 }
 
+void TestInode::mapping_written() {
+  written++;
+  extras()->written_unseen.store(false);
+}
+
 void TestInode::touch() {
   version.fetch_add(1);
 }

@@ -26,11 +26,13 @@ class TestInode final : public fs::Inode {
                             std::span<fs::MapPiece> pieces) override;
   Result<void> stat(abi::Stat& stat) override;
   void resize(u64 new_size);  // as truncate: mappings are told
-  void touch();               // a new content version
+  void mapping_written() override;
+  void touch();  // a new content version
   std::byte* data() { return reinterpret_cast<std::byte*>(run_.address()); }
   // The run is handed out in pieces of so many pages, as if it lay in several places.
   u64 piece_pages = ~u64{0} / kPageSize;
-  int mapped = 0;  // calls of map_pieces
+  int mapped = 0;   // calls of map_pieces
+  int written = 0;  // of mapping_written
 
  private:
   PageRun run_;

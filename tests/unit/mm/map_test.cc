@@ -145,7 +145,7 @@ TEST_F(SpaceTest, NoticesTheFirstWriteToASharedMapping) {
   EXPECT_EQ(space_->classify_fault(base + 6 * kPage, true, false).code, abi::kSEGV_ACCERR);
   // By the kernel itself, which cannot tell the file at once.
   u64 other = space_->map(0, 2 * kPage, kReadWrite, abi::kMAP_SHARED, file, 0).value();
-  EXPECT_FALSE(space_->serve_first_write(other + 2 * kPage));
+  EXPECT_FALSE(space_->serve_first_write(other - kPage));
   EXPECT_TRUE(space_->serve_first_write(other + kPage));
   EXPECT_TRUE(can_access(other, true));
   EXPECT_TRUE(inode.extras()->written_unseen.load());

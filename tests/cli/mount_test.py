@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import stat
@@ -123,6 +124,55 @@ class Mount(unittest.TestCase):
             self.assertEqual(process.wait(TIMEOUT), 0)
             self.assertFalse(os.path.ismount(where))
             where.rmdir()
+
+    def test_other_users(self):
+        """--allow-other lets other users in, with the rights that the image gives them."""
+        if os.geteuid() != 0:
+            # Who else there is cannot be become; that the option is refused where it may not be used can be seen.
+            allowed = pathlib.Path("/etc/fuse.conf")
+            if allowed.exists() and re.search(r"^\s*user_allow_other\b", allowed.read_text(), re.MULTILINE):
+                self.skipTest("only root can become another user")
+            self.assertIn("user_allow_other", self.mount(self.tree, options=["--allow-other"], status=125))
+            self.skipTest("/etc/fuse.conf has no user_allow_other")
+        with tempfile.TemporaryDirectory() as folder:
+            top = pathlib.Path(folder)
+            top.chmod(0o755)
+            if self.as_nobody("test", "-x", top).returncode != 0:
+                self.skipTest(f"another user cannot come to {top}")
+            tree = top / "tree"
+            tree.mkdir(mode=0o755)
+            for name, mode, owner, group in (("open", 0o644, 0, 0), ("closed", 0o600, 0, 0), ("own", 0o600, 65534, 0), ("ours", 0o640, 0, 65534)):
+                (tree / name).write_text(name)
+                (tree / name).chmod(mode)
+                os.chown(tree / name, owner, group)
+            (tree / "all").mkdir()
+            (tree / "all").chmod(0o1777)
+            subprocess.run([TEACUP, "pack", "-q", tree, top / "a.erofs"], check=True)
+            where = top / "at"
+            where.mkdir()
+            for options, expected in ((("-w",), []), (("-w", "--allow-other"), ["all", "open", "ours", "own"])):
+                subprocess.run([TEACUP, "mount", *options, top / "a.erofs", where], check=True, timeout=TIMEOUT)
+                try:
+                    read = [name for name in sorted(os.listdir(tree)) if self.as_nobody("test", "-r", where / name).returncode == 0]
+                    self.assertEqual(read, expected, options)
+                    if not expected:
+                        continue
+                    self.assertEqual(self.as_nobody("cat", where / "own", where / "ours", where / "open").stdout, "ownoursopen")
+                    self.assertIn("Permission denied", self.as_nobody("cat", where / "closed").stderr)
+                    self.assertNotEqual(self.as_nobody("tee", where / "open").returncode, 0)
+                    self.assertNotEqual(self.as_nobody("rm", "-f", where / "open").returncode, 0)
+                    self.assertEqual(self.as_nobody("cp", where / "own", where / "all/new").returncode, 0)
+                    made = os.stat(where / "all/new")
+                    self.assertEqual((made.st_uid, made.st_gid), (65534, 65534))
+                    (where / "all/root").touch()
+                    self.assertNotEqual(self.as_nobody("rm", "-f", where / "all/root").returncode, 0)  # sticky
+                finally:
+                    unmount(where)
+
+    @staticmethod
+    def as_nobody(*words):
+        return subprocess.run([*map(str, words)], user=65534, group=65534, extra_groups=[], capture_output=True, text=True,
+                              timeout=TIMEOUT)
 
     def test_nothing_is_left_after_unmount(self):
         where = pathlib.Path(tempfile.mkdtemp(dir=self.top))

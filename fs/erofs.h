@@ -19,6 +19,7 @@ class ErofsImage final : public Image {
   ErofsImage(const std::byte* base, u64 size, int fd) : base_(base), size_(size), fd_(fd) {}
   ~ErofsImage() override;
 
+  bool answers_at_once() const override { return true; }
   Result<ImageNode> root() override { return node(root_nid_); }
   Result<ImageNode> node(u64 id) override;
   Result<u64> lookup(u64 directory, std::string_view name) override;
@@ -123,7 +124,7 @@ class ErofsImage final : public Image {
   Result<std::string_view> entry_name(const Block& block, u32 index) const;
   Result<Xattr> xattr_at(u64 offset, u64 limit, u64& next) const;
   void remember(u64 directory, u64 behind);
-  Result<u64> lookup_next(const Inode& inode, u64 directory, std::string_view name);
+  Result<u64> lookup_near(const Inode& inode, u64 directory, std::string_view name);
   template <typename Visit>
   Result<bool> each_xattr(u64 node, Visit visit) const;
 

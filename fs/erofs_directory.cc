@@ -93,30 +93,33 @@ void ErofsImage::remember(u64 directory, u64 behind) {
     last_found_.store(directory << 32 | behind, std::memory_order_relaxed);
 }
 
-// Whether `name` is the one behind that which was found last; NOENT: it may be elsewhere.
-Result<u64> ErofsImage::lookup_next(const Inode& inode, u64 directory, std::string_view name) {
+// Whether `name` is the one behind that which was found last, or that one again; NOENT: it may be elsewhere.
+Result<u64> ErofsImage::lookup_near(const Inode& inode, u64 directory, std::string_view name) {
   u64 last = last_found_.load(std::memory_order_relaxed);
   if (last >> 32 != directory) return Errno::NOENT;
   u64 index = (last & 0xffff'ffff) >> block_bits_;
-  u64 place = last & (block_size() - 1);
+  u32 behind = static_cast<u32>(last & (block_size() - 1));
   if (index << block_bits_ >= inode.node.size) return Errno::NOENT;
   Block block = TRY(directory_block(inode, index));
-  if (place >= block.entries) {
-    index++;
-    place = 0;
-    if (index << block_bits_ >= inode.node.size) return Errno::NOENT;
-    block = TRY(directory_block(inode, index));
+  auto is_at = [&](const Block& in, u32 place) -> Result<bool> {
+    return place < in.entries && compare(TRY(entry_name(in, place)), name) == 0;
+  };
+  if (TRY(is_at(block, behind))) {
+    remember(directory, (index << block_bits_) + behind + 1);
+    return TRY(entry(block, behind)).nid;
   }
-  if (compare(TRY(entry_name(block, static_cast<u32>(place))), name) != 0) return Errno::NOENT;
-  u64 found = TRY(entry(block, static_cast<u32>(place))).nid;
-  remember(directory, (index << block_bits_) + place + 1);
-  return found;
+  if (behind > 0 && TRY(is_at(block, behind - 1))) return TRY(entry(block, behind - 1)).nid;
+  if (behind < block.entries || ++index << block_bits_ >= inode.node.size) return Errno::NOENT;
+  block = TRY(directory_block(inode, index));
+  if (!TRY(is_at(block, 0))) return Errno::NOENT;
+  remember(directory, (index << block_bits_) + 1);
+  return TRY(entry(block, 0)).nid;
 }
 
 Result<u64> ErofsImage::lookup(u64 directory, std::string_view name) {
   Inode inode = TRY(this->inode(directory));
   if ((inode.node.mode & abi::kS_IFMT) != abi::kS_IFDIR) return Errno::UCLEAN;
-  if (auto next = lookup_next(inode, directory, name); !next.is(Errno::NOENT)) return next;
+  if (auto near = lookup_near(inode, directory, name); !near.is(Errno::NOENT)) return near;
   // The last block whose first name is not behind ours; then within it.
   u64 low = 0;
   u64 high = (inode.node.size + block_size() - 1) >> block_bits_;

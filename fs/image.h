@@ -58,6 +58,8 @@ class Image : public RefCounted<Image> {
   static void destroy(Image* image) { delete image; }
   static void operator delete(void* block) { heap_free(block); }
 
+  // Whether lookup() and node() are from memory, so that asking again costs little more than a cache would.
+  virtual bool answers_at_once() const { return false; }
   virtual Result<ImageNode> root() = 0;
   virtual Result<ImageNode> node(u64 id) = 0;
   virtual Result<u64> lookup(u64 directory, std::string_view name) = 0;

@@ -326,6 +326,12 @@ u64 ImageStack::fetch_end(u64 node, u64 end) {
   Part part = part_of(node);
   return image_of(part).fetch_end(part.node, end);
 }
+bool ImageStack::answers_at_once() const {
+  for (size_t i = 0; i < layers_.size(); i++) {
+    if (!layers_[i].image->answers_at_once()) return false;
+  }
+  return true;
+}
 bool ImageStack::needs_fetch() const {
   for (size_t i = 0; i < layers_.size(); i++) {
     if (layers_[i].image->needs_fetch()) return true;

@@ -16,6 +16,7 @@ class ImageStack final : public Image {
   static Result<Ref<ImageStack>> create(std::span<Ref<Image>> images);
   ~ImageStack() override;
 
+  bool answers_at_once() const override;
   Result<ImageNode> root() override { return node(root_); }
   Result<ImageNode> node(u64 id) override;
   Result<u64> lookup(u64 directory, std::string_view name) override;

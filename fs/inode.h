@@ -90,6 +90,14 @@ struct AttributeChange {
   abi::Timespec mtime{};
 };
 
+// What stat(2) and statx(2) tell.
+struct FileStatus {
+  abi::Stat stat;
+  abi::Timespec birth{};  // 0: nobody knows
+  u32 mount = 0;          // its mount's number
+  bool is_mount_root = false;
+};
+
 // A time in twelve bytes.
 struct [[gnu::packed, gnu::aligned(4)]] TimeStamp {
   TimeStamp() = default;
@@ -164,6 +172,9 @@ class Inode : public RefCounted<Inode> {
 
   // --- Directories (ENOTDIR). Names have been checked: 1 to 255 bytes, no '/', not "." or "..".
   virtual Result<Ref<Inode>> lookup(std::string_view name);  // ENOENT
+  // What stat() would say of an entry that no cache has, where that can be told without making an inode of
+  // it, and seems better than that; false: lookup() has to be asked. Never of a directory.
+  virtual bool peek(std::string_view /*name*/, FileStatus& /*status*/) { return false; }
   // EEXIST if the name is there. EPERM where nothing can be made.
   virtual Result<Ref<Inode>> create(std::string_view name, const NewNode& node, NameChange& change);
   virtual Result<void> link(std::string_view name, Inode& target, NameChange& change);

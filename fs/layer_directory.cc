@@ -41,6 +41,54 @@ Result<Ref<Inode>> LayerDirectory::lookup(std::string_view name) {
   return layer().inode_of(node);
 }
 
+namespace {
+
+// As an inode has it that is as the image says (LayerInode::LayerInode, LayerRegular::stat).
+void stat_of(const ImageNode& node, u64 device, abi::Stat& stat) {
+  stat = {};
+  stat.dev = device;
+  stat.ino = node.id;
+  stat.nlink = node.nlink;
+  stat.mode = node.mode;
+  stat.uid = node.uid;
+  stat.gid = node.gid;
+  stat.rdev = static_cast<u32>(node.rdev);
+  stat.size = static_cast<s64>(node.size);
+  stat.blksize = kPageSize;
+  u64 unit = (node.mode & abi::kS_IFMT) == abi::kS_IFREG ? kPageSize : 512;
+  stat.blocks = static_cast<s64>(align_up(node.size, unit) / 512);
+  stat.atime = stat.mtime = stat.ctime = node.mtime.tv_sec;
+  stat.atime_nsec = stat.mtime_nsec = stat.ctime_nsec = node.mtime.tv_nsec;
+}
+
+}  // namespace
+
+// Most files of a tree are looked at once or twice (find, du, git status), and then an inode and an entry in
+// the cache of names are work and memory for nothing: of the 0.42 us that the first stat(2) of a file took,
+// 0.16 were the page faults for them. Who goes through a directory in its order finds its files in the image
+// as fast (0.19 us) as 20 000 of them in the caches (0.21). So the first looks are answered from the image
+// itself, and the fourth makes both: for who looks again and again, or in another order.
+//
+// It is true of the moment at which there was no inode of the node, so that nothing had changed what the
+// image says of it; that it then had this name is so if the directory's entries are those of before.
+bool LayerDirectory::peek(std::string_view name, FileStatus& status) {
+  if (!has_below()) return false;
+  u64 version = entries_version.load(std::memory_order_seq_cst);
+  if (table() != nullptr) {
+    LockGuard guard(layer().tree_lock());
+    if (find_locked(name) != nullptr) return false;
+  }
+  Image& image = *layer().image();
+  auto found = image.lookup(below(), name);
+  if (!found.ok()) return false;
+  auto node = image.node(found.value());
+  if (!node.ok() || (node.value().mode & abi::kS_IFMT) == abi::kS_IFDIR || !layer().may_peek(node.value().id))
+    return false;
+  stat_of(node.value(), layer().device(), status.stat);
+  status.birth = node.value().mtime;
+  return entries_version.load(std::memory_order_seq_cst) == version;
+}
+
 LayerDirectory::~LayerDirectory() {
   teacup::destroy(table());
 }

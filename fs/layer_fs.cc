@@ -25,6 +25,10 @@ Result<Ref<LayerFs>> LayerFs::create(const char* type, u32 magic, Ref<Image> ima
   if (layer->image_) {
     PageRun run = TRY(allocate_run(kNodesPages));
     layer->nodes_ = reinterpret_cast<Chain*>(run.address());
+    if (layer->image_->answers_at_once()) {
+      PageRun looks = TRY(allocate_run(kLooksPages));
+      layer->looks_ = reinterpret_cast<std::atomic<u64>*>(looks.address());
+    }
     layer->next_ino_.store(layer->image_->node_limit());
     ImageNode root = TRY(layer->image_->root());
     layer->root_ = TRY(layer->inode_of(root.id));
@@ -43,10 +47,8 @@ LayerFs::LayerFs(const char* type, u32 magic, Ref<Image> image)
 
 LayerFs::~LayerFs() {
   teacup::destroy(journal_);
-  if (nodes_ != nullptr) {
-    u64 offset = reinterpret_cast<u64>(nodes_) - kArenaBase;
-    release_run(PageRun{offset, kNodesPages});
-  }
+  if (nodes_ != nullptr) release_run(PageRun{reinterpret_cast<u64>(nodes_) - kArenaBase, kNodesPages});
+  if (looks_ != nullptr) release_run(PageRun{reinterpret_cast<u64>(looks_) - kArenaBase, kLooksPages});
 }
 
 Result<void> LayerFs::statfs(abi::Statfs& statfs) {
@@ -132,6 +134,21 @@ Result<Ref<Inode>> LayerFs::inode_of(u64 node) {
     }
   }
   return Ref<Inode>::adopt(found);
+}
+
+bool LayerFs::may_peek(u64 node) {
+  if (looks_ == nullptr) return false;
+  std::atomic<u64>& word = looks_[node % kLooks / 32];
+  u64 shift = node % 32 * 2;
+  u64 looks = word.load(std::memory_order_relaxed);
+  if ((looks >> shift & 3) == kPeeks) return false;
+  // Who counts another at the same time may undo this.
+  word.store(looks + (u64{1} << shift), std::memory_order_relaxed);
+  LockGuard guard(nodes_lock_);
+  for (LayerInode* at = bucket(node).first_of(kind_of(node)); at != nullptr; at = at->next_) {
+    if (at->ino == node) return false;
+  }
+  return true;
 }
 
 Ref<LayerInode> LayerFs::changed_inode_of(u64 node) {

@@ -70,6 +70,7 @@ class LayerDirectory final : public LayerInode {
   ~LayerDirectory() override;
 
   Result<Ref<Inode>> lookup(std::string_view name) override;
+  bool peek(std::string_view name, FileStatus& status) override;
   Result<Ref<Inode>> create(std::string_view name, const NewNode& node, NameChange& change) override;
   Result<void> link(std::string_view name, Inode& target, NameChange& change) override;
   Result<void> unlink(std::string_view name, Inode& victim, NameChange& change) override;
@@ -142,6 +143,8 @@ class LayerFs final : public FileSystem {
   Mutex& tree_lock() { return tree_lock_; }
   // The inode of a node of the image; the one there is, if there is one.
   Result<Ref<Inode>> inode_of(u64 node);
+  // Counts a look at a node; whether it may do without an inode: there is none, and looks were few yet.
+  bool may_peek(u64 node);
   Result<Ref<LayerInode>> make_inode(const NewNode& node);
   void forget(LayerInode& inode);
 
@@ -155,6 +158,11 @@ class LayerFs final : public FileSystem {
   static constexpr u64 kFirstBuckets = kPageSize / sizeof(Chain);
   static constexpr u64 kMostBuckets = 1 << 19;
   static constexpr u64 kNodesPages = kMostBuckets * sizeof(Chain) / kPageSize;
+  // looks_ has two bits for a node: how often it was looked at, up to kPeeks. Nodes that are kLooks apart
+  // share them.
+  static constexpr u64 kPeeks = 3;
+  static constexpr u64 kLooks = 1 << 22;
+  static constexpr u64 kLooksPages = kLooks / 4 / kPageSize;
   static constexpr u64 kMultiplier = 0x9e3779b97f4a7c15;
   // Nodes that are neighbours in the image, as those of one directory are, go to buckets that are neighbours:
   // who looks at all of them touches lines of the table one after another. Runs of 64 begin anywhere, so gaps
@@ -179,7 +187,8 @@ class LayerFs final : public FileSystem {
   Mutex nodes_lock_{LockRank::kInodeChild};
   Chain* nodes_ = nullptr;
   std::atomic<u64> bucket_count_{kFirstBuckets};
-  u64 node_count_ = 0;  // in nodes_
+  u64 node_count_ = 0;                 // in nodes_
+  std::atomic<u64>* looks_ = nullptr;  // null: peek() is of no use
   Ref<Inode> root_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "fs/access.h"
 #include "fs/anonymous.h"
+#include "fs/vfs.h"
 #include "fs/vfs_state.h"
 #include "fs/walk.h"
 #include "kernel/base/memory.h"
@@ -11,6 +12,18 @@ namespace teacup::fs {
 Result<Path> resolve(const Caller& caller, const Path* start, std::string_view path, u32 flags) {
   Walker walker(caller, start, path, flags);
   return walker.to_end();
+}
+
+Result<void> stat_path(const Caller& caller, const Path* start, std::string_view path, u32 flags,
+                       FileStatus& status) {
+  Walker walker(caller, start, path, flags);
+  return walker.stat_end(status);
+}
+
+void stat_place(const Path& path, FileStatus& status) {
+  status.birth = path.inode().btime;
+  status.mount = path.mount().id();
+  status.is_mount_root = &path.dentry() == &path.mount().root();
 }
 
 Result<Parent> resolve_parent(const Caller& caller, const Path* start, std::string_view path, u32 flags) {

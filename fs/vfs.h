@@ -64,6 +64,12 @@ Result<void> rename_path(const Caller& caller, const Path* old_start, std::strin
                          const Path* new_start, std::string_view new_path, u32 flags);
 
 // --- Attributes.
+// stat(2) of what `path` leads to, as resolve() has it; but what nobody has looked at yet stays out of the
+// caches.
+Result<void> stat_path(const Caller& caller, const Path* start, std::string_view path, u32 flags,
+                       FileStatus& status);
+// Of that, what is known of a path without its inode's stat().
+void stat_place(const Path& path, FileStatus& status);
 Result<void> change_mode(const Caller& caller, const Path& path, u32 mode);
 inline constexpr u32 kKeepId = ~u32{0};
 Result<void> change_owner(const Caller& caller, const Path& path, u32 uid, u32 gid);

@@ -255,20 +255,52 @@ Result<void> Walker::walk(bool stop_before_last) {
   }
 }
 
+Walker::Fast Walker::try_uncounted(Path& found, Errno& error) {
+  constexpr u32 kNeedsCounts = kNoXdev | kBeneath | kInRoot | kNoSymlinks | kNoMagicLinks;
+  if (rest_.empty() || (flags_ & kNeedsCounts) != 0) return Fast::kUndecided;
+  return walk_uncounted(found, error);
+}
+
 Result<Path> Walker::to_end() {
+  Path found;
+  Errno error = Errno::OK;
+  if (try_uncounted(found, error) == Fast::kUndecided) return to_end_counted();
+  if (error != Errno::OK) return error;
+  return found;
+}
+
+// Where the walk without references came to a last name that is not cached: whether that is told without it.
+bool Walker::peek(FileStatus& status) {
+  if (!begun_ || rest_.empty() || rest_.find('/') != std::string_view::npos || (flags_ & kDirectory) != 0 ||
+      vfs_state().tells_names.load(std::memory_order_relaxed) || !may_search() ||
+      !at_.inode().peek(rest_, status)) {
+    return false;
+  }
+  if ((status.stat.mode & abi::kS_IFMT) == abi::kS_IFLNK && (flags_ & kFollow) != 0) return false;
+  status.mount = at_.mount().id();
+  status.is_mount_root = false;
+  return true;
+}
+
+Result<void> Walker::stat_end(FileStatus& status) {
+  Path found;
+  Errno error = Errno::OK;
+  if (try_uncounted(found, error) == Fast::kUndecided) {
+    if (peek(status)) return {};
+    found = TRY(to_end_counted());
+  } else if (error != Errno::OK) {
+    return error;
+  }
+  stat_place(found, status);
+  return found.inode().stat(status.stat);
+}
+
+Result<Path> Walker::to_end_counted() {
   if (rest_.empty()) {
     if ((flags_ & kEmptyPath) == 0) return Errno::NOENT;
     TRY(begin());
     if ((flags_ & kDirectory) != 0 && !at_.inode().is_directory()) return Errno::NOTDIR;
     return at_;
-  }
-  if ((flags_ & (kNoXdev | kBeneath | kInRoot | kNoSymlinks | kNoMagicLinks)) == 0) {
-    Path found;
-    Errno error = Errno::OK;
-    if (walk_uncounted(found, error) == Fast::kDecided) {
-      if (error != Errno::OK) return error;
-      return found;
-    }
   }
   TRY(walk(false));
   // A link at the end may have led to something, or a path may end in "." or "..".

@@ -20,6 +20,7 @@ class Walker {
   Walker& operator=(const Walker&) = delete;
 
   Result<Path> to_end();
+  Result<void> stat_end(FileStatus& status);
   // Up to the directory of the last component; name() and trailing_slash() are then the component's.
   Result<void> to_parent();
   const Path& at() const { return at_; }
@@ -32,6 +33,10 @@ class Walker {
  private:
   enum class Fast { kDecided, kUndecided };
   Fast walk_uncounted(Path& found, Errno& error);
+  // As walk_uncounted(), where that serves.
+  Fast try_uncounted(Path& found, Errno& error);
+  Result<Path> to_end_counted();
+  bool peek(FileStatus& status);
   Result<void> begin();
   Result<void> walk(bool stop_before_last);
   Result<void> step_up();

@@ -76,27 +76,25 @@ Result<Fd> sys_openat2(Task& task, Fd directory, GuestString path, GuestIn<abi::
 
 namespace {
 
-Result<void> stat_at(Task& task, Fd directory, GuestString guest_path, u32 flags, abi::Stat& stat) {
+Result<void> stat_at(Task& task, Fd directory, GuestString guest_path, u32 flags, GuestOut<abi::Stat> out) {
   PathArgument path;
   TRY(path.read(task, directory, guest_path));
+  fs::FileStatus status;
   if (fs::File* file = path.file(); file != nullptr && (flags & abi::kAT_EMPTY_PATH) != 0) {
-    return file->stat(stat);
+    TRY(file->stat(status.stat));
+  } else {
+    TRY(path.stat(task, resolve_flags(flags), status));
   }
-  fs::Path found = TRY(path.resolve(task, resolve_flags(flags)));
-  return found.inode().stat(stat);
+  return out.write(status.stat);
 }
 
 }  // namespace
 
 Result<void> sys_stat(Task& task, GuestString path, GuestOut<abi::Stat> out) {
-  abi::Stat stat;
-  TRY(stat_at(task, kHere, path, 0, stat));
-  return out.write(stat);
+  return stat_at(task, kHere, path, 0, out);
 }
 Result<void> sys_lstat(Task& task, GuestString path, GuestOut<abi::Stat> out) {
-  abi::Stat stat;
-  TRY(stat_at(task, kHere, path, abi::kAT_SYMLINK_NOFOLLOW, stat));
-  return out.write(stat);
+  return stat_at(task, kHere, path, abi::kAT_SYMLINK_NOFOLLOW, out);
 }
 Result<void> sys_fstat(Task& task, Fd fd, GuestOut<abi::Stat> out) {
   fs::FdFile file = TRY(task.files->use(fd));
@@ -111,9 +109,7 @@ Result<void> sys_newfstatat(Task& task, Fd directory, GuestString path, GuestOut
       0) {
     return Errno::INVAL;
   }
-  abi::Stat stat;
-  TRY(stat_at(task, directory, path, flags, stat));
-  return out.write(stat);
+  return stat_at(task, directory, path, flags, out);
 }
 
 // statx(2): all that is known is always told.
@@ -125,16 +121,15 @@ Result<void> sys_statx(Task& task, Fd directory, GuestString guest_path, StatxFl
   if ((flags & abi::kAT_STATX_SYNC_TYPE) == static_cast<u32>(abi::kAT_STATX_SYNC_TYPE)) return Errno::INVAL;
   PathArgument path;
   TRY(path.read(task, directory, guest_path));
-  abi::Stat stat;
+  fs::FileStatus status;
   abi::Statx statx{};
-  fs::Path found;
   if (fs::File* file = path.file(); file != nullptr && (flags & abi::kAT_EMPTY_PATH) != 0) {
-    TRY(file->stat(stat));
-    found = TRY(fs::path_of(*file));
+    TRY(file->stat(status.stat));
+    fs::stat_place(TRY(fs::path_of(*file)), status);
   } else {
-    found = TRY(path.resolve(task, resolve_flags(flags)));
-    TRY(found.inode().stat(stat));
+    TRY(path.stat(task, resolve_flags(flags), status));
   }
+  const abi::Stat& stat = status.stat;
   auto stamp = [](s64 seconds, s64 nanoseconds) {
     return abi::StatxTimestamp{seconds, static_cast<u32>(nanoseconds), 0};
   };
@@ -150,18 +145,17 @@ Result<void> sys_statx(Task& task, Fd directory, GuestString guest_path, StatxFl
   statx.atime = stamp(stat.atime, stat.atime_nsec);
   statx.mtime = stamp(stat.mtime, stat.mtime_nsec);
   statx.ctime = stamp(stat.ctime, stat.ctime_nsec);
-  const fs::Inode& inode = found.inode();
-  if (inode.btime.tv_sec != 0) {
-    statx.btime = stamp(inode.btime.tv_sec, inode.btime.tv_nsec);
+  if (status.birth.tv_sec != 0) {
+    statx.btime = stamp(status.birth.tv_sec, status.birth.tv_nsec);
     statx.mask |= abi::kSTATX_BTIME;
   }
   statx.rdev_major = fs::device_major(stat.rdev);
   statx.rdev_minor = fs::device_minor(stat.rdev);
   statx.dev_major = fs::device_major(stat.dev);
   statx.dev_minor = fs::device_minor(stat.dev);
-  statx.mnt_id = found.mount().id();
+  statx.mnt_id = status.mount;
   statx.attributes_mask = abi::kSTATX_ATTR_MOUNT_ROOT;
-  if (&found.dentry() == &found.mount().root()) statx.attributes |= abi::kSTATX_ATTR_MOUNT_ROOT;
+  if (status.is_mount_root) statx.attributes |= abi::kSTATX_ATTR_MOUNT_ROOT;
   return out.write(statx);
 }
 

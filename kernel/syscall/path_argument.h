@@ -46,6 +46,10 @@ class PathArgument {
     if (bad_descriptor_) return (flags & fs::kEmptyPath) != 0 ? Errno::BADF : Errno::NOENT;
     return fs::resolve(caller, start_, text_, flags);
   }
+  Result<void> stat(Task& task, u32 flags, fs::FileStatus& status) const {
+    if (bad_descriptor_) return (flags & fs::kEmptyPath) != 0 ? Errno::BADF : Errno::NOENT;
+    return fs::stat_path(task.caller(), start_, text_, flags, status);
+  }
 
  private:
   char storage_[abi::kPATH_MAX];

@@ -59,10 +59,9 @@ FsMachine::~FsMachine() {
 }
 
 Result<abi::Stat> FsMachine::stat(const std::string& path, bool follow) {
-  fs::Path found = TRY(fs::resolve(caller(), nullptr, path, follow ? u32{fs::kFollow} : 0u));
-  abi::Stat stat;
-  TRY(found.inode().stat(stat));
-  return stat;
+  fs::FileStatus status;
+  TRY(fs::stat_path(caller(), nullptr, path, follow ? u32{fs::kFollow} : 0u, status));
+  return status.stat;
 }
 
 Result<Ref<fs::File>> FsMachine::open(const std::string& path, u32 flags, u32 mode) {

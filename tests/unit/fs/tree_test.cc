@@ -1,8 +1,13 @@
 // The tree as the guest sees it: an image under the memory layer.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
+#include <cstring>
 #include <fstream>
+#include <thread>
 
+#include "fs/vfs_state.h"
 #include "kernel/frame/pages.h"
 #include "tests/unit/fs/fs_machine.h"
 
@@ -27,7 +32,8 @@ class TreeTest : public testing::Test {
           " && chmod 755 . && mkdir -p etc usr/bin usr/lib deep/a/b/c many && ln -s usr/bin bin && echo "
           "hello > etc/motd"
           " && head -c 300000 /dev/zero | tr '\\0' x > usr/lib/big && ln etc/motd etc/motd2"
-          " && ln -s /etc/motd link && ln -s loop2 loop1 && ln -s loop1 loop2 && printf data > deep/a/b/c/f"
+          " && ln -s /etc/motd link && mkfifo usr/lib/fifo && : > usr/lib/empty && ln -s loop2 loop1 && ln "
+          "-s loop1 loop2 && printf data > deep/a/b/c/f"
           " && chmod 640 etc/motd && for i in $(seq 300); do echo $i > many/file$i; done";
       if (system(script.c_str()) != 0) throw std::runtime_error(script);
       return make_erofs(tree.path());
@@ -274,8 +280,103 @@ TEST_F(TreeTest, Xattrs) {
   EXPECT_EQ(error_of(inode.get_xattr("user.a", value)), "ENODATA");
 }
 
+// What nobody has looked at is told from the image.
+TEST_F(TreeTest, TheFirstLooksAreAsTheNextOnes) {
+  for (const char* path :
+       {"/etc/motd", "/usr/lib/big", "/deep/a/b/c/f", "/usr/lib/fifo", "/link", "/bin", "/usr/lib/empty"}) {
+    fs::FileStatus looks[6];
+    for (fs::FileStatus& look : looks)
+      ASSERT_TRUE(fs::stat_path(machine_.caller(), nullptr, path, 0, look).ok()) << path;
+    for (int i = 1; i < 6; i++) {
+      EXPECT_EQ(std::memcmp(&looks[0].stat, &looks[i].stat, sizeof(abi::Stat)), 0) << path;
+      EXPECT_EQ(looks[0].birth.tv_sec, looks[i].birth.tv_sec) << path;
+      EXPECT_EQ(looks[0].birth.tv_nsec, looks[i].birth.tv_nsec) << path;
+      EXPECT_EQ(looks[0].mount, looks[i].mount) << path;
+      EXPECT_EQ(looks[0].is_mount_root, looks[i].is_mount_root) << path;
+    }
+  }
+}
+
+TEST_F(TreeTest, TheFirstLooksTakeNoMemory) {
+  auto look_at_all = [&] {
+    for (int i = 1; i < 300; i++) ASSERT_TRUE(machine_.stat("/many/file" + std::to_string(i)).ok());
+  };
+  ASSERT_TRUE(machine_.list("/many").ok());
+  const u64 heap = heap_in_use(), names = fs::dcache().count();
+  for (int look = 1; look <= 3; look++) {
+    look_at_all();
+    EXPECT_EQ(heap_in_use(), heap);
+    EXPECT_EQ(fs::dcache().count(), names);
+  }
+  look_at_all();
+  EXPECT_GT(heap_in_use(), heap);
+  EXPECT_EQ(fs::dcache().count(), names + 299);
+}
+
+TEST_F(TreeTest, TheFirstLookSeesWhatChanged) {
+  auto path_of = [&](const char* path) { return checked(fs::resolve(machine_.caller(), nullptr, path, 0)); };
+  const fs::Caller caller = machine_.caller();
+  // By another name of the file.
+  ASSERT_TRUE(fs::change_mode(caller, path_of("/etc/motd2"), 0600).ok());
+  EXPECT_EQ(checked(machine_.stat("/etc/motd")).mode, 0100600u);
+  ASSERT_TRUE(fs::remove_name(caller, nullptr, "/etc/motd2").ok());
+  EXPECT_EQ(error_of(machine_.stat("/etc/motd2")), "ENOENT");
+  EXPECT_EQ(checked(machine_.stat("/etc/motd")).nlink, 1u);
+  // Names that mean something else by now.
+  ASSERT_TRUE(fs::remove_name(caller, nullptr, "/many/file1").ok());
+  EXPECT_EQ(error_of(machine_.stat("/many/file1")), "ENOENT");
+  ASSERT_TRUE(machine_.write("/many/file2", "longer than it was").ok());
+  EXPECT_EQ(checked(machine_.stat("/many/file2")).size, 18);
+  ASSERT_TRUE(fs::rename_path(caller, nullptr, "/many/file30", nullptr, "/many/file4", 0).ok());
+  EXPECT_EQ(checked(machine_.stat("/many/file4")).size, 3);
+  EXPECT_EQ(error_of(machine_.stat("/many/file30")), "ENOENT");
+  ASSERT_TRUE(machine_.write("/many/file30", "again").ok());
+  EXPECT_EQ(checked(machine_.stat("/many/file30")).size, 5);
+  ASSERT_TRUE(fs::rename_path(caller, nullptr, "/deep", nullptr, "/moved", 0).ok());
+  EXPECT_EQ(checked(machine_.stat("/moved/a/b/c/f")).size, 4);
+  EXPECT_EQ(error_of(machine_.stat("/deep/a/b/c/f")), "ENOENT");
+}
+
+// Each change is seen by who looks after it, whoever else looks at the same time.
+TEST_F(TreeTest, FirstLooksBesideChanges) {
+  enum State { kAsInTheImage, kChanged, kRemoved };
+  constexpr int kFiles = 300;
+  std::array<std::atomic<State>, kFiles + 1> states{};
+  auto path_of = [](int i) { return "/many/file" + std::to_string(i); };
+  auto last_of = [](int i) { return i % 2 == 0 ? kRemoved : kChanged; };
+  std::thread looker([&] {
+    for (int i = 1; i <= kFiles; i++) {
+      State before;
+      do {
+        before = states[i].load();
+        auto stat = machine_.stat(path_of(i));
+        if (before == kRemoved) {
+          EXPECT_EQ(error_of(stat), "ENOENT") << i;
+        }
+        if (before == kChanged && last_of(i) == kChanged) {
+          EXPECT_TRUE(stat.ok()) << i;
+        }
+        if (before == kChanged && stat.ok()) {
+          EXPECT_EQ(stat.value().mode, 0100600u) << i;
+        }
+      } while (before != last_of(i));
+    }
+  });
+  for (int i = 1; i <= kFiles; i++) {
+    auto path = fs::resolve(machine_.caller(), nullptr, path_of(i), 0);
+    EXPECT_TRUE(path.ok() && fs::change_mode(machine_.caller(), path.value(), 0600).ok());
+    states[i].store(kChanged);
+    if (last_of(i) == kChanged) continue;
+    EXPECT_TRUE(fs::remove_name(machine_.caller(), nullptr, path_of(i)).ok());
+    states[i].store(kRemoved);
+  }
+  looker.join();
+}
+
 TEST_F(TreeTest, TheCacheShrinks) {
-  for (int i = 1; i <= 300; i++) ASSERT_TRUE(machine_.stat("/many/file" + std::to_string(i)).ok());
+  for (int look = 0; look < 4; look++) {
+    for (int i = 1; i <= 300; i++) ASSERT_TRUE(machine_.stat("/many/file" + std::to_string(i)).ok());
+  }
   u64 before = fs::resolve(machine_.caller(), nullptr, "/many", 0).ok() ? heap_in_use() : 0;
   EXPECT_GT(before, 0u);
   ASSERT_TRUE(machine_.write("/many/file8", "changed").ok());

@@ -203,6 +203,7 @@ class AddressSpace : public RefCounted<AddressSpace> {
   struct ReadyRange {
     u64 start = 0;
     u64 end = 0;
+    u64 used_end = 0;  // below it may be what the program left there
     u64 length() const { return end - start; }
   };
   struct Request {
@@ -245,6 +246,8 @@ class AddressSpace : public RefCounted<AddressSpace> {
   void cut_ready_locked(ReadyRange& ready, u64 from, u64 to);
   static void give_back_ready_locked(ReadyRange& ready);
   void forget_ready_locked(u64 start, u64 end);
+  Result<void> give_ready_locked(const ReadyRange& ready, u64 from, u64 to, int prot);
+  bool keep_ready_locked(u64 start, u64 end);
   static u64 break_start(u64 end);
   // --- unmap.cc
   Result<void> make_room_locked(u64 start, u64 end, bool keep_ready = false);

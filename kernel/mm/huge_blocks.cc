@@ -23,6 +23,11 @@
 // all no more than it has data at the time: who maps and unmaps the same megabyte all day pays for one. A
 // shell or a small tool never gets there. What a program asks not to be backed yet (MAP_NORESERVE, PROT_NONE,
 // MAP_STACK) stays so.
+//
+// And where the break goes down, up to kKept bytes stay ready too: malloc gives back what is free at its top
+// beyond 128 KiB, and asks for it again soon. `find` of 50 000 files does so for each of 50 directories: 2
+// 000 of its 2 200 page faults, a third of its time. They are cleared when they are asked for again (a page
+// in 0.1 us), not before, as most programs that give memory back at their end never do.
 #include <algorithm>
 
 #include "host/gate/gate.h"
@@ -36,6 +41,7 @@ namespace {
 
 constexpr u64 kHuge = 2 * MiB;
 constexpr u64 kAppetite = 256 * KiB;
+constexpr u64 kKept = 512 * KiB;
 constexpr int kReadWrite = abi::kPROT_READ | abi::kPROT_WRITE;
 
 }  // namespace
@@ -83,7 +89,7 @@ Result<void> AddressSpace::back_anonymous_locked(u64 start, u64 end, int prot, G
   for (ReadyRange& ready : ready_) {
     u64 from = std::max(start, ready.start), to = std::min(end, ready.end);
     if (from >= to) continue;
-    TRY(gate::protect(from, to - from, prot));
+    TRY(give_ready_locked(ready, from, to, prot));
     cut_ready_locked(ready, from, to);
     if (start < from)
       TRY(back_anonymous_locked(start, from, prot, growth == Growth::kDown ? growth : Growth::kNone));
@@ -107,6 +113,35 @@ Result<void> AddressSpace::back_anonymous_locked(u64 start, u64 end, int prot, G
   return {};
 }
 
+// [from, to) of a ready range gets its rights, and holds zeros.
+Result<void> AddressSpace::give_ready_locked(const ReadyRange& ready, u64 from, u64 to, int prot) {
+  TRY(gate::protect(from, to - from, prot));
+  if (from >= ready.used_end) return {};
+  u64 used = std::min(to, ready.used_end) - from;
+  if ((prot & abi::kPROT_WRITE) != 0) return zero_guest(from, used);
+  return gate::advise(from, used, abi::kMADV_DONTNEED);
+}
+
+// The break goes down from `end` to `start`: that is ready from then on, if it may be; else false, and
+// nothing has happened.
+bool AddressSpace::keep_ready_locked(u64 start, u64 end) {
+  ReadyRange& ready = ready_[kAboveBreak];
+  if (ready.length() == 0) ready = {end, end, end};
+  const Mapping* mapping = mappings_.at(start);
+  if (ready.start != end || std::max(ready.used_end, end) - start > kKept || mapping == nullptr ||
+      mapping->end < end || !may_be_huge_locked(*mapping) || mapping->no_fork || mapping->wipe_on_fork ||
+      mappings_.size() + 2 > kMaxMappings || !gate::protect(start, end - start, abi::kPROT_NONE).ok()) {
+    return false;
+  }
+  if (!make_room_locked(start, end, true).ok()) {
+    static_cast<void>(gate::protect(start, end - start, kReadWrite));
+    return false;
+  }
+  ready.used_end = std::max(ready.used_end, end);
+  ready.start = start;
+  return true;
+}
+
 // Maps a block with its page there and ready; [rest, rest_end), at one of its ends, is what nobody asked for.
 Result<void> AddressSpace::map_block_locked(u64 block, u64 rest, u64 rest_end, ReadyRange& ready) {
   give_back_ready_locked(ready);
@@ -116,7 +151,7 @@ Result<void> AddressSpace::map_block_locked(u64 block, u64 rest, u64 rest_end, R
   if (rest >= rest_end) return {};
   static_cast<void>(bring_huge_pages(block, kPageSize, abi::kMADV_POPULATE_WRITE, 1));
   if (gate::protect(rest, rest_end - rest, abi::kPROT_NONE).ok()) {
-    ready = {rest, rest_end};
+    ready = {rest, rest_end, rest};
     return {};
   }
   return gate::unmap(rest, rest_end - rest);
@@ -124,7 +159,8 @@ Result<void> AddressSpace::map_block_locked(u64 block, u64 rest, u64 rest_end, R
 
 // [from, to) has become somebody's. Of what is left on both sides the larger stays ready.
 void AddressSpace::cut_ready_locked(ReadyRange& ready, u64 from, u64 to) {
-  ReadyRange below{ready.start, std::max(ready.start, from)}, above{std::min(ready.end, to), ready.end};
+  ReadyRange below{ready.start, std::max(ready.start, from), ready.used_end};
+  ReadyRange above{std::min(ready.end, to), ready.end, ready.used_end};
   bool keep_below = below.length() >= above.length();
   ready = keep_below ? below : above;
   give_back_ready_locked(keep_below ? above : below);

@@ -347,7 +347,7 @@ u64 AddressSpace::brk(u64 address, const Limits& limits) {
   u64 old_end = page_up(brk_), new_end = page_up(address);
   if (new_end < address) return brk_;
   if (new_end < old_end) {
-    if (!remove_locked(new_end, old_end).ok()) return brk_;
+    if (!keep_ready_locked(new_end, old_end) && !remove_locked(new_end, old_end).ok()) return brk_;
   } else if (new_end > old_end) {
     u64 growth = new_end - old_end;
     // A page stays free behind the break, so that it does not run into the next mapping unnoticed.

@@ -245,6 +245,79 @@ TEST(brk_limits) {
   CHECK_EXIT(check::in_child([=] { CHECK_EQ(sbrk(0), start + 3 * kPage); }), 0);
 }
 
+// Whether [p, p + size) holds zeros; nothing is allocated meanwhile.
+bool is_clear(const char* p, size_t size) {
+  while (size > 0 && *p == 0) p++, size--;
+  return size == 0;
+}
+
+// What the break went down over is gone: nothing is there, and what comes there again holds zeros, however it
+// comes.
+TEST(brk_down_and_up) {
+  constexpr size_t kSize = 100 * kPage;
+  char* start = static_cast<char*>(sbrk(0));
+  for (size_t down : {1, 33, 66, 100}) {
+    CHECK_OK(brk(start + kSize));
+    CHECK(is_clear(start + kSize - 66 * kPage, 66 * kPage));
+    memset(start, 1, kSize);
+    CHECK_OK(brk(start + kSize - down * kPage));
+    CHECK(!can_read(start + kSize - kPage) && !can_read(start + kSize - down * kPage));
+    // In pieces, and in a child too.
+    CHECK_OK(brk(start + kSize - down * kPage + down / 2 * kPage));
+    CHECK_EXIT(check::in_child([=] {
+                 CHECK_OK(brk(start + kSize));
+                 CHECK(is_clear(start + kSize - down * kPage, down * kPage));
+               }),
+               0);
+    CHECK_OK(brk(start + kSize));
+    CHECK(is_clear(start + kSize - down * kPage, down * kPage));
+    if (down < 100) CHECK_EQ(start[kSize - down * kPage - 1], 1);
+    memset(start, 2, kSize);
+    CHECK_OK(brk(start));
+    // Somebody else's mapping there, which cannot be written.
+    char* other = start + 10 * kPage;
+    CHECK_EQ(mmap(other, 20 * kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+             other);
+    CHECK(is_clear(other, 20 * kPage));
+    CHECK_OK(munmap(other, 20 * kPage));
+    // Large steps.
+    CHECK_OK(brk(start + 10 * kSize));
+    memset(start, 3, 10 * kSize);
+    CHECK_OK(brk(start + 5 * kSize));
+    CHECK_OK(brk(start));
+    CHECK_OK(brk(start + 10 * kSize));
+    CHECK(is_clear(start, 10 * kSize));
+    CHECK_OK(brk(start));
+  }
+}
+
+TEST(brk_down_over_what_was_changed) {
+  constexpr size_t kSize = 40 * kPage;
+  char* start = static_cast<char*>(sbrk(0));
+  auto down_and_up = [&] {
+    CHECK_OK(brk(start));
+    CHECK(!can_read(start));
+    CHECK_OK(brk(start + kSize));
+    CHECK(is_clear(start, kSize));
+    memset(start, 4, kSize);
+  };
+  CHECK_OK(brk(start + kSize));
+  memset(start, 4, kSize);
+  CHECK_OK(mprotect(start + 10 * kPage, kPage, PROT_READ));
+  down_and_up();
+  CHECK_OK(munmap(start + 20 * kPage, 5 * kPage));
+  down_and_up();
+  CHECK_OK(madvise(start, kSize, MADV_DONTFORK));
+  down_and_up();
+  CHECK_EXIT(check::in_child([=] { CHECK_EQ(start[kPage], 4); }), 0);
+  CHECK_OK(madvise(start, kSize, MADV_WIPEONFORK));
+  down_and_up();
+  CHECK_EXIT(check::in_child([=] { CHECK_EQ(start[kPage], 4); }), 0);
+  CHECK_OK(madvise(start + kPage, 30 * kPage, MADV_DONTNEED));
+  down_and_up();
+  CHECK_OK(brk(start));
+}
+
 TEST(madvise_dontneed) {
   char* p = anonymous(4 * kPage);
   memset(p, 1, 4 * kPage);

@@ -45,7 +45,8 @@ struct FileHead {
   u32 reserved;
 };
 
-// CRC-32C (Castagnoli), eight tables: a gigabyte a second.
+// CRC-32C (Castagnoli). A file is read twice at the start, so this counts: by the processor's instruction, or, where
+// it has none, by eight tables, a gigabyte a second.
 using CrcTables = std::array<std::array<u32, 256>, 8>;
 CrcTables make_tables() {
   CrcTables tables{};
@@ -61,7 +62,21 @@ CrcTables make_tables() {
   return tables;
 }
 
+[[gnu::target("sse4.2")]] u32 crc32c_by_instruction(u32 crc, const void* data, std::size_t size) {
+  const auto* at = static_cast<const unsigned char*>(data);
+  u64 wide = static_cast<u32>(~crc);
+  for (; size >= 8; size -= 8, at += 8) {
+    u64 word;
+    std::memcpy(&word, at, 8);
+    wide = __builtin_ia32_crc32di(wide, word);
+  }
+  crc = static_cast<u32>(wide);
+  for (; size > 0; size--, at++) crc = __builtin_ia32_crc32qi(crc, *at);
+  return ~crc;
+}
+
 u32 crc32c(u32 crc, const void* data, std::size_t size) {
+  if (__builtin_cpu_supports("sse4.2")) return crc32c_by_instruction(crc, data, size);
   static const CrcTables tables = make_tables();
   const auto* at = static_cast<const unsigned char*>(data);
   crc = ~crc;

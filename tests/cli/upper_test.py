@@ -15,6 +15,7 @@ import unittest
 from harness import IMAGE, ROOT, TEACUP, command, finish, run, start
 
 SEED = int(os.environ.get("UPPER_SEED", 1))
+KILLS = int(os.environ.get("UPPER_KILLS", 25))
 HEAD, RECORD = struct.Struct("<8sIIII"), struct.Struct("<IIQII")
 
 
@@ -212,7 +213,7 @@ while (1) { $i++;
     def test_at_any_point(self):
         generator = random.Random(SEED)
         promised = 0
-        for turn in range(25):
+        for turn in range(KILLS):
             process = start("perl", "-e", self.PROGRAM, options=["--upper", self.file])
             line = process.stdout.readline()
             self.assertTrue(line.startswith(b"start "), process.stderr.read() if not line else line)

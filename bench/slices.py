@@ -148,7 +148,7 @@ class Bench:
         if row in BESIDE and self.options.rows_given:
             self.beside(row, result)
         # Apart from those two, whose figures would be of caches that a peer has just filled.
-        slices, failed = self.in_turn(row, ["native", *self.peers]) if self.peers else ({}, {})
+        slices, failed = self.in_turn(row, ["native", *self.peers], min(self.repeat, 3)) if self.peers else ({}, {})
         for peer in self.peers:
             result["peers"][peer] = ({"error": failed[peer]} if peer in failed else
                                      {"ns": round(statistics.median(slices[peer]), 1),

@@ -42,6 +42,14 @@ void bump(std::atomic<u32>& word) {
   gate::futex_wake(word, ~u32{0} >> 1);
 }
 
+// How many the template should make.
+u32 wanted_locked(const Zygotes& queue) {
+  u32 there = queue.idle_count + queue.starting;
+  // The first program may well stay the only one.
+  u32 wanted = queue.programs.load(std::memory_order_relaxed) < 2 ? 1 : kWanted;
+  return queue.failed || there >= wanted ? 0 : wanted - there;
+}
+
 // Puts a zygote into the queue, where it is the next to be taken.
 void offer(Ref<HostProcess> zygote) {
   Zygotes& queue = zygotes();
@@ -115,10 +123,7 @@ bool are_processes_many() {
 
 u32 zygotes_wanted() {
   LockGuard guard(zygotes().lock);
-  u32 there = zygotes().idle_count + zygotes().starting;
-  // The first program may well stay the only one.
-  u32 wanted = zygotes().programs.load(std::memory_order_relaxed) < 2 ? 1 : kWanted;
-  return zygotes().failed || there >= wanted ? 0 : wanted - there;
+  return wanted_locked(zygotes());
 }
 
 Result<void> spawn_zygote() {
@@ -201,6 +206,7 @@ Result<Ref<HostProcess>> take_zygote() {
   for (;;) {
     u32 seen = queue.arrivals.load(std::memory_order_seq_cst);
     Ref<HostProcess> zygote;
+    bool is_wanted = false;
     {
       LockGuard guard(queue.lock);
       if (HostProcess* host = queue.idle.pop_front()) {
@@ -211,12 +217,12 @@ Result<Ref<HostProcess>> take_zygote() {
         return Errno::AGAIN;
       }
       queue.failed = false;
+      is_wanted = wanted_locked(queue) > 0;
     }
-    bump(queue.word);  // the template makes the next one
-    if (zygote) {
-      count_process();
-      return zygote;
-    }
+    if (zygote) count_process();
+    // Mostly one whose program has ended is there for the next, and the template can sleep.
+    if (is_wanted) bump(queue.word);
+    if (zygote) return zygote;
     asked = true;
     TaskCore& core = current_core();
     core.waiting_for.store("a zygote", std::memory_order_relaxed);

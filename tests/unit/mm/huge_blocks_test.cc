@@ -114,7 +114,7 @@ TEST_F(SpaceTest, OthersAreMappedBesideWhatIsReadyAndMayReplaceIt) {
 
 TEST_F(SpaceTest, TheBreakGrowsIntoBlocks) {
   u64 start = space_->set_brk_start(0x5555'0000'3000);
-  EXPECT_EQ(start % kHuge, kHuge - 256 * KiB);
+  EXPECT_EQ(start % kHuge, kHuge - 512 * KiB);
   EXPECT_EQ(space_->set_brk_start(0x5555'001f'3000), 0x5555'001f'3000U);
   start = space_->set_brk_start(0x5555'0000'3000);
   for (u64 size = 132 * KiB; size < 6 * MiB; size += 132 * KiB) {
@@ -123,7 +123,7 @@ TEST_F(SpaceTest, TheBreakGrowsIntoBlocks) {
     byte(start + size - kPage) = 7;
     EXPECT_FALSE(can_access(start + size));
   }
-  EXPECT_GT(resident(start + 256 * KiB, 5 * MiB), 1000U);
+  EXPECT_GT(resident(start + 512 * KiB, 5 * MiB), 1000U);
   ASSERT_EQ(space_->brk(start + MiB), start + MiB);
   EXPECT_FALSE(can_access(start + MiB));
   ASSERT_EQ(space_->brk(start + 6 * MiB), start + 6 * MiB);

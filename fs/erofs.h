@@ -26,6 +26,8 @@ class ErofsImage final : public Image {
   Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
   Result<ImageSpan> data(u64 node, u64 offset) override;
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
+  bool fetches_ahead(u64 node) override;
+  bool start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) override;
   u64 fetch_start(u64 node, u64 offset) override;
   u64 fetch_end(u64 node, u64 end) override;
   bool needs_fetch() const override { return has_compressed_.load(std::memory_order_relaxed); }
@@ -139,7 +141,8 @@ class ErofsImage final : public Image {
   u32 build_time_nsec_ = 0;
   bool zero_padding_ = false;
   bool has_map_headers_ = false;
-  mutable std::atomic<u64> scratch_{0};  // arena offset of the run that is kept; 0: taken, or not made yet
+  // Arena offsets of the runs that are kept, for two who decode; 0: taken, or not made yet.
+  mutable std::atomic<u64> scratch_[2] = {};
   std::atomic<bool> has_compressed_{false};  // a compressed file was seen
   // Where the last name was found: its directory's number, and below it (32 bits) the place behind the name.
   // Who looks at all files of a directory does so in the order of names mostly.

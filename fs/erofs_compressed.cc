@@ -13,7 +13,7 @@
 //
 // Alternatives for who decodes: the broker, into arena pages (a trip of 30 us and more for what takes 10 to
 // decode, and one process decodes for all); or here, where the read is. LZ4 needs no library (fs/lz4.cc), so:
-// here. Figures in docs/files.md.
+// here; what follows for who reads on, by the decoder too (fs/decoder.cc). Figures in docs/files.md.
 //
 // Trust: as in erofs.cc. Steps back go down to 0 and steps forward up to kMaxExtent; an index lies in the
 // image.
@@ -21,6 +21,7 @@
 
 #include "fs/erofs.h"
 #include "fs/lz4.h"
+#include "fs/trip.h"
 #include "host/gate/gate.h"
 #include "kernel/abi/mm.h"
 #include "kernel/base/memory.h"
@@ -246,15 +247,19 @@ Result<ErofsImage::Extent> ErofsImage::extent_at(const Index& index, u64 offset)
 }
 
 ErofsImage::~ErofsImage() {
-  if (u64 kept = scratch_.load(); kept != 0) release_run(PageRun{kept, kScratch >> kPageShift});
+  for (auto& scratch : scratch_) {
+    if (u64 kept = scratch.load(); kept != 0) release_run(PageRun{kept, kScratch >> kPageShift});
+  }
 }
 
-// The part of an extent before what is wanted of it is decoded to nowhere: into one run that is kept, as its
-// first touch costs as much as decoding; who finds it taken, or too small, has one of his own.
+// The part of an extent before what is wanted of it is decoded to nowhere: into a run that is kept, as its
+// first touch costs as much as decoding; who finds both taken, or too small, has one of his own.
 Result<PageRun> ErofsImage::take_scratch(u64 size) const {
   if (size <= kScratch) {
-    if (u64 kept = scratch_.exchange(0, std::memory_order_acquire); kept != 0) {
-      return PageRun{kept, kScratch >> kPageShift};
+    for (auto& scratch : scratch_) {
+      if (u64 kept = scratch.exchange(0, std::memory_order_acquire); kept != 0) {
+        return PageRun{kept, kScratch >> kPageShift};
+      }
     }
     size = kScratch;
   }
@@ -262,10 +267,12 @@ Result<PageRun> ErofsImage::take_scratch(u64 size) const {
 }
 
 void ErofsImage::give_scratch(PageRun run) const {
-  u64 none = 0;
-  if (run.bytes() == kScratch &&
-      scratch_.compare_exchange_strong(none, run.offset, std::memory_order_release))
-    return;
+  for (auto& scratch : scratch_) {
+    u64 none = 0;
+    if (run.bytes() == kScratch &&
+        scratch.compare_exchange_strong(none, run.offset, std::memory_order_release))
+      return;
+  }
   release_run(run);
 }
 
@@ -285,13 +292,11 @@ Result<void> ErofsImage::decode(const Extent& extent, u64 inside, std::span<std:
     if (inside == 0) {
       if (lz4_decode(stored, into) != into.size() && !is_lost(extent.at, extent.stored)) return Errno::UCLEAN;
     } else {
-      size_t wanted = inside + into.size();
-      PageRun scratch = TRY(take_scratch(wanted));
-      std::span<std::byte> room(reinterpret_cast<std::byte*>(scratch.address()), wanted);
-      size_t made = lz4_decode(stored, room);
-      if (made == wanted) memcpy(into.data(), room.data() + inside, into.size());
+      PageRun scratch = TRY(take_scratch(inside + kLz4History + kPageSize));
+      std::span<std::byte> room(reinterpret_cast<std::byte*>(scratch.address()), scratch.bytes());
+      size_t made = lz4_decode_behind(stored, inside, room, into);
       give_scratch(scratch);
-      if (made != wanted && !is_lost(extent.at, extent.stored)) return Errno::UCLEAN;
+      if (made != into.size() && !is_lost(extent.at, extent.stored)) return Errno::UCLEAN;
     }
   }
   if (is_lost(extent.at, extent.stored)) return Errno::IO;
@@ -318,6 +323,15 @@ Result<size_t> ErofsImage::fetch(u64 node, u64 offset, std::span<std::byte> into
     done += length;
   }
   return done;
+}
+
+bool ErofsImage::fetches_ahead(u64) {
+  Decoder* helper = decoder();
+  return helper != nullptr && helper->is_useful();
+}
+
+bool ErofsImage::start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) {
+  return trip.start_decoding(*this, node, offset, into);
 }
 
 Result<ErofsImage::Extent> ErofsImage::extent_of(u64 node, u64 offset) const {

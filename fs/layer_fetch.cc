@@ -11,8 +11,8 @@
 //
 // Who reads on for a while has the importer work ahead of him: two windows are always on their way beyond the
 // one that he is in, and nobody waits for them until he comes. Coming to the start of one is what starts the
-// next; who reads elsewhere starts none. Their pages are charged for when they are asked for. What is decoded
-// here (EROFS) is not decoded ahead.
+// next; who reads elsewhere starts none. Their pages are charged for when they are asked for. Of EROFS, which
+// is decoded here, it is the decoder that works ahead (decoder.cc).
 //
 // Of what a page costs then, the host's making it is the most: 0.65 us, as much as decoding LZ4 into it. A
 // huge page for 512 of them costs 140. So what is read for long, and is large, goes into blocks: 2 MiB that
@@ -211,7 +211,7 @@ void LayerRegular::await_fetches_locked(u64 first, u64 end) {
 void LayerRegular::end_fetches() {
   Content& there = *content();
   while (Fetch* fetch = there.fetches.load()) {
-    static_cast<void>(fetch->trip.finish());
+    fetch->trip.give_up();
     there.fetches.store(fetch->next);
     there.pages.publish_piece(fetch->first, fetch->pages);  // they are to be cleared
     teacup::destroy(fetch);

@@ -16,8 +16,9 @@ namespace teacup::fs {
 namespace {
 
 constexpr size_t kMinMatch = 4;
-constexpr size_t kShort = 32;  // copied in one go
-constexpr size_t kLong = 512;  // from here on memcpy() is as fast
+constexpr size_t kShort = 32;     // copied in one go
+constexpr size_t kSequence = 48;  // more than a sequence without long lengths takes, or is copied for it
+constexpr size_t kLong = 512;     // from here on memcpy() is as fast
 
 inline void copy8(std::byte* to, const std::byte* from) {
   u64 word;
@@ -74,40 +75,120 @@ inline void copy_match(std::byte* to, size_t distance, size_t length, size_t roo
   }
 }
 
+// Where the bytes go: up to `end`, and then on in `rest`, if there is any, to whose start goes what was made
+// behind `skipped` bytes. That must be a block's history at least.
+struct Output {
+  std::byte* start;
+  std::byte* end;
+  std::byte* at;
+  size_t skipped = 0;
+  std::span<std::byte> rest = {};
+
+  size_t room() const { return static_cast<size_t>(end - at); }
+  size_t made() const { return static_cast<size_t>(at - start); }
+  // When `end` is reached. False: that was all.
+  bool go_on() {
+    if (rest.empty()) return false;
+    const size_t known = made() - skipped;
+    memcpy(rest.data(), start + skipped, known);
+    start = rest.data();
+    end = start + rest.size();
+    at = start + known;
+    skipped = 0;
+    rest = {};
+    return true;
+  }
+  // A literal or match of `length`, of which copy() takes a part, as often as it takes. False: no more.
+  template <typename Copy>
+  bool put(size_t length, Copy copy) {
+    for (;;) {
+      const size_t part = std::min(length, room());
+      if (!copy(part)) return false;
+      at += part;
+      length -= part;
+      if (length == 0) return true;
+      if (!go_on()) return false;
+    }
+  }
+};
+
+// Up to the end of the output, or of what the input makes.
+Output decode(Input in, Output out) {
+  while (in.at < in.end) {
+    if (out.at == out.end && !out.go_on()) return out;
+    u32 token = in.byte();
+    size_t literals = token >> 4;
+    if (literals < 15 && (token & 15) < 15 && in.left() >= kSequence && out.room() >= kSequence) {
+      // Most are so. 16 bytes and 24 whatever the lengths.
+      copy8(out.at, in.at);
+      copy8(out.at + 8, in.at + 8);
+      out.at += literals;
+      in.at += literals;
+      size_t distance = in.byte();
+      distance |= size_t{in.byte()} << 8;
+      if (distance == 0 || distance > out.made()) return out;
+      const size_t length = (token & 15) + kMinMatch;
+      if (distance >= 8) {
+        const std::byte* from = out.at - distance;
+        copy8(out.at, from);
+        copy8(out.at + 8, from + 8);
+        copy8(out.at + 16, from + 16);
+      } else {
+        copy_match(out.at, distance, length, out.room());
+      }
+      out.at += length;
+      continue;
+    }
+    if (literals == 15 && !in.more(literals)) return out;
+    if (literals <= kShort && in.left() >= kShort && out.room() >= kShort) {
+      copy32(out.at, in.at);
+      out.at += literals;
+      in.at += literals;
+    } else {
+      const bool good = out.put(literals, [&in, &out](size_t part) {
+        if (part > in.left()) return false;
+        if (part > 0) memcpy(out.at, in.at, part);
+        in.at += part;
+        return true;
+      });
+      if (!good) return out;
+    }
+    // The last sequence is literals only.
+    if (in.left() < 2) return out;
+    if (out.at == out.end && !out.go_on()) return out;
+    size_t distance = in.byte();
+    distance |= size_t{in.byte()} << 8;
+    if (distance == 0 || distance > out.made()) return out;
+    size_t length = token & 15;
+    if (length == 15 && !in.more(length)) return out;
+    const bool good = out.put(length + kMinMatch, [&out, distance](size_t part) {
+      copy_match(out.at, distance, part, out.room());
+      return true;
+    });
+    if (!good) return out;
+  }
+  return out;
+}
+
 }  // namespace
 
 size_t lz4_decode(std::span<const std::byte> input, std::span<std::byte> output) {
-  Input in{input.data(), input.data() + input.size()};
-  std::byte* const start = output.data();
-  std::byte* const end = start + output.size();
-  std::byte* out = start;
-  while (in.at < in.end && out < end) {
-    u32 token = in.byte();
-    size_t literals = token >> 4;
-    if (literals == 15 && !in.more(literals)) break;
-    size_t room = static_cast<size_t>(end - out);
-    if (literals <= kShort && in.left() >= kShort && room >= kShort) {
-      copy32(out, in.at);
-    } else {
-      literals = std::min(literals, room);
-      if (literals > in.left()) break;
-      if (literals > 0) memcpy(out, in.at, literals);
-    }
-    out += literals;
-    in.at += literals;
-    // The last sequence is literals only.
-    if (out == end || in.left() < 2) break;
-    size_t distance = in.byte();
-    distance |= size_t{in.byte()} << 8;
-    if (distance == 0 || distance > static_cast<size_t>(out - start)) break;
-    size_t length = token & 15;
-    if (length == 15 && !in.more(length)) break;
-    room = static_cast<size_t>(end - out);
-    length = std::min(length + kMinMatch, room);
-    copy_match(out, distance, length, room);
-    out += length;
-  }
-  return static_cast<size_t>(out - start);
+  Output out{output.data(), output.data() + output.size(), output.data()};
+  return decode({input.data(), input.data() + input.size()}, out).made();
+}
+
+// Only the history is needed of what lies before, so only that much is decoded elsewhere and copied: of
+// extents of a megabyte, into memory of their own, the pages cost more than the decoding.
+size_t lz4_decode_behind(std::span<const std::byte> input, size_t skipped, std::span<std::byte> scratch,
+                         std::span<std::byte> output) {
+  const size_t first = std::min(scratch.size(), skipped + std::min(kLz4History, output.size()));
+  Output out{scratch.data(), scratch.data() + first, scratch.data(), skipped};
+  if (output.size() > kLz4History) out.rest = output;
+  out = decode({input.data(), input.data() + input.size()}, out);
+  if (out.start == output.data()) return out.made();
+  if (out.made() <= skipped) return 0;
+  memcpy(output.data(), scratch.data() + skipped, out.made() - skipped);
+  return out.made() - skipped;
 }
 
 }  // namespace teacup::fs

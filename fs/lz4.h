@@ -13,4 +13,12 @@ namespace teacup::fs {
 // outside of `out` written.
 size_t lz4_decode(std::span<const std::byte> in, std::span<std::byte> out);
 
+// How far back a block refers to what was decoded before.
+inline constexpr size_t kLz4History = 64 * 1024;
+
+// The same of what the block makes without its first `skipped` bytes. They, and some of what follows, are put
+// into `scratch`, of more than `skipped` + kLz4History bytes. Returns how many bytes of `out` were made.
+size_t lz4_decode_behind(std::span<const std::byte> in, size_t skipped, std::span<std::byte> scratch,
+                         std::span<std::byte> out);
+
 }  // namespace teacup::fs

@@ -46,7 +46,33 @@ bool Trip::start_host(const abi::HostFileRequest& request) {
   return start(abi::RingOp::kHostFile, request);
 }
 
+bool Trip::start_decoding(Image& image, u64 inode, u64 offset, std::span<std::byte> into) {
+  auto buffer = HeapArray<std::byte>::create(sizeof(DecodeJob));
+  if (!buffer.ok()) return false;
+  buffer_ = std::move(buffer).value();
+  is_decoding_ = true;
+  auto* job = new (buffer_.data()) DecodeJob;
+  job->image = &image;
+  job->inode = inode;
+  job->offset = offset;
+  job->into = into;
+  decoder()->post(*job);
+  return true;
+}
+
+void Trip::give_up() {
+  if (is_decoding_) {
+    decoder()->give_up(job());
+  } else {
+    static_cast<void>(finish());
+  }
+}
+
 Result<s64> Trip::finish() {
+  if (is_decoding_) {
+    TRY(decoder()->finish(job()));
+    return s64{0};
+  }
   auto& landing = *reinterpret_cast<abi::RingLanding*>(buffer_.data());
   while (landing.done.load(std::memory_order_seq_cst) == 0)
     gate::futex_wait(landing.done, 0, gate::kNoDeadline);

@@ -1,9 +1,11 @@
 // Trip: one question to the importer or the host file service, through the broker; both speak the importer's
-// records. Internal to fs/. No lock may be held: the asker sleeps until the answer is there.
+// records. Or a job for the decoder (decoder.h). Internal to fs/. No lock may be held: the asker sleeps until
+// the answer is there.
 #pragma once
 
 #include <string_view>
 
+#include "fs/decoder.h"
 #include "fs/image.h"
 #include "kernel/abi/host_file.h"
 #include "kernel/abi/ring.h"
@@ -21,7 +23,11 @@ class Trip {
   // False: it cannot be sent now, or not from here.
   bool start_importer(const abi::ImporterRequest& request);
   bool start_host(const abi::HostFileRequest& request);
+  // As start_importer(), for image.fetch(); `image` must stay, too.
+  bool start_decoding(Image& image, u64 inode, u64 offset, std::span<std::byte> into);
   Result<s64> finish();
+  // Instead of finish(): what was asked for is not wanted any more. It may have come nevertheless.
+  void give_up();
   Result<s64> ask_host(const abi::HostFileRequest& request, std::string_view name, std::string_view name2,
                        size_t room);
 
@@ -53,7 +59,10 @@ class Trip {
   bool start(abi::RingOp op, const Request& request);
   Result<s64> send(abi::RingOp op, size_t request_size, size_t room);
 
+  DecodeJob& job() { return *reinterpret_cast<DecodeJob*>(buffer_.data()); }
+
   HeapArray<std::byte> buffer_;
+  bool is_decoding_ = false;
   std::span<const std::byte> response_;
   std::span<const std::byte> room_;  // all that may have been written
 };

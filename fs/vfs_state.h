@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fs/dcache.h"
+#include "fs/decoder.h"
 #include "fs/file_locks.h"
 #include "fs/filesystem.h"
 #include "fs/mount_table.h"
@@ -40,6 +41,7 @@ struct VfsState {
   // As whose the user's own files on the host appear: the guest's user.
   std::atomic<u32> volume_uid{0};
   std::atomic<u32> volume_gid{0};
+  Decoder decoder;
 };
 
 inline VfsState& vfs_state() {

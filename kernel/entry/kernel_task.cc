@@ -1,5 +1,6 @@
 #include "kernel/entry/kernel_task.h"
 
+#include "fs/decoder.h"
 #include "fs/file.h"
 #include "host/gate/gate.h"
 #include "kernel/abi/stats.h"
@@ -36,7 +37,8 @@ void reap_host_processes() {
   for (u32 tail = events.dead_tail.load(std::memory_order_relaxed); tail != head; tail++) {
     auto dead = events.dead[tail % abi::kDeadRing];
     events.dead_tail.store(tail + 1, std::memory_order_seq_cst);
-    if (!host_process_ended(dead.host_pid, dead.status)) {
+    if (!fs::decoder()->host_process_ended(dead.host_pid) ||
+        !host_process_ended(dead.host_pid, dead.status)) {
       machine_refuse(125,
                      "a host process of the machine was killed from outside while it was inside the kernel");
     }

@@ -1,8 +1,10 @@
 #include "kernel/entry/start.h"
 
+#include "fs/decoder.h"
 #include "fs/vfs.h"
 #include "host/gate/gate.h"
 #include "kernel/abi/mm.h"
+#include "kernel/entry/decoder_task.h"
 #include "kernel/mm/address_space.h"
 #include "kernel/pseudo/pseudo.h"
 #include "kernel/task/machine.h"
@@ -39,6 +41,7 @@ void machine_start() {
   must(mm::mm_start(), "cannot set up memory");
   must(loader_start(), "cannot set up memory");
   fs::vfs_start();
+  fs::decoder_start(&wake_template);
   pseudo::pseudo_start();
   auto started = fs::fs_start(config);
   const char* problem = fs::fs_start_problem();
@@ -56,6 +59,7 @@ void serve_as_template() {
       // changes.
       if (spawn_zygote().ok()) continue;
     }
+    if (fs::decoder()->wanted()) spawn_decoder();
     if (!collapsed && are_processes_many()) {
       collapsed = true;
       collapse_heap();

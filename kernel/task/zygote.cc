@@ -113,6 +113,10 @@ std::atomic<u32>& zygotes_word() {
   return zygotes().word;
 }
 
+void wake_template() {
+  bump(zygotes().word);
+}
+
 void count_process() {
   if (zygotes().programs.fetch_add(1, std::memory_order_relaxed) + 1 == kManyProcesses) bump(zygotes().word);
 }

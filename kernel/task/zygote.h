@@ -23,6 +23,7 @@ u32 zygotes_wanted();
 // Clones one. In the clone it does not return. EAGAIN: the host has no more processes.
 Result<void> spawn_zygote();
 std::atomic<u32>& zygotes_word();
+void wake_template();
 // True, and the word has changed, once so many have begun that more are to be expected.
 bool are_processes_many();
 inline constexpr u32 kManyProcesses = 8;

@@ -45,8 +45,8 @@ struct FileHead {
   u32 reserved;
 };
 
-// CRC-32C (Castagnoli). A file is read twice at the start, so this counts: by the processor's instruction, or, where
-// it has none, by eight tables, a gigabyte a second.
+// CRC-32C (Castagnoli). A file is read twice at the start, so this counts: by the processor's instruction,
+// or, where it has none, by eight tables, a gigabyte a second.
 using CrcTables = std::array<std::array<u32, 256>, 8>;
 CrcTables make_tables() {
   CrcTables tables{};

@@ -352,6 +352,11 @@ abi::ImporterRequest AskedImage::read_request(u64 id, u64 offset, std::span<std:
   return request;
 }
 
+// The more the better, as much of a trip is waking: see layer_fetch.cc.
+u64 AskedImage::window_ahead(u64) {
+  return host_ ? 0 : kLargestRead;
+}
+
 bool AskedImage::start_fetch(u64 id, u64 offset, std::span<std::byte> into, Trip& trip) {
   return !host_ && into.size() <= kLargestRead && trip.start_importer(read_request(id, offset, into));
 }

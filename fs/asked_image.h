@@ -24,7 +24,7 @@ class AskedImage final : public Image {
   Result<u64> lookup(u64 directory, std::string_view name) override;
   Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
   Result<ImageSpan> data(u64 node, u64 offset) override;
-  bool fetches_ahead(u64) override { return !host_; }
+  u64 window_ahead(u64 node) override;
   bool start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) override;
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
   u64 fetch_start(u64 node, u64 offset) override;

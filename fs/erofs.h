@@ -26,7 +26,7 @@ class ErofsImage final : public Image {
   Result<void> read_directory(u64 directory, ImageDirSink& sink, u64& cursor) override;
   Result<ImageSpan> data(u64 node, u64 offset) override;
   Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into) override;
-  bool fetches_ahead(u64 node) override;
+  u64 window_ahead(u64 node) override;
   bool start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) override;
   u64 fetch_start(u64 node, u64 offset) override;
   u64 fetch_end(u64 node, u64 end) override;

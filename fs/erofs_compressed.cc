@@ -325,9 +325,10 @@ Result<size_t> ErofsImage::fetch(u64 node, u64 offset, std::span<std::byte> into
   return done;
 }
 
-bool ErofsImage::fetches_ahead(u64) {
+// Small enough for a core's own cache.
+u64 ErofsImage::window_ahead(u64) {
   Decoder* helper = decoder();
-  return helper != nullptr && helper->is_useful();
+  return helper != nullptr && helper->is_useful() ? 512 * KiB : 0;
 }
 
 bool ErofsImage::start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) {

@@ -69,8 +69,8 @@ class Image : public RefCounted<Image> {
   virtual Result<ImageSpan> data(u64 node, u64 offset) = 0;
   // `into`, which is in the arena, may be written wherever it fails.
   virtual Result<size_t> fetch(u64 node, u64 offset, std::span<std::byte> into);
-  // Whether start_fetch() is worth a try.
-  virtual bool fetches_ahead(u64 /*node*/) { return false; }
+  // How many bytes start_fetch() best takes at once, from fetch_start() on; 0: it is not worth a try.
+  virtual u64 window_ahead(u64 /*node*/) { return 0; }
   // Starts to, and returns: it is there when trip.finish() says so, which must be called. False: that cannot
   // be had of this image, or not now.
   virtual bool start_fetch(u64 /*node*/, u64 /*offset*/, std::span<std::byte> /*into*/, Trip& /*trip*/) {

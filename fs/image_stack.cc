@@ -306,9 +306,9 @@ Result<size_t> ImageStack::fetch(u64 node, u64 offset, std::span<std::byte> into
   Part part = part_of(node);
   return image_of(part).fetch(part.node, offset, into);
 }
-bool ImageStack::fetches_ahead(u64 node) {
+u64 ImageStack::window_ahead(u64 node) {
   Part part = part_of(node);
-  return image_of(part).fetches_ahead(part.node);
+  return image_of(part).window_ahead(part.node);
 }
 bool ImageStack::start_fetch(u64 node, u64 offset, std::span<std::byte> into, Trip& trip) {
   Part part = part_of(node);

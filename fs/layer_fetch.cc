@@ -10,9 +10,10 @@
 // each other.
 //
 // Who reads on for a while has the importer work ahead of him: two windows are always on their way beyond the
-// one that he is in, and nobody waits for them until he comes. Coming to the start of one is what starts the
-// next; who reads elsewhere starts none. Their pages are charged for when they are asked for. Of EROFS, which
-// is decoded here, it is the decoder that works ahead (decoder.cc).
+// one that he is in, and nobody waits for them until he comes. How large they are the image says: of what is
+// asked for as large as can be, as most of a short trip is processes' waking. Coming to the start of one is
+// what starts the next; who reads elsewhere starts none. Their pages are charged for when they are asked for.
+// Of EROFS, which is decoded here, it is the decoder that works ahead (decoder.cc).
 //
 // Of what a page costs then, the host's making it is the most: 0.65 us, as much as decoding LZ4 into it. A
 // huge page for 512 of them costs 140. So what is read for long, and is large, goes into blocks: 2 MiB that
@@ -38,7 +39,6 @@ namespace {
 constexpr u64 kLongFetch = 1 * MiB;
 constexpr u64 kFetchWindow = 256 * KiB;
 constexpr u64 kFirstFetch = 64 * KiB;
-constexpr u64 kAheadWindow = 512 * KiB;
 constexpr u64 kAhead = 2;  // windows
 constexpr u64 kBlock = PageStore::kBlock;
 constexpr u64 kMostBlocks = 4;  // made at once
@@ -221,14 +221,16 @@ void LayerRegular::end_fetches() {
 // Has the windows behind `page` asked for, up to byte `end`, as far as they are not.
 Result<void> LayerRegular::fetch_ahead(u64 page, u64 end) {
   Image& image = *layer().image();
-  if (!image.fetches_ahead(below())) return {};
+  const u64 window = image.window_ahead(below());
+  if (window == 0) return {};
   end = std::min(end, below_end());
-  u64 stop = std::min(pages_for(end), page + kAhead * kAheadWindow / kPageSize);
+  u64 stop = std::min(pages_for(end), page + kAhead * window / kPageSize);
   while (page < stop) {
     u64 start = page * kPageSize;
     if (TRY(image.data(below(), start)).kind != ImageSpan::kFetch) return {};
-    u64 last = std::min({image.fetch_end(below(), std::min(start + kAheadWindow, end)), below_end(),
-                         image.data_end(below(), start)});
+    u64 limit = std::max(image.fetch_start(below(), start) + window, start + kPageSize);
+    u64 last = std::min(
+        {image.fetch_end(below(), std::min(limit, end)), below_end(), image.data_end(below(), start)});
     make_room(pages_for(last) - page);
     make_blocks(page, pages_for(last) - page, true);
     LockGuard guard(lock);

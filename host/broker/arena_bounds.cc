@@ -1,5 +1,6 @@
 #include "host/broker/arena_bounds.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,14 @@ constexpr size_t kMany = 64 * KiB;
 
 u64 arena_end = 0;
 int arena_fd = -1;
+
+// Writing makes a page where there is none without clearing it first, but costs 0.5 us a page where there is
+// one, ten times as much as copying: in huge pages.
+bool is_there(const std::byte* at) {
+  unsigned char there = 0;
+  void* page = reinterpret_cast<void*>(reinterpret_cast<u64>(at) & ~u64{kPageSize - 1});
+  return ::mincore(page, kPageSize, &there) == 0 && (there & 1) != 0;
+}
 }  // namespace
 
 void remember_arena(int fd) {
@@ -22,6 +31,11 @@ void remember_arena(int fd) {
 }
 
 void put_in_arena(u64 offset, std::span<const std::byte> bytes) {
+  std::byte* at = &arena_at<std::byte>(offset);
+  if (bytes.size() >= kMany && is_there(at) && is_there(at + bytes.size() - 1)) {
+    std::memcpy(at, bytes.data(), bytes.size());
+    return;
+  }
   while (arena_fd >= 0 && bytes.size() >= kMany) {
     const ssize_t done = ::pwrite(arena_fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;

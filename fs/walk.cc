@@ -9,6 +9,8 @@
 // Locks: none across the whole; each step takes what it needs.
 #include "fs/walk.h"
 
+#include <utility>
+
 #include "fs/access.h"
 #include "fs/vfs.h"
 #include "fs/vfs_internal.h"
@@ -43,17 +45,18 @@ static Result<bool> still_names(Inode& directory, std::string_view name, Dentry&
   return true;
 }
 
-Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name) {
+Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name, bool is_news) {
   Dcache& cache = dcache();
   if (name.size() > abi::kNAME_MAX) return Errno::NAMETOOLONG;
   for (;;) {
     Inode& inode = *directory.inode();
-    if (Ref<Dentry> found = cache.find(directory, name); found) {
+    if (Ref<Dentry> found = is_news ? nullptr : cache.find(directory, name); found) {
       if (!found->expires() || found->is_believed(gate::monotonic_now())) return found;
       if (TRY(still_names(inode, name, *found))) return found;
       cache.remove(*found);
       continue;
     }
+    is_news = false;
     u64 version = inode.entries_version.load(std::memory_order_seq_cst);
     auto looked_up = inode.lookup(name);
     if (!looked_up.ok() && !looked_up.is(Errno::NOENT)) return looked_up.error();
@@ -235,7 +238,7 @@ Result<void> Walker::walk(bool stop_before_last) {
       continue;
     }
     bool slash_behind = trailing_slash_;
-    Ref<Dentry> dentry = TRY(lookup_dentry(at_.dentry(), component));
+    Ref<Dentry> dentry = TRY(lookup_dentry(at_.dentry(), component, std::exchange(is_news_, false)));
     if (dentry->negative()) return Errno::NOENT;
     Path next(at_.mount_ref(), std::move(dentry));
     if (next.dentry().is_mountpoint()) {
@@ -357,10 +360,11 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
     place = Path(std::move(counted), std::move(dentry));
     return true;
   };
-  auto go_on_at = [&](std::string_view name) {
+  auto go_on_at = [&](std::string_view name, bool is_news) {
     if (count(at_)) {
       rest_ = std::string_view(name.data(), name.size() + rest.size());
       begun_ = true;
+      is_news_ = is_news;
     }
     return Fast::kUndecided;
   };
@@ -396,10 +400,10 @@ Walker::Fast Walker::walk_uncounted(Path& found, Errno& error) {
     if (name.size() > abi::kNAME_MAX) return fail(Errno::NAMETOOLONG);
     must_be_directory = (flags_ & kDirectory) != 0;  // what dots asked for was so
     Dentry* next = cache.find_uncounted(*at, name, name_hash(name));
-    if (next == nullptr) return go_on_at(name);
+    if (next == nullptr) return go_on_at(name, true);
     if (next->expires()) [[unlikely]] {
       if (now == 0) now = gate::monotonic_now();
-      if (!next->is_believed(now)) return go_on_at(name);
+      if (!next->is_believed(now)) return go_on_at(name, false);
     }
     Inode* child = next->inode();
     if (child == nullptr) return fail(Errno::NOENT);

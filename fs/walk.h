@@ -7,8 +7,8 @@
 namespace teacup::fs {
 
 // The cached or fresh dentry of a name; negative if there is none and the file system lets that be cached,
-// else ENOENT.
-Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name);
+// else ENOENT. `is_news`: it was not in the cache a moment ago.
+Result<Ref<Dentry>> lookup_dentry(Dentry& directory, std::string_view name, bool is_news = false);
 // Goes down through mounts on `path`, if there are any.
 void enter_mounts(Path& path);
 
@@ -57,6 +57,7 @@ class Walker {
   u32 flags_;
   int links_ = 0;
   bool begun_ = false;
+  bool is_news_ = false;  // rest_ begins with a name that was not in the cache
   bool trailing_slash_ = false;
   Path at_;
   Path root_;  // empty: not asked for yet

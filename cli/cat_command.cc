@@ -6,7 +6,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/parse.h"
 #include "images/error.h"
 #include "images/image_reader.h"
@@ -36,14 +35,13 @@ bool write_file(images::ImageReader& reader, const std::string& path) {
 int cat_command(const Arguments& arguments) {
   std::string image;
   std::vector<std::string> paths;
-  CLI::App app("Writes files of an image to standard output.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup cat IMAGE PATH...",
-                                                "Symbolic links are followed inside the image. Exits with 1 "
-                                                "if a path is not in the image or cannot be\nread, 125 "
-                                                "if the image cannot be used."));
-  app.add_option("IMAGE", image)->required();
-  app.add_option("PATH", paths)->required();
-  if (const auto status = parse(app, "cat", arguments)) return *status;
+  CommandLine line("cat", "Writes files of an image to standard output.", "teacup cat IMAGE PATH...",
+                   "Symbolic links are followed inside the image. Exits with 1 "
+                   "if a path is not in the image or cannot be\nread, 125 "
+                   "if the image cannot be used.");
+  line.argument("IMAGE", image);
+  line.arguments("PATH", paths, {.required = true});
+  if (const auto status = line.parse(arguments)) return *status;
   try {
     const auto reader = images::ImageReader::open(image);
     int status = 0;

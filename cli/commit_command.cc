@@ -4,7 +4,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/parse.h"
 #include "images/erofs_writer.h"
 #include "images/error.h"
@@ -19,22 +18,21 @@ int commit_command(const Arguments& arguments) {
   std::string label;
   bool changes = false;
   bool quiet = false;
-  CLI::App app("Makes an EROFS image of what runs with --upper UPPER have left.");
-  app.formatter(std::make_shared<HelpFormatter>(
+  CommandLine line(
+      "commit", "Makes an EROFS image of what runs with --upper UPPER have left.",
       "teacup commit [OPTIONS] --upper UPPER [IMAGE...] OUT",
       "OUT has the images that UPPER was made over and its changes, as one; with --changes only these, as a "
       "layer "
       "for\n'teacup run --layer OUT'. IMAGE... are those images, the lowest first, if they no longer lie "
       "where they "
-      "did.\nUPPER is only read. The same UPPER and images give the same bytes."));
-  app.add_option("OUT", words)->required();
-  app.add_option("--upper", upper, "the file that --upper of 'teacup run' has made")
-      ->required()
-      ->option_text("UPPER");
-  app.add_flag("--changes", changes, "write a layer that has the changes alone");
-  app.add_option("--label", label, "the file system's name, at most 16 bytes")->option_text("NAME");
-  app.add_flag("-q,--quiet", quiet, "show no progress; it is shown on terminals only");
-  if (const auto status = parse(app, "commit", arguments)) return *status;
+      "did.\nUPPER is only read. The same UPPER and images give the same bytes.");
+  line.arguments("OUT", words, {.required = true});
+  line.option("--upper", upper, "UPPER", "the file that --upper of 'teacup run' has made",
+              {.required = true});
+  line.flag("--changes", changes, "write a layer that has the changes alone");
+  line.option("--label", label, "NAME", "the file system's name, at most 16 bytes");
+  line.flag("-q,--quiet", quiet, "show no progress; it is shown on terminals only");
+  if (const auto status = line.parse(arguments)) return *status;
   if (label.size() > 16)
     return fail("commit", {"--label '" + label + "' is longer than 16 bytes", "Give a shorter one."});
   const std::string output = words.back();

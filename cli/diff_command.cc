@@ -4,7 +4,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/parse.h"
 #include "images/error.h"
 #include "images/upper_source.h"
@@ -14,15 +13,14 @@ namespace teacup::cli {
 int diff_command(const Arguments& arguments) {
   std::vector<std::string> words;
   bool json = false;
-  CLI::App app("Lists what runs with --upper UPPER have changed.");
-  app.formatter(std::make_shared<HelpFormatter>(
-      "teacup diff [OPTIONS] [IMAGE...] UPPER",
+  CommandLine line(
+      "diff", "Lists what runs with --upper UPPER have changed.", "teacup diff [OPTIONS] [IMAGE...] UPPER",
       "A line for each path: A if it was added, C if it was changed, or anything in it, D if it was deleted. "
       "IMAGE...\nare those that UPPER was made over, the lowest first, if they no longer lie where they did. "
-      "UPPER is only read."));
-  app.add_option("UPPER", words)->required();
-  app.add_flag("--json", json, "print a list of objects with \"kind\" and \"path\"");
-  if (const auto status = parse(app, "diff", arguments)) return *status;
+      "UPPER is only read.");
+  line.arguments("UPPER", words, {.required = true});
+  line.flag("--json", json, "print a list of objects with \"kind\" and \"path\"");
+  if (const auto status = line.parse(arguments)) return *status;
   const std::string upper = words.back();
   words.pop_back();
   try {

@@ -9,7 +9,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/parse.h"
 #include "images/directory_writer.h"
 #include "images/error.h"
@@ -73,20 +72,20 @@ int export_command(const Arguments& arguments) {
   std::string upper;
   std::string path = "/";
   bool directory = false;
-  CLI::App app("Writes a tree, or a part of it, as a tar archive or a directory.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup export [OPTIONS] [IMAGE...] OUT",
-                                                "The tree is that of the images, the lowest first, and of "
-                                                "--upper's changes over them; with --upper, IMAGE... may "
-                                                "be\nleft out. OUT is a tar archive if its name ends in .tar "
-                                                "or is '-', for standard output; else a directory, "
-                                                "which\nmust not be there yet. Either appears complete, or "
-                                                "not at all. Owners, devices and trusted attributes are in "
-                                                "the\narchive; of a directory only root can set them."));
-  app.add_option("OUT", words)->required();
-  app.add_option("--upper", upper, "with the changes of this file")->option_text("UPPER");
-  app.add_option("--path", path, "just this directory or file of the tree")->option_text("PATH");
-  app.add_flag("--directory", directory, "write a directory, or the file that PATH is, whatever OUT's name");
-  if (const auto status = parse(app, "export", arguments)) return *status;
+  CommandLine line("export", "Writes a tree, or a part of it, as a tar archive or a directory.",
+                   "teacup export [OPTIONS] [IMAGE...] OUT",
+                   "The tree is that of the images, the lowest first, and of "
+                   "--upper's changes over them; with --upper, IMAGE... may "
+                   "be\nleft out. OUT is a tar archive if its name ends in .tar "
+                   "or is '-', for standard output; else a directory, "
+                   "which\nmust not be there yet. Either appears complete, or "
+                   "not at all. Owners, devices and trusted attributes are in "
+                   "the\narchive; of a directory only root can set them.");
+  line.arguments("OUT", words, {.required = true});
+  line.option("--upper", upper, "UPPER", "with the changes of this file");
+  line.option("--path", path, "PATH", "just this directory or file of the tree");
+  line.flag("--directory", directory, "write a directory, or the file that PATH is, whatever OUT's name");
+  if (const auto status = line.parse(arguments)) return *status;
   const std::string output = words.back();
   words.pop_back();
   if (upper.empty() && words.empty()) {

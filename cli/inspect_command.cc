@@ -4,7 +4,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/image_text.h"
 #include "cli/parse.h"
 #include "images/error.h"
@@ -76,13 +75,12 @@ void print(const Json& json) {
 int inspect_command(const Arguments& arguments) {
   std::string image;
   bool want_json = false, want_digest = false;
-  CLI::App app("Shows what an image is: its format, size and age, and how it wants to be run.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup inspect [OPTIONS] IMAGE",
-                                                "Exits with 125 if the image cannot be used."));
-  app.add_option("IMAGE", image)->required();
-  app.add_flag("--digest", want_digest, "the sha256 of the file, as IMAGE@sha256:DIGEST wants it");
-  app.add_flag("--json", want_json, "print JSON instead of text");
-  if (const auto status = parse(app, "inspect", arguments)) return *status;
+  CommandLine line("inspect", "Shows what an image is: its format, size and age, and how it wants to be run.",
+                   "teacup inspect [OPTIONS] IMAGE", "Exits with 125 if the image cannot be used.");
+  line.argument("IMAGE", image);
+  line.flag("--digest", want_digest, "the sha256 of the file, as IMAGE@sha256:DIGEST wants it");
+  line.flag("--json", want_json, "print JSON instead of text");
+  if (const auto status = line.parse(arguments)) return *status;
   try {
     const images::ImageFacts facts = images::inspect(image);
     std::string digest;

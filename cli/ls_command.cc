@@ -8,7 +8,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/image_text.h"
 #include "cli/parse.h"
 #include "images/error.h"
@@ -156,21 +155,21 @@ class Lister {
 
 int ls_command(const Arguments& arguments) {
   LsOptions options;
-  CLI::App app("Lists files of an image, of any format that 'teacup run' takes, without running it.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup ls [OPTIONS] IMAGE [PATH...]",
-                                                "PATH is / if none is given. Exits with 1 if a path is not "
-                                                "in the image or cannot be read, 125 if the\nimage "
-                                                "cannot be used."));
-  app.add_option("IMAGE", options.image)->required();
-  app.add_option("PATH", options.paths);
-  app.add_flag("-l,--long", options.is_long, "accepted: the list is long unless -1 is given");
-  app.add_flag("-1,--names", options.names_only, "only names, one a line");
-  app.add_flag("-R,--recursive", options.recursive, "directories below, too");
-  app.add_flag("-d,--directory", options.directory, "directories themselves, not what is in them");
-  app.add_flag("-n,--numeric", options.numeric,
-               "numbers of users and groups, not the image's names for them");
-  app.add_flag("--json", options.json, "print JSON instead of text");
-  if (const auto status = parse(app, "ls", arguments)) return *status;
+  CommandLine line("ls",
+                   "Lists files of an image, of any format that 'teacup run' takes, without running it.",
+                   "teacup ls [OPTIONS] IMAGE [PATH...]",
+                   "PATH is / if none is given. Exits with 1 if a path is not "
+                   "in the image or cannot be read, 125 if the\nimage "
+                   "cannot be used.");
+  line.argument("IMAGE", options.image);
+  line.arguments("PATH", options.paths);
+  line.flag("-l,--long", options.is_long, "accepted: the list is long unless -1 is given");
+  line.flag("-1,--names", options.names_only, "only names, one a line");
+  line.flag("-R,--recursive", options.recursive, "directories below, too");
+  line.flag("-d,--directory", options.directory, "directories themselves, not what is in them");
+  line.flag("-n,--numeric", options.numeric, "numbers of users and groups, not the image's names for them");
+  line.flag("--json", options.json, "print JSON instead of text");
+  if (const auto status = line.parse(arguments)) return *status;
   try {
     const auto reader = ImageReader::open(options.image);
     return Lister(*reader, options).run();

@@ -4,7 +4,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/run_values.h"
 #include "host/mount/fuse_mount.h"
@@ -16,23 +15,21 @@ int mount_command(const Arguments& arguments) {
   mount::MountOptions options;
   std::string memory;
   std::vector<std::string> words;
-  CLI::App app(
-      "Shows images of any format at a directory of the host's, without root, until they are unmounted.");
-  app.formatter(std::make_shared<HelpFormatter>(
+  CommandLine line(
+      "mount",
+      "Shows images of any format at a directory of the host's, without root, until they are unmounted.",
       "teacup mount [OPTIONS] IMAGE... DIR",
       "Several images are laid one over another, the last one on top, as 'teacup run --layer' does. Unmount "
       "with\n'fusermount3 -u DIR' ('umount DIR' as root). Exits with 0 when the images are mounted, with 125 "
-      "if they cannot be."));
-  app.add_option("IMAGE", words);
-  app.add_flag("-w,--rw", options.writable,
-               "let it be written to; changes go to memory and end with the mount");
-  app.add_option("-m,--memory", memory, "limit the memory that changes take, as 512m or 2g")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-      ->option_text("SIZE");
-  app.add_flag("-f,--foreground", options.foreground, "stay until it is unmounted; INT and TERM unmount it");
-  app.add_flag("--allow-other", options.allow_other,
-               "let other users in, with the rights that the image gives them");
-  if (const auto status = parse(app, "mount", arguments)) return *status;
+      "if they cannot be.");
+  line.arguments("IMAGE", words);
+  line.flag("-w,--rw", options.writable, "let it be written to; changes go to memory and end with the mount");
+  line.option("-m,--memory", memory, "SIZE", "limit the memory that changes take, as 512m or 2g",
+              {.last_wins = true});
+  line.flag("-f,--foreground", options.foreground, "stay until it is unmounted; INT and TERM unmount it");
+  line.flag("--allow-other", options.allow_other,
+            "let other users in, with the rights that the image gives them");
+  if (const auto status = line.parse(arguments)) return *status;
   if (words.size() < 2) {
     return fail("mount", {words.empty() ? "no image given" : "no directory to mount at given",
                           "Name the image, then the directory: teacup mount IMAGE DIR."});

@@ -4,7 +4,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/parse.h"
 #include "images/error.h"
 #include "images/pack.h"
@@ -87,27 +86,21 @@ int pack_command(const Arguments& arguments) {
   std::vector<std::string> words;
   std::string format;
   bool quiet = false, slim = false;
-  CLI::App app("Makes an image of directories, archives and images.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup pack [OPTIONS] SOURCE... IMAGE", kFooter));
-  app.add_option("SOURCE", words);
-  app.add_option("-f,--format", format,
-                 "erofs, squashfs or ext4; by default as IMAGE's name ends, else erofs")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-      ->option_text("FORMAT");
-  app.add_option("--compression", options.compression, "of squashfs: gzip, lz4, xz or zstd (default)")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-      ->option_text("NAME");
-  app.add_flag("--slim", slim, "only what a run used, as --trace tells");
-  app.add_option("--trace", options.used,
-                 "what 'teacup run --trace-files=RUN' wrote; more than once: of several runs")
-      ->option_text("RUN")
-      ->allow_extra_args(false);
-  app.add_flag("--root-owned", options.root_owned, "everything in the image belongs to 0:0");
-  app.add_option("--label", options.label, "the file system's name, at most 16 bytes")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-      ->option_text("NAME");
-  app.add_flag("-q,--quiet", quiet, "show no progress; it is shown on terminals only");
-  if (const auto status = parse(app, "pack", arguments)) return *status;
+  CommandLine line("pack", "Makes an image of directories, archives and images.",
+                   "teacup pack [OPTIONS] SOURCE... IMAGE", kFooter);
+  line.arguments("SOURCE", words);
+  line.option("-f,--format", format, "FORMAT",
+              "erofs, squashfs or ext4; by default as IMAGE's name ends, else erofs", {.last_wins = true});
+  line.option("--compression", options.compression, "NAME", "of squashfs: gzip, lz4, xz or zstd (default)",
+              {.last_wins = true});
+  line.flag("--slim", slim, "only what a run used, as --trace tells");
+  line.list("--trace", options.used, "RUN",
+            "what 'teacup run --trace-files=RUN' wrote; more than once: of several runs");
+  line.flag("--root-owned", options.root_owned, "everything in the image belongs to 0:0");
+  line.option("--label", options.label, "NAME", "the file system's name, at most 16 bytes",
+              {.last_wins = true});
+  line.flag("-q,--quiet", quiet, "show no progress; it is shown on terminals only");
+  if (const auto status = line.parse(arguments)) return *status;
   options.progress = !quiet;
   if (slim != !options.used.empty()) {
     return fail(

@@ -1,5 +1,4 @@
 // `teacup rewrite FILE...`: what the rewriter would do with a file, for people and for CI.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -11,7 +10,7 @@
 #include "cli/colour.h"
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
+#include "cli/parse.h"
 #include "cli/run_values.h"
 #include "images/error.h"
 #include "images/image_reader.h"
@@ -344,28 +343,18 @@ int rewrite_image(const RewriteOptions& options) {
 
 int rewrite_command(const Arguments& arguments) {
   RewriteOptions options;
-  CLI::App app("Shows how each system call of the given ELF files is patched when they are run.");
-  app.formatter(std::make_shared<HelpFormatter>(
+  CommandLine line(
+      "rewrite", "Shows how each system call of the given ELF files is patched when they are run.",
       "teacup rewrite [OPTIONS] FILE...\n       teacup rewrite [OPTIONS] --image IMAGE",
       "Exits with 1 if a system call of a file is left to the net: it works, but takes about 20 times as "
-      "long."));
-  app.add_option("FILE", options.files);
-  app.add_option("--image", options.image, "examine all ELF files of an image, or below a directory")
-      ->option_text("IMAGE");
-  app.add_flag("--json", options.json, "print JSON instead of text");
-  app.add_flag("--disasm", options.disassemble, "show the code of each site before and after");
-  app.add_flag("-q,--quiet", options.quiet, "list only the sites left to the net");
-  app.add_option("--patch", options.patch, "as in 'teacup run': cpuid (default), rdtsc, none")
-      ->option_text("LIST");
-  try {
-    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return fail("rewrite", {error.what(), "See 'teacup rewrite --help'."});
-  }
+      "long.");
+  line.arguments("FILE", options.files);
+  line.option("--image", options.image, "IMAGE", "examine all ELF files of an image, or below a directory");
+  line.flag("--json", options.json, "print JSON instead of text");
+  line.flag("--disasm", options.disassemble, "show the code of each site before and after");
+  line.flag("-q,--quiet", options.quiet, "list only the sites left to the net");
+  line.option("--patch", options.patch, "LIST", "as in 'teacup run': cpuid (default), rdtsc, none");
+  if (const auto status = line.parse(arguments)) return *status;
   if (auto error = parse_patch_list(options.patch, options.cpuid, options.rdtsc))
     return fail("rewrite", *error);
   if (options.image.empty() == options.files.empty()) {

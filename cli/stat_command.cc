@@ -5,7 +5,6 @@
 
 #include "cli/commands.h"
 #include "cli/error.h"
-#include "cli/help.h"
 #include "cli/image_text.h"
 #include "cli/parse.h"
 #include "images/error.h"
@@ -96,16 +95,17 @@ int stat_command(const Arguments& arguments) {
   std::string image;
   std::vector<std::string> paths;
   bool follow = false, want_json = false;
-  CLI::App app("Shows what an image says of files: attributes, how they are stored, extended attributes.");
-  app.formatter(std::make_shared<HelpFormatter>("teacup stat [OPTIONS] IMAGE [PATH...]",
-                                                "PATH is / if none is given. Exits with 1 if a path is not "
-                                                "in the image or cannot be read, 125 if the\nimage "
-                                                "cannot be used."));
-  app.add_option("IMAGE", image)->required();
-  app.add_option("PATH", paths);
-  app.add_flag("-L,--dereference", follow, "follow a symbolic link, inside the image");
-  app.add_flag("--json", want_json, "print JSON instead of text");
-  if (const auto status = parse(app, "stat", arguments)) return *status;
+  CommandLine line("stat",
+                   "Shows what an image says of files: attributes, how they are stored, extended attributes.",
+                   "teacup stat [OPTIONS] IMAGE [PATH...]",
+                   "PATH is / if none is given. Exits with 1 if a path is not "
+                   "in the image or cannot be read, 125 if the\nimage "
+                   "cannot be used.");
+  line.argument("IMAGE", image);
+  line.arguments("PATH", paths);
+  line.flag("-L,--dereference", follow, "follow a symbolic link, inside the image");
+  line.flag("--json", want_json, "print JSON instead of text");
+  if (const auto status = line.parse(arguments)) return *status;
   if (paths.empty()) paths.emplace_back("/");
   try {
     const auto reader = ImageReader::open(image);

@@ -69,7 +69,7 @@ inline bool can_access(u64 address, bool write = false) {
   struct sigaction old_segv, old_bus;
   sigaction(SIGSEGV, &action, &old_segv);
   sigaction(SIGBUS, &action, &old_bus);
-  bool accessed = false;
+  volatile bool accessed = false;  // not to be set before the access, nor lost by the jump
   if (sigsetjmp(probe_return, 1) == 0) {
     auto& there = *reinterpret_cast<volatile u8*>(address);
     u8 value = there;

@@ -41,7 +41,7 @@ TEST_F(LoadTest, AStaticProgramWithBss) {
   EXPECT_EQ(word(data) & 0xff, 0x55U);
   EXPECT_EQ(word(data + 0x80), 0U);                               // the rest of the page is .bss
   EXPECT_EQ(word(data + 0x2ff8 - 0x80), 0U);                      // and so are the pages behind
-  EXPECT_EQ(space_->current_brk(), kBase + 2 * MiB - 256 * KiB);  // huge_blocks.cc
+  EXPECT_EQ(space_->current_brk(), kBase + 2 * MiB - 512 * KiB);  // huge_blocks.cc
   u64 sp = loaded.value().stack_pointer;
   EXPECT_EQ(sp % 16, 0U);
   EXPECT_EQ(word(sp), 2U);

@@ -12,6 +12,7 @@
 #include "cli/parse.h"
 #include "images/directory_writer.h"
 #include "images/error.h"
+#include "images/file.h"
 #include "images/image_reader.h"
 #include "images/image_source.h"
 #include "images/tar_writer.h"
@@ -45,6 +46,7 @@ void write_directory(const images::Tree& tree, const std::string& path, const st
   struct stat status;
   if (::lstat(path.c_str(), &status) == 0 && (single.empty() || S_ISDIR(status.st_mode)))
     throw images::Error(path + " is there already; name a directory that is not");
+  images::check_replaceable(path);
   std::string name = path;
   while (name.size() > 1 && name.back() == '/') name.pop_back();
   std::string temporary = name + ".XXXXXX";

@@ -12,6 +12,8 @@
 #include <map>
 #include <sstream>
 
+#include "images/error.h"
+#include "images/file.h"
 #include "images/probe.h"
 
 namespace teacup::cli {
@@ -226,6 +228,11 @@ Parsed<Export> parse_export(const std::string& text) {
     return CliError{
         flag + ": " + cli::quoted(result.host) + " is there already",
         "Name a directory that is not, in one that is; nothing on the host is merged or replaced."};
+  }
+  try {
+    images::check_replaceable(result.host);
+  } catch (const images::Error& error) {
+    return CliError{flag + ": " + error.what(), "Name a directory or file that is not there, or a file."};
   }
   const std::filesystem::path parent = std::filesystem::path(result.host).parent_path();
   if (stat(parent.empty() ? "." : parent.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
 #include <vector>
 
 #include "images/error.h"
@@ -135,7 +136,25 @@ void GatheredWrites::flush() {
   first_ = end_;
 }
 
+void check_replaceable(const std::string& path) {
+  const auto is_special = [](const struct stat& status) {
+    return !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) && !S_ISLNK(status.st_mode);
+  };
+  struct stat status;
+  if (::lstat(path.c_str(), &status) != 0) return;
+  bool refused = is_special(status);
+  if (S_ISLNK(status.st_mode)) {
+    char target[8] = {};
+    const ssize_t length = ::readlink(path.c_str(), target, sizeof target);
+    // What is open as a file may be anywhere.
+    const bool leads_to_descriptor = length > 6 && std::string_view(target, 6) == "/proc/";
+    refused = leads_to_descriptor || (::stat(path.c_str(), &status) == 0 && is_special(status));
+  }
+  if (refused) throw Error("cannot write " + path + ": it is there and no file; nothing is put in its place");
+}
+
 OutputFile::OutputFile(std::string path) : path_(std::move(path)), temporary_(path_ + ".XXXXXX") {
+  check_replaceable(path_);
   file_ = File(::mkostemp(temporary_.data(), O_CLOEXEC));
   if (!file_) throw_errno("cannot write " + path_);
 }

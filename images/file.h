@@ -68,6 +68,10 @@ class GatheredWrites {
   u64 end_ = 0;
 };
 
+// Throws if something is at `path` that a file must not take the name of: a device, a pipe, a socket, or a
+// link to one, as /dev/stdout. Who may rename in /dev would lose them.
+void check_replaceable(const std::string& path);
+
 // An output file under a temporary name beside `path`; commit() renames it, destruction without commit()
 // removes it.
 class OutputFile {

@@ -308,8 +308,10 @@ std::unique_ptr<UpperFile> UpperFile::open_nameless(const std::string& directory
 
 std::unique_ptr<UpperFile> UpperFile::open_read(const std::string& path) {
   std::unique_ptr<UpperFile> file(new UpperFile(path, false));
-  file->fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  file->fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait for a writer
   if (file->fd_ < 0) fail(path, errno_text(errno));
+  struct stat mine {};
+  if (fstat(file->fd_, &mine) != 0 || !S_ISREG(mine.st_mode)) fail(path, "it is not a file");
   file->lock(file->fd_);
   file->read_head();
   file->scan();

@@ -130,6 +130,26 @@ class Pack(unittest.TestCase):
         self.assertIn("cannot write", self.pack("tree", "missing/a.erofs", status=125))
         self.assertEqual(sorted(path.name for path in self.top.iterdir()), ["noise", "tree"])
 
+    def test_nothing_but_a_file_is_replaced(self):
+        """Who may rename in /dev must not lose a device to an image, nor /dev/stdout."""
+        os.mkfifo(self.top / "pipe")
+        (self.top / "null").symlink_to("/dev/null")
+        (self.top / "out").symlink_to("/proc/self/fd/1")
+        for name in ("pipe", "null", "out"):
+            before = os.lstat(self.top / name)
+            for command in (["pack", "--format", "erofs", "tree", name], ["pack", "--format", "squashfs", "tree", name],
+                            ["pack", "--format", "ext4", "tree", name], ["export", "--directory", "--path", "/hello", "a.erofs", name]):
+                if command[0] == "export":
+                    self.pack("tree", "a.erofs")
+                refused = subprocess.run([TEACUP, *command], capture_output=True, text=True, timeout=TIMEOUT, cwd=self.top)
+                self.assertEqual(refused.returncode, 125, command)
+                self.assertIn("nothing is put in its place", refused.stderr)
+            self.assertEqual(os.lstat(self.top / name).st_ino, before.st_ino)
+            os.rename(self.top / name, self.top / f"{name}.tar")
+            refused = subprocess.run([TEACUP, "export", "a.erofs", f"{name}.tar"], capture_output=True, text=True, timeout=TIMEOUT, cwd=self.top)
+            self.assertIn("nothing is put in its place", refused.stderr)
+        self.assertEqual(sorted(os.listdir(self.top)), ["a.erofs", "null.tar", "out.tar", "pipe.tar", "tree"])
+
     def test_progress_on_a_terminal_only(self):
         (self.top / "tree/large").write_bytes(bytes(4 << 20))
         archive = subprocess.run(["tar", "-C", "tree", "-cf", "-", "."], cwd=self.top, check=True,

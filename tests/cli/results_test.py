@@ -51,6 +51,12 @@ class Results(unittest.TestCase):
         self.assertEqual(len(listed), len(lines))
         self.assertIn({"kind": "D", "path": "/etc/group"}, listed)
 
+    def test_what_is_no_file(self):
+        """A FIFO is not waited for."""
+        os.mkfifo(self.top / "pipe")
+        for words in ("diff", self.top / "pipe"), ("commit", "--upper", self.top / "pipe", self.top / "x"), ("diff", "/dev/null"), ("diff", self.top):
+            self.assertIn("it is not a file", self.teacup(*words, status=125))
+
     def test_nothing_changed(self):
         upper = self.top / "nothing"
         self.assertEqual(run("true", options=["--upper", upper]).status, 0)
@@ -174,7 +180,8 @@ class RunExport(unittest.TestCase):
 
     def test_refused_before_anything_runs(self):
         (self.top / "there").mkdir()
-        for pair in ("/x", "there"), ("/x", "no/such/x"), ("x", "y"), ("/x", ""):
+        os.mkfifo(self.top / "pipe")
+        for pair in ("/x", "there"), ("/x", "no/such/x"), ("x", "y"), ("/x", ""), ("/x", "pipe"):
             self.assertEqual(self.export("echo ran", pair, status=125).out, "")
 
     def test_what_is_not_there(self):

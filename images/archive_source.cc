@@ -16,6 +16,12 @@ namespace {
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
 
+// Other marks of aufs's are not about files, and these names would be the directory itself or the one above.
+bool hides_a_name(std::string_view whiteout) {
+  const std::string_view name = whiteout.substr(kWhiteout.size());
+  return !name.starts_with(kWhiteout) && !name.empty() && name != "." && name != "..";
+}
+
 // What a layer has put into the tree, and what it takes away of those below, in whatever order.
 class Layer {
  public:
@@ -30,9 +36,7 @@ class Layer {
     if (!name.starts_with(kWhiteout)) return false;
     if (name == kOpaque) {
       if (const auto node = tree_.find(directory)) prune(*node);
-    } else if (name.starts_with(".wh..wh.")) {
-      // Other marks of aufs's are not about files.
-    } else {
+    } else if (hides_a_name(name)) {
       const std::string target = std::string(directory) + "/" + std::string(name.substr(kWhiteout.size()));
       if (const auto node = tree_.find(target)) {
         if (!own_.contains(node)) {
@@ -187,7 +191,7 @@ void mark_whiteouts(Node& directory) {
     }
     at = directory.children.erase(at);
     if (name == kOpaque) directory.xattrs["trusted.overlay.opaque"] = "y";
-    if (name.starts_with(".wh..wh.") || name.size() == kWhiteout.size()) continue;
+    if (!hides_a_name(name)) continue;
     const std::string target = name.substr(kWhiteout.size());
     if (const auto own = directory.children.find(target); own != directory.children.end()) {
       // What the layer itself puts there, over nothing of what lies below.

@@ -61,6 +61,8 @@ void add_source(Tree& tree, const std::string& source, const PackOptions& option
   const PinnedName pinned = split_pin(source);
   struct stat status;
   if (::stat(pinned.path.c_str(), &status) != 0) throw_errno("cannot read " + pinned.path);
+  // What comes once, as <(COMMAND) in a shell, is not looked at first.
+  if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)) return add_archive(tree, source, spool);
   switch (probe(pinned.path)) {
     case Kind::kErofs:
     case Kind::kExt:

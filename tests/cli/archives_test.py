@@ -290,6 +290,7 @@ class Archives(unittest.TestCase):
             tar(Member("keep/.wh.a"), Member("opaque/new", b"new"), directory("opaque/sub"), Member("opaque/sub/new", b"new"),
                 Member("opaque/.wh..wh..opq"), Member(".wh.gone"), Member(".wh.tree"), directory("file-to-dir"),
                 Member("file-to-dir/y", b"y"), Member("dir-to-file", b"file"), directory("link-to-dir"),
+                Member("keep/.wh."), Member("keep/.wh.."), Member("keep/.wh..."), Member(".wh.."),  # name no file
                 Member("again", b"new"), Member(".wh.again"), Member("hard", kind=tarfile.LNKTYPE, linkname="keep/b")),
         ])
         out = self.run_image(self.top / "oci", "sh", "-c", "cd /; find keep opaque tree gone file-to-dir dir-to-file link-to-dir "

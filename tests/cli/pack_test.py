@@ -59,6 +59,15 @@ class Pack(unittest.TestCase):
             subprocess.run([TEACUP, "pack", "-", "stdin.erofs"], stdin=archive, cwd=self.top, check=True)
         self.assertEqual((self.top / "tar.erofs").read_bytes(), (self.top / "stdin.erofs").read_bytes())
 
+    def test_a_pipe_is_read_once(self):
+        os.mkfifo(self.top / "pipe")
+        subprocess.run(["tar", "-C", "tree", "-cf", "t.tar", "."], cwd=self.top, check=True)
+        self.pack("t.tar", "tree.erofs")
+        for source in ("pipe", "/dev/stdin"):
+            with subprocess.Popen("cat t.tar > pipe" if source == "pipe" else "cat t.tar", shell=True, cwd=self.top, stdout=subprocess.PIPE) as cat:
+                self.pack(source, "a.erofs", stdin=cat.stdout)
+            self.assertEqual((self.top / "a.erofs").read_bytes(), (self.top / "tree.erofs").read_bytes())
+
     def test_source_date_epoch(self):
         environment = dict(os.environ, SOURCE_DATE_EPOCH="1000000000")
         for name in ("a.erofs", "b.erofs"):

@@ -51,14 +51,16 @@ int open_output(const std::string& path, const char* option) {
   return fd;
 }
 
-void write_all(int fd, const char* data, std::size_t size) {
+// 0, or the errno of what was not written.
+int write_all(int fd, const char* data, std::size_t size) {
   while (size > 0) {
     ssize_t count = write(fd, data, size);
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return;
+    if (count <= 0) return count < 0 ? errno : EIO;
     data += count;
     size -= static_cast<std::size_t>(count);
   }
+  return 0;
 }
 
 }  // namespace
@@ -371,7 +373,8 @@ void Broker::message(u64 offset, u64 length, u64 kind) {
   if (kind == abi::kFileMessage) {
     if (trace_files_fd_ < 0) return;
     std::string line = escaped(std::string(&arena_at<char>(offset), length)) + "\n";
-    write_all(trace_files_fd_, line.data(), line.size());
+    int error = write_all(trace_files_fd_, line.data(), line.size());
+    if (trace_files_error_ == 0) trace_files_error_ = error;
     return;
   }
   print(trace_fd_ >= 0 ? trace_fd_ : STDERR_FILENO, std::string(&arena_at<char>(offset), length) + "\n");
@@ -457,6 +460,12 @@ void Broker::finish() {
   if (debugger_) debugger_->finish();
   int status = gave_up != 0 ? 128 + gave_up : exit_status();
   complete &= export_results();
+  // A list that lacks files would make an image that lacks them.
+  if (trace_files_error_ != 0) {
+    fprintf(stderr, "teacup run: cannot write --trace-files: %s: the list is incomplete\n",
+            strerror(trace_files_error_));
+    complete = false;
+  }
   if (!complete && status == 0) status = 125;
   fflush(nullptr);
   _exit(status);

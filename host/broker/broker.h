@@ -88,6 +88,7 @@ class Broker {
   pid_t machine_ = 0;
   int trace_fd_ = -1;
   int trace_files_fd_ = -1;
+  int trace_files_error_ = 0;  // the first, of writing it
   int stats_fd_ = -1;
   int crash_fd_ = -1;
   u64 started_at_ = 0;

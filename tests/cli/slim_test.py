@@ -65,6 +65,9 @@ class Slim(unittest.TestCase):
         (self.folder / "calls").write_text('[1] brk(NULL) = 0x0\n')
         (self.folder / "other").write_text("/nowhere\n")
         self.assertIn("--trace-files", self.pack("--slim", "--trace", "calls", IMAGE, "a.erofs", status=125))
+        # A list that could not be written whole is said to be none.
+        full = run("true", options=["--trace-files=/dev/full"])
+        self.assertEqual((full.status, full.err), (125, "teacup run: cannot write --trace-files: No space left on device: the list is incomplete\n"))
         self.assertIn("another image", self.pack("--slim", "--trace", "other", IMAGE, "a.erofs", status=125))
         self.assertIn("missing", self.pack("--slim", "--trace", "missing", IMAGE, "a.erofs", status=125))
         self.assertIn("go together", self.pack("--slim", IMAGE, "a.erofs", status=125))

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernel/abi/process.h"
+#include "net/datagram_socket.h"
 #include "net/icmp.h"
 #include "net/raw_table.h"
 
@@ -17,10 +18,10 @@ constexpr size_t kLargest = 65535, kHeaderV4 = 20;
 constexpr size_t kLargestEcho = kLargest - kHeaderV4;
 
 // What the two kinds share: an address to be bound to, and one to be connected to.
-class RawSocket : public Socket {
+class RawSocket : public DatagramSocket {
  public:
   RawSocket(int family, int type, int protocol, u32 uid, Ref<UdpEndpoint> endpoint, u32 flags)
-      : Socket(family, type, protocol, endpoint->options, flags), endpoint_(endpoint) {
+      : DatagramSocket(family, type, protocol, endpoint, flags) {
     user_.endpoint = std::move(endpoint);
     user_.family = family;
     user_.protocol = protocol;
@@ -33,30 +34,14 @@ class RawSocket : public Socket {
   }
   ~RawSocket() override { raw_table().remove(user_); }
 
-  u32 poll() override { return endpoint_->poll(); }
-  WaitQueue* wait_queue() override { return &endpoint_->queue; }
-  Result<size_t> write(IoSource& from, u64) override {
-    SendRequest request;
-    request.data = &from;
-    return transmit(request);
-  }
   Result<void> bind(const Caller& caller, const Address& address) override;
-  Result<void> listen(const Caller&, int) override { return Errno::NOTSUP; }
   Result<void> connect(const Caller& caller, const Address& address, bool wait) override;
-  Result<Ref<Socket>> accept(u32) override { return Errno::NOTSUP; }
   Result<void> shutdown(int how) override;
-  Result<size_t> send(const Caller&, SendRequest& request) override { return transmit(request); }
-  Result<size_t> receive(ReceiveRequest& request) override {
-    if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
-    return endpoint_->receive(request, family());
-  }
   Result<Address> local_address() override;
   Result<Address> peer_address() override;
 
  protected:
-  Errno take_error() override { return endpoint_->take_error(); }
-  Result<u64> waiting_bytes() override { return endpoint_->first_size(); }
-  Result<u64> outgoing_bytes() override { return u64{0}; }
+  Result<size_t> transmit(SendRequest& request) override;
   Result<size_t> get_own_option(int level, int name, std::span<std::byte> value) override;
   Result<void> set_own_option(const Caller& caller, int level, int name,
                               std::span<const std::byte> value) override;
@@ -66,7 +51,6 @@ class RawSocket : public Socket {
   // What getsockname(2) has for a port: the identifier, or the protocol.
   u16 shown_port() const { return user_.echoes ? user_.identifier : static_cast<u16>(protocol()); }
   Result<IpAddress> target(SendRequest& request);
-  Result<size_t> transmit(SendRequest& request);
   Result<void> check_echo(std::span<std::byte> body);
   Result<void> read_header(IpPacket& packet);
   void add_checksum(IpPacket& packet);
@@ -76,7 +60,6 @@ class RawSocket : public Socket {
                 : level == abi::kIPPROTO_ICMPV6 && name == abi::kICMPV6_FILTER;
   }
 
-  Ref<UdpEndpoint> endpoint_;
   RawUser user_;
   Mutex lock_{LockRank::kSocket};
   Setting<bool> headers_included_;

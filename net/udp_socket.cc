@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "kernel/abi/process.h"
+#include "net/datagram_socket.h"
 #include "net/gateway.h"
 #include "net/interfaces.h"
-#include "net/udp_endpoint.h"
 
 namespace teacup::net {
 
@@ -15,11 +15,10 @@ namespace {
 constexpr size_t kLargestV4 = 65507, kLargestV6 = 65527;
 constexpr size_t kMostReceivers = 64;  // of one multicast or broadcast datagram
 
-class UdpSocket final : public Socket, public PortOwner {
+class UdpSocket final : public DatagramSocket, public PortOwner {
  public:
   UdpSocket(int family, int protocol, u32 uid, Ref<UdpEndpoint> endpoint, u32 flags)
-      : Socket(family, abi::kSOCK_DGRAM, protocol, endpoint->options, flags),
-        endpoint_(std::move(endpoint)),
+      : DatagramSocket(family, abi::kSOCK_DGRAM, protocol, std::move(endpoint), flags),
         uid_(uid),
         ports_(protocol == abi::kIPPROTO_UDPLITE ? udplite_ports() : udp_ports()) {
     local_.address = asked_.address = IpAddress::any(family);
@@ -39,24 +38,9 @@ class UdpSocket final : public Socket, public PortOwner {
 
   size_t groups(std::span<Group> into) override { return endpoint_->groups(into); }
 
-  u32 poll() override { return endpoint_->poll(); }
-  WaitQueue* wait_queue() override { return &endpoint_->queue; }
-  Result<size_t> write(IoSource& from, u64) override {
-    SendRequest request;
-    request.data = &from;
-    return transmit(request);
-  }
-
   Result<void> bind(const Caller& caller, const Address& address) override;
-  Result<void> listen(const Caller&, int) override { return Errno::NOTSUP; }
   Result<void> connect(const Caller& caller, const Address& address, bool wait) override;
-  Result<Ref<Socket>> accept(u32) override { return Errno::NOTSUP; }
   Result<void> shutdown(int how) override;
-  Result<size_t> send(const Caller&, SendRequest& request) override { return transmit(request); }
-  Result<size_t> receive(ReceiveRequest& request) override {
-    if ((request.flags & abi::kMSG_OOB) != 0) return Errno::NOTSUP;
-    return endpoint_->receive(request, family());
-  }
   Result<Address> local_address() override {
     LockGuard guard(lock_);
     return address_from(local_, family());
@@ -68,9 +52,7 @@ class UdpSocket final : public Socket, public PortOwner {
   }
 
  protected:
-  Errno take_error() override { return endpoint_->take_error(); }
-  Result<u64> waiting_bytes() override { return endpoint_->first_size(); }
-  Result<u64> outgoing_bytes() override { return u64{0}; }
+  Result<size_t> transmit(SendRequest& request) override;
   Result<size_t> get_own_option(int level, int name, std::span<std::byte> value) override;
   Result<void> set_own_option(const Caller& caller, int level, int name,
                               std::span<const std::byte> value) override;
@@ -86,7 +68,6 @@ class UdpSocket final : public Socket, public PortOwner {
   Claim claim() const;
   Result<void> bind_automatically_locked();
   Result<IpName> target_locked(const Address& address) const;
-  Result<size_t> transmit(SendRequest& request);
   Result<void> send_one(const IpName& from, const IpName& to, bool connected, Datagram* datagram);
   Result<void> send_many(const IpName& to, Datagram* datagram);
   s32 interface_to(const IpName& to, s32 asked) const;
@@ -96,7 +77,6 @@ class UdpSocket final : public Socket, public PortOwner {
   void disconnect_locked();
   Result<void> change_membership(int level, int name, std::span<const std::byte> value);
 
-  Ref<UdpEndpoint> endpoint_;
   const u32 uid_;  // who made it
   PortTable& ports_;
   // UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV: how much a checksum would cover.

@@ -25,25 +25,6 @@ class HostFile : public Store {
   std::string path_;
 };
 
-NodeType type_of(mode_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFDIR:
-      return NodeType::kDirectory;
-    case S_IFLNK:
-      return NodeType::kSymlink;
-    case S_IFCHR:
-      return NodeType::kCharDevice;
-    case S_IFBLK:
-      return NodeType::kBlockDevice;
-    case S_IFIFO:
-      return NodeType::kFifo;
-    case S_IFSOCK:
-      return NodeType::kSocket;
-    default:
-      return NodeType::kRegular;
-  }
-}
-
 // The data ranges of a file, as far as the host's file system tells them (lseek(2), SEEK_DATA).
 void find_pieces(const std::string& path, Content& content) {
   content.store = std::make_shared<HostFile>(path);
@@ -101,7 +82,7 @@ class Walker {
 
   std::shared_ptr<Node> make_node(const std::string& path, const struct stat& st) const {
     auto node = std::make_shared<Node>();
-    node->type = type_of(st.st_mode);
+    node->type = node_type(st.st_mode);
     node->permissions = st.st_mode & 07777;
     node->uid = options_.root_owned ? 0 : st.st_uid;
     node->gid = options_.root_owned ? 0 : st.st_gid;

@@ -30,25 +30,6 @@ class ImageFileStore : public Store {
   std::shared_ptr<const File> file_;
 };
 
-NodeType type_of(u32 mode) {
-  switch (mode & S_IFMT) {
-    case S_IFDIR:
-      return NodeType::kDirectory;
-    case S_IFLNK:
-      return NodeType::kSymlink;
-    case S_IFCHR:
-      return NodeType::kCharDevice;
-    case S_IFBLK:
-      return NodeType::kBlockDevice;
-    case S_IFIFO:
-      return NodeType::kFifo;
-    case S_IFSOCK:
-      return NodeType::kSocket;
-    default:
-      return NodeType::kRegular;
-  }
-}
-
 class Source {
  public:
   Source(Tree& tree, ImageReader& reader, const std::shared_ptr<Spool>& spool)
@@ -115,7 +96,7 @@ class Source {
   std::shared_ptr<Node> make_node(u64 number) {
     const ImageStat status = reader_.stat(number);
     auto node = std::make_shared<Node>();
-    node->type = type_of(status.mode);
+    node->type = node_type(status.mode);
     node->permissions = status.mode & 07777;
     node->uid = status.uid;
     node->gid = status.gid;

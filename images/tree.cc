@@ -10,6 +10,25 @@
 
 namespace teacup::images {
 
+NodeType node_type(u32 mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return NodeType::kDirectory;
+    case S_IFLNK:
+      return NodeType::kSymlink;
+    case S_IFCHR:
+      return NodeType::kCharDevice;
+    case S_IFBLK:
+      return NodeType::kBlockDevice;
+    case S_IFIFO:
+      return NodeType::kFifo;
+    case S_IFSOCK:
+      return NodeType::kSocket;
+    default:
+      return NodeType::kRegular;
+  }
+}
+
 namespace {
 
 constexpr int kMaxSymlinks = 40;  // as path_resolution(7)

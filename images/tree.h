@@ -19,6 +19,9 @@ namespace teacup::images {
 
 enum class NodeType : u8 { kRegular, kDirectory, kSymlink, kCharDevice, kBlockDevice, kFifo, kSocket };
 
+// That of an st_mode; what is nothing else is a regular file.
+NodeType node_type(u32 mode);
+
 // Where bytes lie on the host.
 class Store {
  public:

@@ -25,25 +25,6 @@ constexpr u64 kReadSize = 1 * MiB;
 constexpr u64 kHoleSize = 64 * KiB;
 constexpr const char* kOpaque = "trusted.overlay.opaque";
 
-NodeType type_of(u32 mode) {
-  switch (mode & abi::kS_IFMT) {
-    case abi::kS_IFDIR:
-      return NodeType::kDirectory;
-    case abi::kS_IFLNK:
-      return NodeType::kSymlink;
-    case abi::kS_IFCHR:
-      return NodeType::kCharDevice;
-    case abi::kS_IFBLK:
-      return NodeType::kBlockDevice;
-    case abi::kS_IFIFO:
-      return NodeType::kFifo;
-    case abi::kS_IFSOCK:
-      return NodeType::kSocket;
-    default:
-      return NodeType::kRegular;
-  }
-}
-
 struct Entry {
   Ref<fs::Inode> inode;  // null: gone
   bool covers = false;
@@ -282,7 +263,7 @@ std::shared_ptr<Node> Source::node_of(fs::Inode& inode, const std::string& path,
   std::shared_ptr<Node>& known = nodes_[inode.ino];
   if (known != nullptr && !inode.is_directory()) return known;
   auto node = std::make_shared<Node>();
-  node->type = type_of(inode.mode);
+  node->type = node_type(inode.mode);
   node->permissions = static_cast<u16>(inode.mode & 07777);
   node->uid = inode.uid;
   node->gid = inode.gid;

@@ -9,20 +9,19 @@
 #include <fstream>
 #include <thread>
 
+#include "tests/unit/host/scratch_folder.h"
+
 namespace teacup::host {
 namespace {
 
 namespace stdfs = std::filesystem;
 
-class PreparedCacheTest : public testing::Test {
+class PreparedCacheTest : public ScratchFolderTest {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/teacup-cache-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    parent_ = name;
+    ASSERT_NO_FATAL_FAILURE(ScratchFolderTest::SetUp());
     folder_ = parent_ + "/teacup/prepared";
   }
-  void TearDown() override { stdfs::remove_all(parent_); }
 
   static std::vector<std::byte> bytes(std::string_view text) {
     const auto* at = reinterpret_cast<const std::byte*>(text.data());
@@ -35,7 +34,7 @@ class PreparedCacheTest : public testing::Test {
     return all.at(0);
   }
 
-  std::string parent_, folder_;
+  std::string folder_;
 };
 
 TEST_F(PreparedCacheTest, FindsWhatWasStoredUnderTheSameKeyOnly) {

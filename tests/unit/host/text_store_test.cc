@@ -14,6 +14,7 @@
 #include "kernel/abi/stored_text.h"
 #include "kernel/base/layout.h"
 #include "rewrite/prepare.h"
+#include "tests/unit/host/scratch_folder.h"
 
 namespace teacup::host {
 namespace {
@@ -22,12 +23,10 @@ namespace stdfs = std::filesystem;
 
 using Bytes = std::vector<std::byte>;
 
-class TextStoreTest : public testing::Test {
+class TextStoreTest : public ScratchFolderTest {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/teacup-store-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    parent_ = name;
+    ASSERT_NO_FATAL_FAILURE(ScratchFolderTest::SetUp());
     folder_ = parent_ + "/teacup/text";
     places_.emplace(parent_ + "/teacup/prepared");
     std::ifstream library("/lib/x86_64-linux-gnu/libc.so.6", std::ios::binary);
@@ -37,12 +36,11 @@ class TextStoreTest : public testing::Test {
     if (file_.empty()) GTEST_SKIP() << "no libc.so.6 where Debian has it";
     plan_ = rewrite::prepare(file_, {}).serialise();
   }
-  void TearDown() override { stdfs::remove_all(parent_); }
 
   std::unique_ptr<TextStore> open() const { return TextStore::open(folder_, *places_); }
   stdfs::path file() const { return stdfs::directory_iterator(folder_)->path(); }
 
-  std::string parent_, folder_;
+  std::string folder_;
   std::optional<PreparedCache> places_;
   Bytes file_, plan_;
 };

@@ -8,9 +8,13 @@
 
 namespace teacup::cli {
 
+struct CommandLine::App : CLI::App {
+  using CLI::App::App;
+};
+
 CommandLine::CommandLine(std::string_view command, const std::string& summary, const std::string& usage,
                          const std::string& footer)
-    : command_(command), app_(std::make_unique<CLI::App>(summary)) {
+    : command_(command), app_(std::make_unique<App>(summary)) {
   app_->formatter(std::make_shared<HelpFormatter>(usage, footer));
 }
 

@@ -10,10 +10,6 @@
 
 #include "cli/commands.h"
 
-namespace CLI {
-class App;
-}
-
 namespace teacup::cli {
 
 struct OptionRule {
@@ -48,8 +44,10 @@ class CommandLine {
   std::optional<int> parse(const Arguments& arguments);
 
  private:
+  struct App;  // CLI11's
+
   std::string command_;
-  std::unique_ptr<CLI::App> app_;
+  std::unique_ptr<App> app_;
 };
 
 }  // namespace teacup::cli

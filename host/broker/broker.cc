@@ -93,12 +93,9 @@ void Broker::prepare(int arena_fd) {
 void Broker::serve(pid_t machine) {
   machine_ = machine;
   streams_.start();
-  workers_.start();
-  if (importer_ != nullptr) importer_queue_.start();
   std::function<void(const std::string&)> say;
   if (trace_fd_ >= 0) say = [this](const std::string& line) { print(trace_fd_, line + "\n"); };
   gateway_.start(std::move(say));
-  if (upper_ != nullptr) upper_queue_.start();
   ring_thread_ = std::thread([this] { ring_loop(); });
   sigset_t set = taken_signals();
   reap();

@@ -3,9 +3,9 @@
 // then checked; offsets are checked against the arena; it follows no pointer from there and takes no lock
 // there.
 //
-// Threads: the main one waits for signals and dead children; one serves the ring; two per host stream carry
-// bytes; one plans patches. All are started after the template (which must be a child of the main thread, for
-// PDEATHSIG).
+// Threads: the main one waits for signals and dead children; one serves the ring; and, from when there is
+// something for them to do, two per host stream carry bytes, and one plans patches. All are started after the
+// template (which must be a child of the main thread, for PDEATHSIG).
 #pragma once
 
 #include <sys/types.h>

@@ -15,6 +15,7 @@
 
 #include "host/broker/events.h"
 #include "host/broker/terminal.h"
+#include "host/broker/thread.h"
 #include "kernel/abi/events.h"
 #include "kernel/base/arena_header.h"
 
@@ -38,7 +39,17 @@ bool would_block(int error) {
 
 }  // namespace
 
-void Streams::ring(Carrier& carrier) {
+// Has the carrier look, and begins it if need be.
+void Streams::ring(Carrier& carrier, void (Streams::*body)(u32)) {
+  if (carrier.fd < 0) return;
+  {
+    std::lock_guard guard(starting_);
+    if (carrier.doorbell < 0) {
+      carrier.doorbell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+      start_thread([this, body, index = static_cast<u32>(carrier.fd)] { (this->*body)(index); });
+      return;
+    }
+  }
   u64 one = 1;
   if (write(carrier.doorbell, &one, sizeof one) < 0) return;  // full: it is ringing already
 }
@@ -54,20 +65,15 @@ void Streams::start() {
   for (u32 i = 0; i < abi::kStreams; i++) {
     const abi::BootStream& stream = config.streams[i];
     if (stream.kind == abi::StreamKind::kClosed) continue;
-    auto begin = [&](Carrier& carrier, void (Streams::*body)(u32)) {
-      carrier.fd = static_cast<int>(i);
-      carrier.doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-      carrier.thread = std::thread([this, body, i] { (this->*body)(i); });
-    };
-    if (stream.readable) begin(in_[i], &Streams::carry_in);
-    if (stream.writable) begin(out_[i], &Streams::carry_out);
+    if (stream.readable) in_[i].fd = static_cast<int>(i);
+    if (stream.writable) out_[i].fd = static_cast<int>(i);
   }
 }
 
 void Streams::news(u64 stream) {
   if (stream >= abi::kStreams) return;
-  if (in_[stream].fd >= 0) ring(in_[stream]);
-  if (out_[stream].fd >= 0) ring(out_[stream]);
+  ring(in_[stream], &Streams::carry_in);
+  ring(out_[stream], &Streams::carry_out);
 }
 
 void Streams::carry_in(u32 index) {
@@ -193,7 +199,7 @@ void Streams::begin_drain() {
     if (out_[i].fd < 0 || is_empty) {
       out_[i].done.store(true);  // without the thread, which need not be woken for it
     } else {
-      ring(out_[i]);
+      ring(out_[i], &Streams::carry_out);
     }
   }
 }

@@ -1,26 +1,31 @@
 // One worker thread and its queue: for requests that take longer than the ring's other askers should wait.
+// The thread begins with the first request.
 #pragma once
 
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <mutex>
-#include <thread>
+#include <utility>
+
+#include "host/broker/thread.h"
 
 namespace teacup::host {
 
 class WorkQueue {
  public:
-  ~WorkQueue() { stop(); }
-  void start() {
-    thread_ = std::thread([this] { run(); });
-  }
   void add(std::function<void()> work) {
+    bool is_first = false;
     {
       std::lock_guard guard(mutex_);
       queue_.push_back(std::move(work));
+      is_first = !std::exchange(started_, true);
     }
-    news_.notify_one();
+    if (is_first) {
+      start_thread([this] { run(); });
+    } else {
+      news_.notify_one();
+    }
   }
   // Drops what has not begun, and returns when nothing is being done. The thread is left asleep, for a
   // process that ends next: to wake and join it is 0.1 ms more of a short run.
@@ -28,16 +33,6 @@ class WorkQueue {
     std::unique_lock guard(mutex_);
     stopping_ = true;
     idle_.wait(guard, [this] { return !busy_; });
-  }
-  // Ends the thread, too.
-  void stop() {
-    if (!thread_.joinable()) return;
-    {
-      std::lock_guard guard(mutex_);
-      stopping_ = true;
-    }
-    news_.notify_one();
-    thread_.join();
   }
 
  private:
@@ -61,9 +56,9 @@ class WorkQueue {
   std::condition_variable news_;
   std::condition_variable idle_;
   std::deque<std::function<void()>> queue_;
+  bool started_ = false;
   bool stopping_ = false;
   bool busy_ = false;
-  std::thread thread_;
 };
 
 }  // namespace teacup::host

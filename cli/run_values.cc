@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -57,18 +56,22 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   }
   const int shift = 10 * power;
 
+  // Not by from_chars() of a double, for which the command would need the library of mathematics at each
+  // start.
+  const size_t point = number.find('.');
   std::uint64_t whole = 0;
-  if (auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), whole);
-      error == std::errc{} && end == number.data() + number.size()) {
-    if (whole == 0 || whole > (UINT64_MAX >> shift)) return std::nullopt;
-    return whole << shift;
+  double part = 0;
+  for (size_t i = number.size(); point != std::string_view::npos && --i > point;) {
+    if (number[i] == '.') return std::nullopt;
+    part = (part + (number[i] - '0')) / 10;
   }
-  double fraction = 0;
-  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), fraction);
-  if (error != std::errc{} || end != number.data() + number.size()) return std::nullopt;
-  const double bytes = std::floor(std::ldexp(fraction, shift));
-  if (bytes < 1 || bytes >= 18446744073709551616.0) return std::nullopt;
-  return static_cast<std::uint64_t>(bytes);
+  const char* const whole_end = number.data() + std::min(point, number.size());
+  const auto [end, error] = std::from_chars(number.data(), whole_end, whole);
+  const bool has_digits = error == std::errc{} || (point == 0 && number.size() > 1);
+  if (!has_digits || end != whole_end || whole > (UINT64_MAX >> shift)) return std::nullopt;
+  const std::uint64_t bytes =
+      (whole << shift) + static_cast<std::uint64_t>(part * static_cast<double>(std::uint64_t{1} << shift));
+  return bytes == 0 ? std::nullopt : std::optional(bytes);
 }
 
 Parsed<EnvironmentChange> parse_environment(const std::string& text, const EnvironmentLookup& caller) {

@@ -12,6 +12,7 @@
 // a lock looks whether the name still means the file it locked.
 #include "host/broker/upper_file.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -75,8 +76,18 @@ CrcTables make_tables() {
   return ~crc;
 }
 
+// Not by __builtin_cpu_supports(): rewrite/x86_64/scan.cc says why.
+bool has_crc32c() {
+  static const bool has = [] {
+    constexpr unsigned kSse42 = 1u << 20;
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kSse42) != 0;
+  }();
+  return has;
+}
+
 u32 crc32c(u32 crc, const void* data, std::size_t size) {
-  if (__builtin_cpu_supports("sse4.2")) return crc32c_by_instruction(crc, data, size);
+  if (has_crc32c()) return crc32c_by_instruction(crc, data, size);
   static const CrcTables tables = make_tables();
   const auto* at = static_cast<const unsigned char*>(data);
   crc = ~crc;

@@ -345,12 +345,17 @@ TEST(ParseSize, TakesDockersNotation) {
   EXPECT_EQ(parse_size("4KiB"), 4096u);
   EXPECT_EQ(parse_size("4Kb"), 4096u);
   EXPECT_EQ(parse_size("0.5g"), 1u << 29);
+  EXPECT_EQ(parse_size(".5k"), 512u);
+  EXPECT_EQ(parse_size("1.75k"), 1792u);
+  EXPECT_EQ(parse_size("3."), 3u);
+  EXPECT_EQ(parse_size("1.9b"), 1u);
+  EXPECT_EQ(parse_size("15.5p"), (std::uint64_t{31} << 49));
   EXPECT_EQ(parse_size("2T"), std::uint64_t{1} << 41);
 }
 
 TEST(ParseSize, RefusesWhatIsNoSize) {
-  for (const char* bad : {"", "m", "-1", "0", "0.1b", "1mm", "1 m", "1.2.3k", "1e3", "20000p",
-                          "99999999999999999999", "0x10", "inf", "nan"}) {
+  for (const char* bad : {"", "m", ".", ".k", "-1", "0", "0.0", "0.1b", "1mm", "1 m", "1.2.3k", "1e3",
+                          "20000p", "99999999999999999999", "0x10", "inf", "nan"}) {
     EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
   }
 }

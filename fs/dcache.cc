@@ -83,18 +83,19 @@ Result<char*> Dcache::copy_long_name(std::string_view name) {
 // from then on.
 Result<Dentry*> Dcache::make_locked(Dentry* parent, std::string_view name, char* long_name, u32 hash,
                                     Inode* inode) {
-  if (pool_ == nullptr) {
-    constexpr u64 kSize = sizeof(Dentry);
-    if (!commit_pages(kPagesForPool)) return Errno::NOMEM;
-    PageRun run = TRY(allocate_run(kPagesForPool));
-    for (u64 at = run.bytes(); at >= kSize; at -= kSize) {
-      auto* dentry = reinterpret_cast<Dentry*>(run.address() + at - kSize);
-      dentry->next_.store(pool_, std::memory_order_relaxed);
-      pool_ = dentry;
-    }
-  }
   Dentry* dentry = pool_;
-  pool_ = dentry->next_.load(std::memory_order_relaxed);
+  if (dentry != nullptr) {
+    pool_ = dentry->next_.load(std::memory_order_relaxed);
+  } else {
+    if (fresh_end_ - fresh_ < sizeof(Dentry)) {
+      if (!commit_pages(kPagesForPool)) return Errno::NOMEM;
+      PageRun run = TRY(allocate_run(kPagesForPool));
+      fresh_ = run.address();
+      fresh_end_ = run.address() + run.bytes();
+    }
+    dentry = reinterpret_cast<Dentry*>(fresh_);
+    fresh_ += sizeof(Dentry);
+  }
   count_.store(count() + 1, std::memory_order_relaxed);
   new (dentry) Dentry;
   dentry->hash_ = hash;

@@ -95,8 +95,9 @@ class Dcache {
   std::atomic<u64> sequence_{0};
   Chain* buckets_ = nullptr;
   std::atomic<u64> mask_{kFirstBuckets - 1};  // changes in a ChangeScope
-  Dentry* pool_ = nullptr;
-  std::atomic<u64> count_{0};  // changes under the lock
+  Dentry* pool_ = nullptr;                    // free ones, by next_
+  u64 fresh_ = 0, fresh_end_ = 0;             // addresses: what is left of the last run, not touched yet
+  std::atomic<u64> count_{0};                 // changes under the lock
   u64 hand_ = 0;
 };
 

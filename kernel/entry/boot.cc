@@ -8,7 +8,6 @@
 #include "kernel/abi/nr.h"
 #include "kernel/abi/process.h"
 #include "kernel/abi/signal.h"
-#include "kernel/entry/kernel_task.h"
 #include "kernel/entry/panic.h"
 #include "kernel/entry/start.h"
 #include "kernel/frame/heap.h"
@@ -256,7 +255,6 @@ extern "C" [[noreturn]] void template_main(const u64* stack) {
   confine();
   trace_start();
   machine_start();
-  spawn_kernel_task();
   serve_as_template();
 }
 

@@ -5,6 +5,7 @@
 #include "host/gate/gate.h"
 #include "kernel/abi/mm.h"
 #include "kernel/entry/decoder_task.h"
+#include "kernel/entry/kernel_task.h"
 #include "kernel/mm/address_space.h"
 #include "kernel/pseudo/pseudo.h"
 #include "kernel/task/machine.h"
@@ -51,6 +52,8 @@ void machine_start() {
 void serve_as_template() {
   must(spawn_zygote(), "cannot start the first process");
   start_init(abi::boot_config(), &pseudo::open_standard_streams);
+  // What happened meanwhile is in its events; the first program need not wait for it.
+  spawn_kernel_task();
   bool collapsed = false;
   for (;;) {
     u32 seen = zygotes_word().load(std::memory_order_seq_cst);

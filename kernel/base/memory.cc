@@ -1,7 +1,10 @@
 // Large pieces by `rep movsb`: on every processor since Ivy Bridge it is microcoded to copy by cache lines
-// (ERMS), and it is the only wide copy that leaves the guest's vector registers alone. It takes some 30
-// cycles to begin, also for the twelve bytes of a directory's entry; small pieces, which are most of them, go
-// by words that overlap.
+// (ERMS), and it is the only wide copy that leaves the guest's vector registers alone. But it takes 30 to 100
+// cycles to begin, the more so where source and target lie unlike in their cache lines (Zen 5: 9.5 ns for 128
+// bytes where they lie alike, 23.5 else, 3.4 by words; 256: 10, 24, 6; 1024: 13, 27, 18 to 26), and backwards
+// it goes byte by byte. So small pieces, which are most of them, go by words that overlap, those of some
+// hundred bytes by loops of words, and so does what has to be moved upwards: a mapping that is put among 40
+// others moves 3 KB.
 #ifndef TEACUP_HOSTED
 #include "kernel/base/memory.h"
 
@@ -9,7 +12,9 @@
 
 namespace {
 
-constexpr std::size_t kByWords = 64;  // up to so many bytes
+constexpr std::size_t kByWords = 64;   // up to so many bytes
+constexpr std::size_t kByLoops = 512;  // up to so many
+constexpr std::size_t kStep = 32;      // bytes in each turn
 
 template <typename Word>
 Word load(const void* from, std::size_t at) {
@@ -67,6 +72,32 @@ void copy_small(void* to, const void* from, std::size_t size) {
   }
 }
 
+void copy_step(void* to, const void* from, std::size_t at) {
+  using teacup::u64;
+  u64 a = load<u64>(from, at);
+  u64 b = load<u64>(from, at + 8);
+  u64 c = load<u64>(from, at + 16);
+  u64 d = load<u64>(from, at + 24);
+  asm volatile("" : : : "memory");  // or the compiler makes a call of memcpy of the loop
+  store(to, at, a);
+  store(to, at + 8, b);
+  store(to, at + 16, c);
+  store(to, at + 24, d);
+}
+
+// The target may overlap the source from below.
+void copy_upwards(void* to, const void* from, std::size_t size) {
+  std::size_t at = 0;
+  for (; size - at > kByWords; at += kStep) copy_step(to, from, at);
+  copy_small(static_cast<char*>(to) + at, static_cast<const char*>(from) + at, size - at);
+}
+
+// From above.
+void copy_downwards(void* to, const void* from, std::size_t size) {
+  while (size > kByWords) copy_step(to, from, size -= kStep);
+  copy_small(to, from, size);
+}
+
 }  // namespace
 
 extern "C" {
@@ -74,6 +105,10 @@ extern "C" {
 void* memcpy(void* to, const void* from, std::size_t size) noexcept {
   if (size <= kByWords) {
     copy_small(to, from, size);
+    return to;
+  }
+  if (size <= kByLoops) {
+    copy_upwards(to, from, size);
     return to;
   }
   void* start = to;
@@ -85,9 +120,7 @@ void* memmove(void* to, const void* from, std::size_t size) noexcept {
   auto* target = static_cast<char*>(to);
   const auto* source = static_cast<const char*>(from);
   if (size <= kByWords || target <= source || target >= source + size) return memcpy(to, from, size);
-  void* last_to = target + size - 1;
-  const void* last_from = source + size - 1;
-  asm volatile("std\n rep movsb\n cld" : "+D"(last_to), "+S"(last_from), "+c"(size) : : "memory");
+  copy_downwards(to, from, size);
   return to;
 }
 

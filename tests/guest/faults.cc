@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "tests/guest/check.h"
@@ -226,6 +227,34 @@ TEST(partial_transfers_count) {
   CHECK_EQ(lseek(file, 0, SEEK_CUR), 10);
   memset(e - 10, 'w', 10);
   CHECK_EQ(pwrite(file, e - 10, 50, 0), 10);
+}
+
+// Of every length, to and from every distance before the fault, and at every place in a cache line.
+TEST(partial_transfers_count_of_any_length) {
+  std::string content;
+  for (int i = 0; i < 700; i++) content += static_cast<char>('a' + i * 7 % 26 + i % 3);
+  NEED(check::write_file("content", content));
+  int from = NEED_OK(open("content", O_RDONLY));
+  int to = NEED_OK(open("copy", O_RDWR | O_CREAT, 0600));
+  char* e = edge();
+  std::string back(content.size(), 0);
+  for (long size = 1; size < 700; size += size < 80 ? 1 : 29) {
+    for (long room = 1; room < size; room += room < 40 ? 1 : 23) {
+      memset(e - room, 0, static_cast<size_t>(room));
+      CHECK_EQ(pread(from, e - room, static_cast<size_t>(size), 0), room);
+      CHECK(memcmp(e - room, content.data(), static_cast<size_t>(room)) == 0);
+      CHECK_EQ(pwrite(to, e - room, static_cast<size_t>(size), 0), room);
+      CHECK_EQ(pread(to, back.data(), static_cast<size_t>(room), 0), room);
+      CHECK(memcmp(back.data(), content.data(), static_cast<size_t>(room)) == 0);
+    }
+    std::string aside(content.size() + 64, '.');
+    for (size_t at = 0; at < 64; at += 5) {
+      CHECK_EQ(pread(from, aside.data() + at, static_cast<size_t>(size), 3), std::min(size, 697L));
+      CHECK(memcmp(aside.data() + at, content.data() + 3, static_cast<size_t>(std::min(size, 697L))) == 0);
+      CHECK_EQ(aside[at + static_cast<size_t>(std::min(size, 697L))], '.');
+      aside.assign(aside.size(), '.');
+    }
+  }
 }
 
 TEST(faulting_wait_and_select_outputs) {

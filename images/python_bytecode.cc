@@ -3,6 +3,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -48,6 +49,19 @@ void run(const std::vector<std::string>& command, const std::vector<std::string>
   if (status != 0) throw Error("compiling Python modules failed (" + command[0] + ")");
 }
 
+// A module that is a link to /etc (sitecustomize.py) is one below `top`, not the host's.
+void keep_links_below(const std::string& top, const Tree& tree, const std::vector<std::string>& directories) {
+  tree.walk([&](const std::string& path, const std::shared_ptr<Node>& node) {
+    const auto is_above = [&](const std::string& directory) { return path.starts_with(directory + "/"); };
+    if (node->type != NodeType::kSymlink || !node->target.starts_with('/') || !path.ends_with(".py") ||
+        std::none_of(directories.begin(), directories.end(), is_above)) {
+      return;
+    }
+    std::filesystem::remove(top + path);
+    std::filesystem::create_symlink(top + node->target, top + path);
+  });
+}
+
 }  // namespace
 
 void add_python_bytecode(Tree& tree, const std::string& interpreter,
@@ -55,6 +69,7 @@ void add_python_bytecode(Tree& tree, const std::string& interpreter,
   const TemporaryDirectory temporary;
   const std::string& top = temporary.path();
   write_directory(tree, top, {.owners = false});
+  keep_links_below(top, tree, directories);
   // One process and a fixed order of files and hashes: the marshalled bytes depend on what was interned
   // before. -B: what compileall itself imports is not to be cached, with temporary paths in it. -s and -p:
   // the bytecode names the module where the image has it.

@@ -46,7 +46,7 @@ void AddressSpace::forget() {
   brk_ = brk_start_ = 0;
   lock_future_ = false;
   for (ReadyRange& ready : ready_) ready = {};
-  block_bytes_ = 0;
+  block_bytes_ = small_bytes_ = 0;
   layout_ = {};
   forget_texts_locked();
 }
@@ -89,6 +89,7 @@ Result<Ref<AddressSpace>> AddressSpace::fork_copy_locked(u32 stack_slot) {
   child.brk_ = brk_;
   std::copy(std::begin(ready_), std::end(ready_), std::begin(child.ready_));
   child.block_bytes_ = block_bytes_;
+  child.small_bytes_ = small_bytes_;
   child.huge_pages_ = huge_pages_;
   child.layout_ = layout_;
   for (u32 i = 0; i < text_count_; i++) child.remember_text_locked(*texts_[i]);

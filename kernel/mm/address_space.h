@@ -309,6 +309,7 @@ class AddressSpace : public RefCounted<AddressSpace> {
   enum : u8 { kAboveBreak, kBelowMappings };
   ReadyRange ready_[2];
   u64 block_bytes_ = 0;  // of blocks that were made for this program
+  u64 small_bytes_ = 0;  // of anonymous memory that it asked for among its mappings, where no block was
   bool huge_pages_ = true;
   // Patched texts that have been mapped here: what a copy of text may have been copied from.
   static constexpr u32 kMaxTexts = 64;

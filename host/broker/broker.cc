@@ -66,13 +66,14 @@ int write_all(int fd, const char* data, std::size_t size) {
 }  // namespace
 
 Broker::Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
-               const std::vector<Image>& images, TextStore* texts, importer::Importer* importer,
-               UpperFile* upper)
+               const std::vector<Image>& images, TextStore* texts, Foreseen& foreseen,
+               importer::Importer* importer, UpperFile* upper)
     : options_(options),
       host_files_(host_files),
       gateway_(gateway),
       images_(images),
       texts_(texts),
+      foreseen_(foreseen),
       importer_(importer),
       upper_(upper) {}
 
@@ -167,7 +168,6 @@ void Broker::ring_loop() {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
-  expect_requests();
   abi::Ring& ring = abi::ring();
   for (;;) {
     u32 seen = ring.doorbell.load(std::memory_order_seq_cst);
@@ -218,11 +218,12 @@ void Broker::handle(u32 slot, const Request& request) {
       break;
     case abi::RingOp::kPrepare:
       // Known plans at once: the way to the worker and back would cost more.
-      if (s64 size = serve_prepared(images_, texts_, request.args); size > 0) {
+      if (s64 size = serve_prepared(images_, texts_, foreseen_, request.args); size > 0) {
         answer(slot, size);
         break;
       }
-      workers_.add([this, slot, request] { answer(slot, serve_prepare(images_, texts_, request.args)); });
+      workers_.add(
+          [this, slot, request] { answer(slot, serve_prepare(images_, texts_, foreseen_, request.args)); });
       break;
     case abi::RingOp::kImporter:
       if (importer_ == nullptr) {
@@ -453,6 +454,7 @@ void Broker::finish() {
   terminal_.restore();
   upper_queue_.finish();
   workers_.finish();  // what a host file is being told is finished
+  foreseen_.keep();
   write_stats();
   if (debugger_) debugger_->finish();
   int status = gave_up != 0 ? 128 + gave_up : exit_status();

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "host/broker/foreseen.h"
 #include "host/broker/gateway.h"
 #include "host/broker/host_files.h"
 #include "host/broker/streams.h"
@@ -37,7 +38,8 @@ class Broker {
   // `importer` is null for images that need none.
   // `images` are the machine's images[]. `upper` is null without --upper.
   Broker(const MachineOptions& options, HostFiles& host_files, Gateway& gateway,
-         const std::vector<Image>& images, TextStore* texts, importer::Importer* importer, UpperFile* upper);
+         const std::vector<Image>& images, TextStore* texts, Foreseen& foreseen, importer::Importer* importer,
+         UpperFile* upper);
 
   // Before the template starts: blocks the signals that serve() waits for, opens the trace and statistics
   // files.
@@ -83,6 +85,7 @@ class Broker {
   Gateway& gateway_;
   const std::vector<Image>& images_;
   TextStore* texts_;  // null: there is none
+  Foreseen& foreseen_;
   importer::Importer* importer_;
   UpperFile* upper_;
   pid_t machine_ = 0;

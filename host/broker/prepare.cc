@@ -200,6 +200,13 @@ bool read_job(std::span<const Image> images, const u64 (&args)[6], Job& job) {
   return true;
 }
 
+// The same will be answered when the next machine asks.
+void note(Foreseen& foreseen, const Job& job, u64 stored, std::span<const std::byte> blob) {
+  abi::PrepareInput input = job.request.input;
+  input.stored = stored;
+  foreseen.note(input, job.request.pieces, job.request.tail, blob);
+}
+
 s64 deliver(const Job& job, std::span<const std::byte> blob) {
   arena_at<abi::PrepareInput>(job.input).stored = 0;
   if (blob.size() <= job.room) std::memcpy(&arena_at<std::byte>(job.output), blob.data(), blob.size());
@@ -216,7 +223,12 @@ bool is_still(std::span<const Image> images, const Job& job) {
   return !job.key.empty() && cache_key(images, job.request) == job.key;
 }
 
-s64 prepare(std::span<const Image> images, TextStore* texts, const u64 (&args)[6]) {
+bool lays_nothing(std::span<const std::byte> blob) {
+  auto view = abi::PreparedView::create(blob);
+  return view && !view->patched();
+}
+
+s64 prepare(std::span<const Image> images, TextStore* texts, Foreseen& foreseen, const u64 (&args)[6]) {
   Job job;
   if (!read_job(images, args, job)) return -EINVAL;
   Content content;
@@ -227,7 +239,11 @@ s64 prepare(std::span<const Image> images, TextStore* texts, const u64 (&args)[6
   if (is_still(images, job)) {
     if (!kept) cache.store(job.key, blob);
     auto place = texts != nullptr ? texts->add(job.key, content.bytes, blob) : std::nullopt;
-    if (place) return deliver_stored(job, *place);
+    if (place) {
+      note(foreseen, job, *place, {});
+      return deliver_stored(job, *place);
+    }
+    if (lays_nothing(blob)) note(foreseen, job, 0, blob);
   }
   return deliver(job, blob);
 }
@@ -243,21 +259,35 @@ std::unique_ptr<TextStore> open_text_store() {
   return TextStore::open(PreparedCache::default_folder("text"), prepared_cache());
 }
 
-void expect_requests() {
-  static_cast<void>(command_identity());
+std::unique_ptr<Foreseen> foresee(std::span<const Image> images, const TextStore* texts,
+                                  const std::string& command) {
+  std::string key = command_identity();
+  if (!key.empty()) key = "foreseen " + std::to_string(abi::kPreparedVersion) + "|" + key + "|";
+  for (const Image& image : images) {
+    const std::string identity = key.empty() ? "" : file_identity(image.fd);
+    key = identity.empty() ? "" : key + identity + "|";
+  }
+  if (!key.empty()) key += (texts != nullptr ? texts->name() : "") + "|" + command;
+  return std::make_unique<Foreseen>(prepared_cache(), std::move(key));
 }
 
-s64 serve_prepared(std::span<const Image> images, const TextStore* texts, const u64 (&args)[6]) {
+s64 serve_prepared(std::span<const Image> images, const TextStore* texts, Foreseen& foreseen,
+                   const u64 (&args)[6]) {
   try {
     Job job;
     if (!read_job(images, args, job)) return 0;
-    if (auto place = texts != nullptr ? texts->find(job.key) : std::nullopt)
+    if (auto place = texts != nullptr ? texts->find(job.key) : std::nullopt) {
+      note(foreseen, job, *place, {});
       return deliver_stored(job, *place);
+    }
     auto blob = prepared_cache().load(job.key);
     if (!blob) return 0;
-    // A text for the store takes longer.
-    auto view = texts != nullptr ? abi::PreparedView::create(*blob) : std::nullopt;
-    return view && view->patched() ? 0 : deliver(job, *blob);
+    if (lays_nothing(*blob)) {
+      note(foreseen, job, 0, *blob);
+    } else if (texts != nullptr) {
+      return 0;  // a text for the store takes longer
+    }
+    return deliver(job, *blob);
   } catch (const std::bad_alloc&) {
     return 0;
   }
@@ -270,9 +300,9 @@ s64 read_pieces(std::span<const Image> images, std::span<const abi::PreparePiece
   return read_file(images, request, into);
 }
 
-s64 serve_prepare(std::span<const Image> images, TextStore* texts, const u64 (&args)[6]) {
+s64 serve_prepare(std::span<const Image> images, TextStore* texts, Foreseen& foreseen, const u64 (&args)[6]) {
   try {
-    return prepare(images, texts, args);
+    return prepare(images, texts, foreseen, args);
   } catch (const std::bad_alloc&) {
     return -ENOMEM;
   }

@@ -50,6 +50,7 @@ std::string stats_json(u64 started_at) {
   json["sites"] = tactics;
   json["cpuid"] = {{"sites", stats.cpuid_sites.load()}, {"answered", stats.cpuids.load()}};
   json["files_prepared"] = stats.files_prepared.load();
+  json["files_foreseen"] = stats.files_foreseen.load();
   auto host_calls = nlohmann::ordered_json::object();
   for (u32 i = 0; i < kHostCallNumbers; i++) {
     if (u64 count = arena().host_calls[i].load(); count != 0) host_calls[name_of(i)] = count;

@@ -40,6 +40,8 @@ class TextStore {
 
   // For the guest side: read-only.
   int fd() const { return readable_; }
+  // No other store has the same.
+  const std::string& name() const { return name_; }
 
   // Any thread. Where the text lies that was added under this key.
   std::optional<u64> find(const std::string& key) const;

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include "host/broker/broker.h"
 #include "host/broker/gateway.h"
 #include "host/broker/host_files.h"
@@ -189,6 +191,15 @@ void write_config(Arena& arena, const MachineOptions& options, const Stack& stac
   put_mounts(arena, options, host_files, config);
 }
 
+void put_foreseen(Arena& arena, const Foreseen& foreseen) {
+  const std::span<const std::byte> records = foreseen.records();
+  if (records.empty()) return;
+  ArenaHeader& header = teacup::arena();
+  header.foreseen_offset = arena.reserve(records.size());
+  header.foreseen_size = records.size();
+  std::memcpy(&arena_at<std::byte>(header.foreseen_offset), records.data(), records.size());
+}
+
 // One behind the other, with a page between, each where a huge page of its file can be one of the mapping.
 void describe_images(const std::vector<Image>& files) {
   ArenaHeader& header = teacup::arena();
@@ -255,7 +266,11 @@ std::unique_ptr<importer::Importer> start_importer(const Stack& stack) {
     header.text_store_fd = static_cast<u32>(kFirstImageFd) + static_cast<u32>(guest_fds.size());
     guest_fds.push_back(texts->fd());
   }
-  Broker broker(options, host_files, gateway, stack.files, texts.get(), importer.get(), upper.get());
+  const std::unique_ptr<Foreseen> foreseen =
+      foresee(stack.files, texts.get(), options.command.empty() ? "" : options.command.front());
+  put_foreseen(arena, *foreseen);
+  Broker broker(options, host_files, gateway, stack.files, texts.get(), *foreseen, importer.get(),
+                upper.get());
   broker.prepare(arena.fd());
   pid_t machine = start_template(arena, guest_fds);
   broker.serve(machine);

@@ -34,4 +34,25 @@ struct PrepareInput {
 inline constexpr u32 kMaxPreparePieces = 65536;
 inline constexpr u64 kMaxPreparedFile = u64{1} << 30;
 
+// What the broker would answer, known before (host/broker/foreseen.h). Records lie one behind the other at
+// ArenaHeader::foreseen_offset; one is this, the PreparePiece[] that would be asked with, the bytes of those
+// pieces that lie in the arena (whose places do not count), and the plan, each at a multiple of 8.
+struct ForeseenText {
+  u64 size;            // of the record
+  PrepareInput input;  // with the answer's `stored`
+  u64 tail_size;
+  u64 plan_size;  // 0 where the text is in the store
+
+  u64 pieces() const { return sizeof *this; }
+  u64 tail() const { return pieces() + input.piece_count * sizeof(PreparePiece); }
+  u64 plan() const { return align_up(tail() + tail_size, 8); }
+  u64 needed() const { return align_up(plan() + plan_size, 8); }
+  // Whether the sizes agree.
+  bool is_sound() const {
+    return input.piece_count <= kMaxPreparePieces && tail_size <= kMaxPreparedFile &&
+           plan_size <= kMaxPreparedFile && size == needed();
+  }
+};
+static_assert(sizeof(ForeseenText) % 8 == 0 && sizeof(PreparePiece) % 8 == 0);
+
 }  // namespace teacup::abi

@@ -18,6 +18,7 @@ struct MachineStats {
   std::atomic<u64> cpuid_sites;         // patched ones
   std::atomic<u64> cpuids;              // answered by the kernel
   std::atomic<u64> files_prepared;
+  std::atomic<u64> files_foreseen;        // of these, without asking the broker
   std::atomic<u64> first_instruction_at;  // ns, CLOCK_MONOTONIC: pid 1 entered guest code
 };
 

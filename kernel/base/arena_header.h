@@ -71,8 +71,9 @@ struct ArenaHeader {
   u32 image_count;
   ImageSlot images[kMaxImages];
   ImageLoss images_lost[kMaxImages];
-  u32 text_store_fd;  // guest side; 0: there is none
-  u64 config_offset;  // arena offset and size of the boot configuration (abi/boot.h)
+  u32 text_store_fd;                   // guest side; 0: there is none
+  u64 foreseen_offset, foreseen_size;  // abi::ForeseenText records
+  u64 config_offset;                   // arena offset and size of the boot configuration (abi/boot.h)
   u64 config_size;
   u64 streams_offset;  // abi::Streams
   u64 events_offset;   // abi::Events

@@ -8,9 +8,10 @@ import struct
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
-from harness import TEACUP, TIMEOUT, descendants, finish, run, start
+from harness import IMAGE, TEACUP, TIMEOUT, descendants, finish, run, start
 
 
 def rewrite(*arguments):
@@ -151,12 +152,51 @@ class Sharing(unittest.TestCase):
             self.assertEqual((result.status, result.out), (0, "bin\n"), result.err)
             pathlib.Path(caches).mkdir(exist_ok=True)
 
+    @staticmethod
+    def prepared(*command, image=None, **settings):
+        """How many files were prepared, and how many of them foreseen."""
+        with tempfile.NamedTemporaryFile() as stats:
+            done = run(*command, image=image, options=[f"--stats={stats.name}"], **settings)
+            if done.status != 0:
+                raise AssertionError(done.err)
+            report = json.load(stats)
+            return report["files_prepared"], report["files_foreseen"]
+
     def test_files_are_prepared_once(self):
-        def prepared(script):
-            with tempfile.NamedTemporaryFile() as stats:
-                self.assertEqual(run("sh", "-c", script, options=[f"--stats={stats.name}"]).status, 0)
-                return json.load(stats)["files_prepared"]
-        self.assertEqual(prepared("/bin/true; :"), prepared("for i in 1 2 3 4 5 6 7 8; do /bin/true & done; wait"))
+        once, _ = self.prepared("sh", "-c", "/bin/true; :")
+        self.assertEqual(self.prepared("sh", "-c", "for i in 1 2 3 4 5 6 7 8; do /bin/true & done; wait")[0], once)
+
+    def test_what_the_last_machine_asked_for_is_foreseen(self):
+        with tempfile.TemporaryDirectory() as caches:
+            environment = dict(os.environ, XDG_CACHE_HOME=caches)
+            command = "sh", "-c", "/bin/true; ls / | wc -l"
+            files, foreseen = self.prepared(*command, env=environment)
+            self.assertGreater(files, 4)
+            self.assertEqual(foreseen, 0)
+            self.assertEqual(self.prepared(*command, env=environment), (files, files))
+            # Another program of the same command's machine is asked for, and kept beside.
+            more, foreseen = self.prepared("sh", "-c", "id", env=environment)
+            self.assertLess(foreseen, more)
+            self.assertEqual(self.prepared("sh", "-c", "id", env=environment), (more, more))
+            self.assertEqual(self.prepared(*command, env=environment), (files, files))
+            self.assertEqual(self.prepared("ls", env=environment)[1], 0)
+            # A list that somebody has damaged is none.
+            for entry in pathlib.Path(caches, "teacup/prepared").iterdir():
+                content = bytearray(entry.read_bytes())
+                content[-9] ^= 1
+                entry.write_bytes(content)
+            self.assertEqual(self.prepared(*command, env=environment)[1], 0)
+            self.assertEqual(self.prepared(*command, env=environment), (files, files))
+            # Nor is that of an image that has changed since.
+            with tempfile.TemporaryDirectory() as folder:
+                copy = pathlib.Path(folder, "copy.erofs")
+                shutil.copy(IMAGE, copy)
+                os.utime(copy, (1000000000, 1000000000))
+                time.sleep(2.1)  # what changed within two seconds is not kept
+                self.prepared(*command, image=copy, env=environment)
+                self.assertEqual(self.prepared(*command, image=copy, env=environment), (files, files))
+                os.utime(copy, (1000000001, 1000000001))
+                self.assertEqual(self.prepared(*command, image=copy, env=environment)[1], 0)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Broker {
     while (!stop_) {
       for (abi::RingSlot& slot : abi::ring().slots) {
         if (slot.state != abi::kSlotSubmitted) continue;
-        slot.result = host::serve_prepare({}, nullptr, slot.args);
+        slot.result = host::serve_prepare({}, nullptr, nothing_foreseen_, slot.args);
         answered++;
         slot.state = abi::kSlotDone;
         gate::futex_wake(slot.state, 1);
@@ -42,6 +42,7 @@ class Broker {
     }
   }
   std::atomic<bool> stop_{false};
+  host::Foreseen nothing_foreseen_{host::prepared_cache(), ""};
   std::thread thread_;
 };
 
@@ -109,6 +110,68 @@ TEST_F(TextTest, RoomIsLeftAndTextIsPatched) {
   EXPECT_EQ(space_->next_mapping(base + text->trampoline_offset()).error(), Errno::NOENT);
   EXPECT_EQ(space_->protect(base + text->trampoline_offset(), kPage, kRead).error(), Errno::NOMEM);
   EXPECT_EQ(broker_.answered, 1);
+}
+
+// A plan that lays nothing, foreseen for this file: of other bytes, flags, or more pieces, another file.
+class ForeseenTextTest : public TextTest {
+ protected:
+  ForeseenTextTest() : run_(allocate_run(page_up(content_.size() + MiB) / kPage).value()) {}
+  ~ForeseenTextTest() override {
+    arena().foreseen_size = 0;
+    release_run(run_);
+  }
+  // As the text maker describes it: of one piece, all of it in the arena.
+  void foresee() {
+    auto& known = *reinterpret_cast<abi::ForeseenText*>(run_.address());
+    known.input = {content_.size(), 0, 1, 0};
+    known.tail_size = page_up(content_.size());
+    known.plan_size = sizeof(abi::PreparedHeader);
+    known.size = known.needed();
+    auto* record = reinterpret_cast<std::byte*>(&known);
+    *reinterpret_cast<abi::PreparePiece*>(record + known.pieces()) = {kArenaFd, 0, 12345, known.tail_size};
+    std::memcpy(record + known.tail(), content_.data(), content_.size());
+    abi::PreparedHeader plan{};
+    plan.magic = abi::kPreparedMagic;
+    plan.version = abi::kPreparedVersion;
+    plan.size = sizeof plan;
+    plan.status = abi::kPreparedNoSites;
+    std::memcpy(record + known.plan(), &plan, sizeof plan);
+    arena().foreseen_offset = run_.offset;
+    arena().foreseen_size = known.size;
+  }
+  abi::ForeseenText& known() { return *reinterpret_cast<abi::ForeseenText*>(run_.address()); }
+  std::byte* record() { return reinterpret_cast<std::byte*>(run_.address()); }
+
+  PageRun run_;
+};
+
+TEST_F(ForeseenTextTest, TheBrokerIsNotAsked) {
+  foresee();
+  EXPECT_FALSE(text_of(*file_));
+  EXPECT_EQ(broker_.answered, 0);
+}
+
+TEST_F(ForeseenTextTest, AnotherByteIsAnotherFile) {
+  foresee();
+  record()[known().tail() + content_.size() - 1] ^= std::byte{1};
+  EXPECT_TRUE(text_of(*file_));
+  EXPECT_EQ(broker_.answered, 1);
+}
+
+TEST_F(ForeseenTextTest, OtherOptionsAreAnotherRequest) {
+  foresee();
+  known().input.flags = abi::kPrepareCpuid;
+  EXPECT_TRUE(text_of(*file_));
+  EXPECT_EQ(broker_.answered, 1);
+}
+
+TEST_F(ForeseenTextTest, WhatIsNoRecordIsNotReadOn) {
+  foresee();
+  for (u64 size : {u64{0}, u64{8}, known().size - 8, known().size + 8, ~u64{0}}) {
+    known().size = size;
+    EXPECT_TRUE(text_of(*open_test_file(file_system_, content_, abi::kO_RDONLY))) << size;
+  }
+  EXPECT_EQ(broker_.answered, 5);
 }
 
 TEST_F(TextTest, ProgramCountersAreTranslated) {

@@ -42,22 +42,9 @@ archive_entry* next_entry(archive* a, const std::string& path) {
 }
 
 NodeType type_of(archive_entry* entry, const std::string& path) {
-  switch (archive_entry_filetype(entry)) {
-    case AE_IFREG:
-      return NodeType::kRegular;
-    case AE_IFDIR:
-      return NodeType::kDirectory;
-    case AE_IFLNK:
-      return NodeType::kSymlink;
-    case AE_IFCHR:
-      return NodeType::kCharDevice;
-    case AE_IFBLK:
-      return NodeType::kBlockDevice;
-    case AE_IFIFO:
-      return NodeType::kFifo;
-    case AE_IFSOCK:
-      return NodeType::kSocket;
-  }
+  const u32 mode = archive_entry_filetype(entry);  // AE_IFREG and so on are S_IFREG and so on
+  const NodeType type = node_type(mode);
+  if (type != NodeType::kRegular || mode == AE_IFREG) return type;
   throw Error(path + ": entry " + archive_entry_pathname(entry) + " has an unknown type");
 }
 

@@ -23,10 +23,10 @@
 // only when it has kAppetite bytes of data, and in all no more than it has data at the time: who maps and
 // unmaps the same megabyte all day pays for one. A shell or a small tool never gets there: with half of
 // kAppetite make and perl did, which needed eight pages more, and a make that finds nothing to do took 8 %
-// more CPU. What a program asks not to be backed yet (MAP_NORESERVE, PROT_NONE, MAP_STACK) stays so. And a block
-// among the mappings begins only when kTaste bytes have been asked for there: the dynamic linker's own two pages
-// got one in each program whose libraries have 512 KiB of data (as: 537 small pages of heap then, for its one
-// block was there).
+// more CPU. What a program asks not to be backed yet (MAP_NORESERVE, PROT_NONE, MAP_STACK) stays so. And a
+// block among the mappings begins only when kTaste bytes have been asked for there: the dynamic linker's own
+// two pages got one in each program whose libraries have 512 KiB of data (as: 537 small pages of heap then,
+// for its one block was there).
 //
 // And where the break goes down, up to kKept bytes stay ready too: malloc gives back what is free at its top
 // beyond 128 KiB, and asks for it again soon. `find` of 50 000 files does so for each of 50 directories,

@@ -35,7 +35,7 @@ std::size_t sound_length(std::span<const std::byte> list) {
 
 Foreseen::Foreseen(const PreparedCache& cache, std::string key) : cache_(cache), key_(std::move(key)) {
   if (auto list = cache_.load(key_)) list_ = std::move(*list);
-  list_.resize(std::min(sound_length(list_), kMost));
+  list_.resize(sound_length(std::span(list_).first(std::min(list_.size(), kMost))));
 }
 
 void Foreseen::note(const abi::PrepareInput& input, std::span<const abi::PreparePiece> pieces,
@@ -46,30 +46,31 @@ void Foreseen::note(const abi::PrepareInput& input, std::span<const abi::Prepare
   head.tail_size = tail.size();
   head.plan_size = plan.size();
   head.size = head.needed();
-  if (head.size > kMost) return;
-  Record record(head.size);
-  std::memcpy(record.data(), &head, sizeof head);
-  std::memcpy(record.data() + head.pieces(), pieces.data(), pieces.size_bytes());
-  std::copy(tail.begin(), tail.end(), record.begin() + static_cast<std::ptrdiff_t>(head.tail()));
-  std::copy(plan.begin(), plan.end(), record.begin() + static_cast<std::ptrdiff_t>(head.plan()));
   std::lock_guard guard(mutex_);
-  news_.push_back(std::move(record));
+  // What is asked for first is what the next machine begins with, too.
+  if (head.size > kMost - news_.size()) return;
+  const std::size_t at = news_.size();
+  news_.resize(at + head.size);
+  const auto put = [&](u64 offset, const void* bytes, std::size_t size) {
+    if (size > 0) std::memcpy(news_.data() + at + offset, bytes, size);
+  };
+  put(0, &head, sizeof head);
+  put(head.pieces(), pieces.data(), pieces.size_bytes());
+  put(head.tail(), tail.data(), tail.size());
+  put(head.plan(), plan.data(), plan.size());
 }
 
 void Foreseen::keep() {
   std::lock_guard guard(mutex_);
   if (news_.empty()) return;
-  // What was asked for now comes first, and the oldest make room.
-  std::vector<std::byte> list;
-  const auto add = [&list](std::span<const std::byte> record) {
-    if (list.size() + record.size() <= kMost) list.insert(list.end(), record.begin(), record.end());
-  };
-  for (const Record& record : news_) add(record);
-  for (std::span<const std::byte> rest = list_; !rest.empty();
-       rest = rest.subspan(first_record(rest).size())) {
-    add(first_record(rest));
+  // Of what was known before, as much as there is room for.
+  std::span<const std::byte> rest = list_;
+  while (!rest.empty()) {
+    const std::span<const std::byte> record = first_record(rest);
+    if (record.size() <= kMost - news_.size()) news_.insert(news_.end(), record.begin(), record.end());
+    rest = rest.subspan(record.size());
   }
-  cache_.store(key_, list);
+  cache_.store(key_, news_);
   news_.clear();
 }
 

@@ -37,13 +37,11 @@ class Foreseen {
   void keep();
 
  private:
-  using Record = std::vector<std::byte>;
-
   const PreparedCache& cache_;
   const std::string key_;
   std::vector<std::byte> list_;
   std::mutex mutex_;
-  std::vector<Record> news_;
+  std::vector<std::byte> news_;  // records of what was asked for in this machine
 };
 
 }  // namespace teacup::host

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <numeric>
 
 #include "kernel/base/layout.h"
 #include "tests/unit/host/scratch_folder.h"
@@ -94,6 +95,26 @@ TEST_F(ForeseenTest, TheOldestMakeRoom) {
   EXPECT_EQ(foreseen_by("key"), Sizes({400, 100, 200}));
   machine("key", {500}, 0, 500000);  // which would take all of it
   EXPECT_EQ(foreseen_by("key"), Sizes({400, 100, 200}));
+}
+
+TEST_F(ForeseenTest, AMachineThatAsksForThousandsKeepsTheFirst) {
+  std::vector<u64> sizes(5000);
+  std::iota(sizes.begin(), sizes.end(), 100);
+  machine("key", sizes);
+  Sizes kept = foreseen_by("key");
+  EXPECT_GT(kept.size(), 100U);
+  EXPECT_LT(kept.size(), 200U);
+  sizes.resize(kept.size());
+  EXPECT_EQ(kept, sizes);
+  // A list that is longer than any that is kept.
+  Bytes twice = list_;
+  twice.insert(twice.end(), list_.begin(), list_.end());
+  cache_->store("key", twice);
+  EXPECT_EQ(foreseen_by("key"), kept);
+  machine("key", {7000});
+  kept.insert(kept.begin(), 7000);
+  kept.pop_back();
+  EXPECT_EQ(foreseen_by("key"), kept);
 }
 
 TEST_F(ForeseenTest, WithoutAKeyThereIsNothing) {

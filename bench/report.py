@@ -18,7 +18,7 @@ def line(result, peers):
         return f"{result['name']:20} failed   {result['error']}"
     text = (f"{result['name']:20} {duration(result['native_ns']):>10} {duration(result['guest_ns']):>10} "
             f"{result['ratio']:>8.2f} {doubt(result):>6} {goal(result):>5}"
-            f"{'  above' if result['ratio'] > GOALS.get(result['name'], math.inf) and 'beside' not in result else ''}")
+            f"{'  above' if result['ratio'] > most(result['name']) and 'beside' not in result else ''}")
     if "beside" in result:
         text += f"   {result['beside']} {result['beside_ratio']:.2f}" + verdict(result)
     return text + "".join(f" {ratio(result, peer):>11}" for peer in peers)
@@ -29,19 +29,22 @@ def verdict(result):
     warm, cold = result["ratio"], result["beside_ratio"]
     if result["beside"] == "warm":
         warm, cold = cold, warm
-    most = limits(result["name"])
-    missed = [name for name, value, limit in (("warm", warm, most[0]), ("cold", cold, most[1])) if value > limit]
-    return f"   limits {most[0]:.2f}, cold {most[1]:.2f}: " + (f"{' and '.join(missed)} above" if missed else "ok")
+    both = limits(result["name"])
+    missed = [name for name, value, limit in (("warm", warm, both[0]), ("cold", cold, both[1])) if value > limit]
+    return f"   limits {both[0]:.2f}, cold {both[1]:.2f}: " + (f"{' and '.join(missed)} above" if missed else "ok")
 
 
 def doubt(result):
     return f"±{result['doubt']:.2f}" if result["doubt"] < 10 else ""
 
 
+def most(name):
+    """What the row's ratio is to be at most. Whole programs of rows about files run cold."""
+    return limits(name)[1] if BESIDE.get(name, "").endswith("warm") else GOALS.get(name, math.inf)
+
+
 def goal(result):
-    # Whole programs of rows about files run cold.
-    name = result["name"]
-    return f"{limits(name)[1] if BESIDE.get(name, '').endswith('warm') else GOALS[name]:.2f}" if name in GOALS else ""
+    return f"{most(result['name']):.2f}" if result["name"] in GOALS else ""
 
 
 def heading(peers):

@@ -16,6 +16,7 @@
 #include "host/broker/events.h"
 #include "host/broker/terminal.h"
 #include "host/broker/thread.h"
+#include "host/launch/error.h"
 #include "kernel/abi/events.h"
 #include "kernel/base/arena_header.h"
 
@@ -46,6 +47,7 @@ void Streams::ring(Carrier& carrier, void (Streams::*body)(u32)) {
     std::lock_guard guard(starting_);
     if (carrier.doorbell < 0) {
       carrier.doorbell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+      if (carrier.doorbell < 0) end_machine("cannot carry a host stream", errno_text(errno), "ulimit -n");
       start_thread([this, body, index = static_cast<u32>(carrier.fd)] { (this->*body)(index); });
       return;
     }
